@@ -1,0 +1,192 @@
+"""What a run tells its readers: one stream of typed events.
+
+The notebook, the terminal, JSON lines and the journal are readers of this stream; none has a
+loop of its own. Each event encodes as a JSON object whose ``type`` names it
+(`msgspec.json.encode`).
+
+`ModelEvent` is what `Model.stream()` yields; a run passes the deltas on and adds its own.
+A run's stream is: `RunStarted`, for each turn `TurnStarted`, deltas, `TurnFinished` and the
+events of its tool calls, and at last one `RunFinished`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, TypeAlias
+
+import msgspec
+
+from aof_nb.messages import Message, Outcome, StopReason, ToolCall, Usage
+
+
+class RunStatus(enum.StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    LIMIT = "limit"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
+    """More of the answer's text; what arrives together is passed on together."""
+
+    text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, tag="thinking_delta"):
+    """More of the model's visible reasoning."""
+
+    text: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta"):
+    """A tool call is being written: its place in the response, its name, more arguments."""
+
+    index: int
+    name: str
+    arguments: str
+
+
+class ModelResponse(msgspec.Struct, frozen=True, tag="model_response"):
+    """The whole response, the last thing a model yields.
+
+    `model` is the name the provider says answered, which may be more exact than the one asked.
+    """
+
+    message: Message
+    stop_reason: StopReason
+    usage: Usage
+    model: str
+    response_id: str = ""
+
+
+ModelEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | ModelResponse
+
+
+class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
+    """A run begins."""
+
+    run_id: str
+    agent: str
+    model: str
+    prompt: str
+    session: str | None = None
+
+
+class TurnStarted(msgspec.Struct, frozen=True, tag="turn_started"):
+    """A request goes to the model. The last permitted turn has its tools withheld."""
+
+    turn: int
+    tools_withheld: bool = False
+
+
+class TurnFinished(msgspec.Struct, frozen=True, tag="turn_finished"):
+    """The model's response is whole."""
+
+    turn: int
+    message: Message
+    stop_reason: StopReason
+    usage: Usage
+    model: str
+
+
+class ToolStarted(msgspec.Struct, frozen=True, tag="tool_started"):
+    """A tool call is about to start: it may still be asked about or refused."""
+
+    turn: int
+    call: ToolCall
+    effect: str
+
+
+class ToolProgress(msgspec.Struct, frozen=True, tag="tool_progress"):
+    """A running tool says how far it is; `progress` and `total` in the tool's own unit."""
+
+    call_id: str
+    message: str = ""
+    progress: float | None = None
+    total: float | None = None
+
+
+class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
+    """A person is asked whether a call may be made."""
+
+    call_id: str
+    tool: str
+    effect: str
+    arguments: dict[str, Any]
+    digest: str
+    reason: str
+
+
+class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
+    """Who answered, through which face, and what."""
+
+    call_id: str
+    digest: str
+    approved: bool
+    similar: bool
+    by: str
+    via: str
+
+
+class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):
+    """A tool call has ended; `content` is what the model is shown, `duration` in seconds."""
+
+    call_id: str
+    name: str
+    outcome: Outcome
+    content: str
+    duration: float
+    data: Any = None
+    artifact: str | None = None
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Something the user should see in one line: a server that did not start, a limit."""
+
+    text: str
+    level: str = "warning"
+
+
+class LimitReached(msgspec.Struct, frozen=True, tag="limit_reached"):
+    """A limit was hit: the run ends with the next answer, or at once."""
+
+    limit: str
+    detail: str
+
+
+class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
+    """A run has ended; nothing follows."""
+
+    run_id: str
+    status: RunStatus
+    text: str
+    usage: Usage
+    turns: int
+    tool_calls: int
+    duration: float
+    models: tuple[str, ...]
+    cost: float | None = None
+    limit: str | None = None
+    error: str | None = None
+    remedy: str | None = None
+
+
+Event: TypeAlias = (
+    RunStarted
+    | TurnStarted
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | TurnFinished
+    | ToolStarted
+    | ToolProgress
+    | ApprovalRequested
+    | ApprovalAnswered
+    | ToolFinished
+    | Notice
+    | LimitReached
+    | RunFinished
+)

@@ -1,0 +1,274 @@
+"""Allow, ask or deny: what decides over every tool call, and what asks a person.
+
+`Policy` decides by effect and by pattern. `Guarded` wraps a tool in it, as one layer around
+`Tool.call()`. *Ask* goes to an `Approver`: a button in the notebook, a prompt in the
+terminal, or nobody. An approval is bound, by `ApprovalRequest.digest`, to the tool's
+definition and the exact arguments, and is good for one call; *approve similar* holds for the
+same definition, and the same kind of arguments where the tool says what that is, until the
+run ends.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from aof_nb.events import ApprovalAnswered, ApprovalRequested
+from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+
+
+class Action(enum.StrEnum):
+    """What a policy says of a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+ApproveMode: TypeAlias = Literal["ask", "never", "all"]
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule of a policy. All that it names must match.
+
+    Args:
+        action: What to do with a call that matches.
+        tool: A shell-style pattern over the tool's name.
+        effect: The effect the tool must have.
+        arguments: Shell-style patterns over arguments; a list is matched joined by spaces.
+
+    Example:
+        >>> Rule(action=Action.ALLOW, tool="shell", arguments={"argv": "kubectl get *"}).action
+        <Action.ALLOW: 'allow'>
+    """
+
+    action: Action
+    tool: str = "*"
+    effect: Effect | None = None
+    arguments: Mapping[str, str] = {}
+
+    def matches(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> bool:
+        """Whether the rule speaks of this call."""
+        if self.effect is not None and spec.effect is not self.effect:
+            return False
+        if not fnmatch.fnmatchcase(spec.name, self.tool):
+            return False
+        return all(
+            name in arguments and fnmatch.fnmatchcase(_as_words(arguments[name]), pattern)
+            for name, pattern in self.arguments.items()
+        )
+
+
+def _as_words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return " ".join(_as_words(item) for item in value)
+    return msgspec.json.encode(value).decode()
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be done without asking, with asking, and not at all.
+
+    A matching rule that denies wins over everything; else the first matching rule; else the
+    action for the tool's effect.
+
+    Args:
+        read: For tools that only look.
+        write: For tools that change something, and those nothing is known of.
+        destructive: For tools that may destroy something.
+        rules: Exceptions, in order.
+
+    Example:
+        >>> policy = Policy(rules=(Rule(action=Action.ALLOW, tool="lab__*"),))
+        >>> policy.decide(ToolSpec(name="lab__restart", description="", input_schema={}), {})
+        <Action.ALLOW: 'allow'>
+    """
+
+    read: Action = Action.ALLOW
+    write: Action = Action.ASK
+    destructive: Action = Action.ASK
+    rules: tuple[Rule, ...] = ()
+
+    def decide(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
+        """What the policy says of a call."""
+        matching = [rule.action for rule in self.rules if rule.matches(spec, arguments)]
+        if Action.DENY in matching:
+            return Action.DENY
+        if matching:
+            return matching[0]
+        by_effect = {
+            Effect.READ: self.read,
+            Effect.WRITE: self.write,
+            Effect.DESTRUCTIVE: self.destructive,
+        }
+        return by_effect[spec.effect]
+
+
+class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person is asked: this tool, as it is defined now, with exactly these arguments."""
+
+    run_id: str
+    call_id: str
+    tool: ToolSpec
+    arguments: dict[str, Any]
+    reason: str
+
+    @property
+    def digest(self) -> str:
+        """Binds an answer to the tool's definition and the exact arguments."""
+        arguments = msgspec.json.encode(self.arguments, order="deterministic")
+        return hashlib.sha256(self.tool.fingerprint.encode() + b"\0" + arguments).hexdigest()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's answer to one request.
+
+    Args:
+        approved: Yes or no.
+        digest: The digest of the request that is answered.
+        similar: Whether the yes holds for similar calls in this run too.
+        by: Who answered.
+        via: Through which face: ``notebook``, ``terminal``...
+    """
+
+    approved: bool
+    digest: str
+    similar: bool = False
+    by: str = ""
+    via: str = ""
+
+
+@runtime_checkable
+class Approver(Protocol):
+    """A face that can ask a person."""
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer. Cancelling withdraws the question."""
+        ...
+
+
+@runtime_checkable
+class KnowsSimilar(Protocol):
+    """A tool that says which of its calls are alike, for *approve similar*."""
+
+    def similar(self, arguments: Mapping[str, Any]) -> str:
+        """A key that similar calls share, such as the program of a command line."""
+        ...
+
+
+class Gate:
+    """A run's policy together with the answers given in it.
+
+    Args:
+        policy: The rules.
+        mode: ``ask`` asks the approver, ``never`` refuses what would be asked, ``all``
+            approves it. What the policy denies stays denied in every mode.
+        approver: Who is asked; None, with mode ``ask``, refuses.
+    """
+
+    def __init__(
+        self, policy: Policy, *, mode: ApproveMode = "ask", approver: Approver | None = None
+    ) -> None:
+        self._policy = policy
+        self._mode = mode
+        self._approver = approver
+        self._similar: set[tuple[str, str]] = set()
+
+    def guard(self, tools: Sequence[Tool]) -> list[Tool]:
+        """The tools, each behind this gate."""
+        return [Guarded(tool, self) for tool in tools]
+
+    async def refusal(
+        self, tool: Tool, arguments: dict[str, Any], context: ToolContext
+    ) -> str | None:
+        """Why a call may not be made; None if it may."""
+        spec = tool.spec
+        action = self._policy.decide(spec, arguments)
+        if action is Action.ALLOW:
+            return None
+        if action is Action.DENY:
+            return (
+                f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
+                "Do not try it again; find another way or say what is needed."
+            )
+        kind = (
+            spec.fingerprint,
+            tool.similar(arguments) if isinstance(tool, KnowsSimilar) else "",
+        )
+        if self._mode == "all" or kind in self._similar:
+            return None
+        if self._mode == "never" or self._approver is None:
+            return (
+                f"{spec.name} ({spec.effect}) needs a person's approval, and this run does not "
+                "ask for any. It was not carried out. Say what you would have done."
+            )
+        request = ApprovalRequest(
+            run_id=context.run_id,
+            call_id=context.call_id,
+            tool=spec,
+            arguments=arguments,
+            reason=f"the policy asks before a tool with effect {spec.effect.value}",
+        )
+        digest = request.digest
+        context.emit(
+            ApprovalRequested(
+                call_id=context.call_id,
+                tool=spec.name,
+                effect=spec.effect.value,
+                arguments=arguments,
+                digest=digest,
+                reason=request.reason,
+            )
+        )
+        answer = await self._approver.ask(request)
+        unchanged = (
+            answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
+        )
+        approved = answer.approved and unchanged
+        context.emit(
+            ApprovalAnswered(
+                call_id=context.call_id,
+                digest=answer.digest,
+                approved=approved,
+                similar=answer.similar,
+                by=answer.by,
+                via=answer.via,
+            )
+        )
+        if not answer.approved:
+            who = f" by {answer.by}" if answer.by else ""
+            return f"Denied{who}: {spec.name} was not carried out."
+        if not unchanged:
+            return (
+                f"{spec.name} was not carried out: its definition or arguments are no longer "
+                "those that were approved."
+            )
+        if answer.similar:
+            self._similar.add(kind)
+        return None
+
+
+class Guarded:
+    """A tool behind a gate: the policy layer around `Tool.call()`."""
+
+    def __init__(self, tool: Tool, gate: Gate) -> None:
+        self._tool = tool
+        self._gate = gate
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool's own definition."""
+        return self._tool.spec
+
+    async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        """Calls the tool if the gate lets it through; else says why not."""
+        refusal = await self._gate.refusal(self._tool, arguments, context)
+        if refusal is not None:
+            return ToolOutput(refusal, is_error=True, denied=True)
+        return await self._tool.call(arguments, context)

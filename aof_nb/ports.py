@@ -1,0 +1,164 @@
+"""The two ports to the world: `Model.stream()` and `Tool.call()`.
+
+All that is nondeterministic in a run goes through one of them, so that recording, replay,
+retry, policy, redaction and tracing can wrap them, once, as layers. They are protocols: a
+model or a tool needs no base class.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from aof_nb.events import Event, ModelEvent
+from aof_nb.messages import Message
+
+
+class Effect(enum.StrEnum):
+    """What a tool does to the world. What is unknown counts as `WRITE`."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTRUCTIVE = "destructive"
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as a model and a policy see it.
+
+    Args:
+        name: Unique in a run; letters, digits, ``_`` and ``-``, at most 64 characters.
+        description: What it does, for the model.
+        input_schema: JSON Schema (draft 2020-12) of an object: the arguments.
+        effect: What it does to the world.
+        exclusive: Whether it must run alone within a turn.
+        source: Where it comes from, such as ``mcp:lab``; for people and collisions.
+    """
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    effect: Effect = Effect.WRITE
+    exclusive: bool = False
+    source: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the definition: an approval is for this definition and no other."""
+        return hashlib.sha256(_canonical.encode(self)).hexdigest()
+
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+class ToolOutput(msgspec.Struct, frozen=True):
+    """What a tool returns: text for the model, and the same as JSON where there is such.
+
+    Args:
+        content: The text the model is shown (capped by the loop).
+        data: The structured result, if the tool has one.
+        is_error: Whether the tool says that it failed.
+        denied: Whether the call was refused by policy or by a person.
+    """
+
+    content: str
+    data: Any = None
+    is_error: bool = False
+    denied: bool = False
+
+
+class ToolContext(msgspec.Struct, frozen=True):
+    """What a tool call is given beside its arguments.
+
+    Args:
+        run_id: The run it belongs to.
+        call_id: The call's id within the run.
+        emit: Adds an event to the run's stream while the call runs.
+    """
+
+    run_id: str
+    call_id: str
+    emit: Callable[[Event], None]
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """Something an agent can do."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool's definition."""
+        ...
+
+    async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        """Does it. Raises `ToolError`, or anything else, when it fails.
+
+        Cancelling the call stops what it started, child processes included.
+        """
+        ...
+
+
+ToolChoice: TypeAlias = Literal["auto", "none"]
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is asked to answer. None leaves the provider's default.
+
+    Args:
+        max_tokens: Output tokens of one response, thinking included.
+        temperature: Randomness; models that refuse it are not sent it.
+        top_p: Nucleus sampling.
+        thinking_tokens: Budget for extended thinking, where the provider takes one.
+        reasoning_effort: ``low``, ``medium``, ``high``..., where the provider takes one.
+        stop: Sequences at which to stop.
+    """
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    thinking_tokens: int | None = None
+    reasoning_effort: str | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model.
+
+    Args:
+        messages: The conversation so far; ends with a user or tool message.
+        system: The instructions.
+        tools: What the model may ask for.
+        tool_choice: ``none`` withholds the tools for this turn; they stay declared, as
+            providers require it for a history with tool calls and as it keeps their caches.
+        sampling: How to answer.
+    """
+
+    messages: tuple[Message, ...]
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    sampling: Sampling = Sampling()
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Something that answers a conversation."""
+
+    @property
+    def name(self) -> str:
+        """The full name, such as ``anthropic:claude-sonnet-5``, as people are shown it."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Streams the response: deltas as they come, then one `ModelResponse`, last.
+
+        Closing the generator closes the connection at once, without draining it.
+
+        Raises:
+            ModelError: With what had arrived in `partial`.
+            ConfigurationError: Before any request, if it cannot be sent.
+        """
+        ...
