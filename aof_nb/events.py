@@ -158,7 +158,11 @@ class LimitReached(msgspec.Struct, frozen=True, tag="limit_reached"):
 
 
 class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
-    """A run has ended; nothing follows."""
+    """A run has ended; nothing follows. `duration` is in seconds.
+
+    `usage_by_model` is keyed by the names of the models that answered, in order of appearance;
+    `aof_nb.models.prices.cost` tells what it costs.
+    """
 
     run_id: str
     status: RunStatus
@@ -167,8 +171,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
     turns: int
     tool_calls: int
     duration: float
-    models: tuple[str, ...]
-    cost: float | None = None
+    usage_by_model: dict[str, Usage]
     limit: str | None = None
     error: str | None = None
     remedy: str | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -160,6 +160,24 @@ class KnowsSimilar(Protocol):
     def similar(self, arguments: Mapping[str, Any]) -> str:
         """A key that similar calls share, such as the program of a command line."""
         ...
+
+
+_ambient: list[Callable[[], Approver | None]] = []
+
+
+def set_ambient_approver(find: Callable[[], Approver | None] | None) -> None:
+    """Names the face that asks where a run is given no approver of its own.
+
+    Args:
+        find: Called at the start of each run; returns None where nobody can be asked. None
+            takes the last one back.
+    """
+    _ambient[:] = [] if find is None else [find]
+
+
+def ambient_approver() -> Approver | None:
+    """The face of the place this process runs in, such as the notebook; None if there is none."""
+    return _ambient[0]() if _ambient else None
 
 
 class Gate:

@@ -1,0 +1,424 @@
+"""Agent: what a user declares and runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from aof_nb.errors import AofError, ConfigurationError
+from aof_nb.events import Event, Notice, RunFinished, RunStarted, RunStatus
+from aof_nb.executor import Record, Task, execute
+from aof_nb.journal.artifacts import Artifacts
+from aof_nb.limits import Limits
+from aof_nb.mcp.spec import McpServer
+from aof_nb.messages import Message, StopReason, Usage
+from aof_nb.paths import state_dir
+from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
+from aof_nb.ports import Model, Sampling, Tool
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from aof_nb.memory import Memory
+
+
+class RunFailed(AofError):
+    """A run that was asked for its answer has none.
+
+    Args:
+        result: What came of the run.
+    """
+
+    def __init__(self, result: RunResult) -> None:
+        cause = result.error
+        message = cause.message if cause else f"the run was {result.status}"
+        super().__init__(f"{result.agent}: {message}", remedy=cause.remedy if cause else "")
+        self.result = result
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Args:
+        run_id: The run's id.
+        agent: The agent's name.
+        status: How it ended.
+        text: The answer, or what there was of it.
+        messages: The whole conversation, with what memory held before.
+        usage: Tokens used.
+        usage_by_model: The same for each model that answered.
+        turns: Model responses.
+        tool_calls: Tool calls made.
+        duration: Seconds.
+        stop_reason: Why the last response ended.
+        limit: The limit that was hit, if one was.
+        error: What went wrong, if the run failed.
+    """
+
+    run_id: str
+    agent: str
+    status: RunStatus
+    text: str
+    messages: tuple[Message, ...]
+    usage: Usage
+    usage_by_model: Mapping[str, Usage]
+    turns: int
+    tool_calls: int
+    duration: float
+    stop_reason: StopReason | None = None
+    limit: str | None = None
+    error: AofError | None = None
+
+    @property
+    def output(self) -> str:
+        """The answer."""
+        return self.text
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answered."""
+        return tuple(self.usage_by_model)
+
+    @cached_property
+    def cost(self) -> float | None:
+        """US dollars; None if a model's price is unknown."""
+        from aof_nb.models.prices import cost
+
+        return cost(self.usage_by_model)
+
+    def raise_for_status(self) -> RunResult:
+        """Returns the result of a run that has an answer.
+
+        Raises:
+            RunFailed: If the run failed or was cancelled.
+        """
+        if self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            raise RunFailed(self) from self.error
+        return self
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        text = self.text
+        if self.error is not None:
+            text = f"{text}\n\n**{self.error.message}**\n\n{self.error.remedy}".strip()
+        volatile = {"run_id": self.run_id, "duration": self.duration}
+        return {"text/markdown": text, "text/plain": text}, {"aof": volatile}
+
+
+class Run:
+    """One run: iterate it for its events, then read its `result`.
+
+    The task that iterates may be cancelled at any await; the result is there all the same.
+
+    Example:
+        >>> async def show(agent, prompt):
+        ...     run = agent.stream(prompt)
+        ...     async for event in run:
+        ...         print(event)
+        ...     return run.result
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        prompt: str,
+        *,
+        session: str | None,
+        approve: ApproveMode,
+        approver: Approver | None,
+        model: str | Model | None,
+        limits: Limits | None,
+        run_id: str | None,
+    ) -> None:
+        self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self._agent = agent
+        self._prompt = prompt
+        self._session = session
+        self._approve = approve
+        self._approver = approver
+        self._model = model or agent.model
+        self._limits = limits or agent.limits
+        self._record = Record(transcript=[])
+        self._events = self._stream()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events
+
+    async def aclose(self) -> None:
+        """Ends the run now; the result says that it was cancelled."""
+        await self._events.aclose()
+
+    @property
+    def transcript(self) -> list[Message]:
+        """The conversation so far. While a turn goes on, its last part may be missing."""
+        return self._record.transcript
+
+    @property
+    def result(self) -> RunResult:
+        """What came of the run.
+
+        Raises:
+            RuntimeError: If it has not ended.
+        """
+        record = self._record
+        if record.status is None:
+            raise RuntimeError("the run has not ended: iterate it to its end, or close it")
+        return RunResult(
+            run_id=self.run_id,
+            agent=self._agent.name,
+            status=record.status,
+            text=record.text,
+            messages=tuple(record.transcript),
+            usage=record.usage,
+            usage_by_model=dict(record.usage_by_model),
+            turns=record.turns,
+            tool_calls=record.tool_calls,
+            duration=record.duration,
+            stop_reason=record.stop_reason,
+            limit=record.limit,
+            error=record.error,
+        )
+
+    async def _stream(self) -> AsyncGenerator[Event, None]:
+        record, agent = self._record, self._agent
+        memory: Memory | None = None
+        known = 0
+        try:
+            try:
+                memory = agent.open_memory() if self._session is not None else None
+                if memory is not None and self._session is not None:
+                    history = await memory.load(self._session, limit=agent.max_context_messages)
+                    record.transcript.extend(history)
+                    known = len(record.transcript)
+                task = await self._prepare()
+            except AofError as error:
+                record.status, record.error = RunStatus.FAILED, error
+                yield self._started(str(getattr(self._model, "name", self._model)))
+                yield self._failed(error)
+                return
+            async with contextlib.aclosing(execute(task, record)) as events:
+                async for event in events:
+                    if isinstance(event, RunFinished) and memory is not None:
+                        memory, store = None, memory
+                        try:
+                            await self._remember(store, known)
+                        except AofError as error:
+                            yield Notice(f"the conversation was not kept: {error.message}")
+                    yield event
+        finally:
+            record.status = record.status or RunStatus.CANCELLED
+            if memory is not None:
+                await _uncancelled(self._remember(memory, known))
+
+    async def _prepare(self) -> Task:
+        from aof_nb.models import resolve_model
+        from aof_nb.tool_names import check_unique
+        from aof_nb.tools import resolve_tools
+
+        agent = self._agent
+        model = resolve_model(self._model)
+        tools = list(resolve_tools(agent.tools))
+        notices: Sequence[str] = ()
+        if agent.mcp_servers:
+            from aof_nb.mcp.pool import pool
+
+            offered = await pool().tools(agent.mcp_servers)
+            tools += offered.tools
+            notices = offered.warnings
+        check_unique([tool.spec for tool in tools])
+        approver = self._approver
+        if approver is None and self._approve == "ask":
+            approver = ambient_approver()
+        gate = Gate(agent.policy, mode=self._approve, approver=approver)
+        return Task(
+            run_id=self.run_id,
+            agent=agent.name,
+            model=model,
+            prompt=self._prompt,
+            system=agent.instructions,
+            tools=gate.guard(tools),
+            limits=self._limits,
+            sampling=agent.sampling,
+            session=self._session,
+            artifacts=Artifacts(state_dir() / "runs" / self.run_id / "artifacts"),
+            notices=notices,
+        )
+
+    async def _remember(self, memory: Memory, known: int) -> None:
+        new = self._record.transcript[known:]
+        if new and self._session is not None:
+            await memory.append(self._session, new)
+
+    def _started(self, model: str) -> RunStarted:
+        return RunStarted(self.run_id, self._agent.name, model, self._prompt, self._session)
+
+    def _failed(self, error: AofError) -> RunFinished:
+        return RunFinished(
+            run_id=self.run_id,
+            status=RunStatus.FAILED,
+            text="",
+            usage=Usage(),
+            turns=0,
+            tool_calls=0,
+            duration=0.0,
+            usage_by_model={},
+            error=error.message,
+            remedy=error.remedy,
+        )
+
+
+async def _uncancelled(work: Any) -> None:
+    """Lets a short piece of work finish although its task has been cancelled."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
+
+
+@dataclass(kw_only=True, eq=False)
+class Agent:
+    """A declared model with instructions, tools and limits.
+
+    Args:
+        name: What it is called.
+        model: ``provider:model``, or a model.
+        instructions: What it is told before the conversation.
+        description: What it is for, for people and other agents.
+        tools: Built-in tools by name, decorated functions, or tools.
+        mcp_servers: Servers whose tools it may use.
+        memory: Where conversations are kept: ``in_memory``, ``disk``, ``disk:PATH``, a memory,
+            or None.
+        policy: What it may do with and without asking.
+        limits: How far a run may go.
+        sampling: How the model is asked to answer.
+        max_context_messages: Messages of a session's past that a run is given; None for all.
+        labels: For finding it.
+
+    Example:
+        >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
+        'sre'
+    """
+
+    model: str | Model
+    name: str = "agent"
+    instructions: str = ""
+    description: str = ""
+    tools: Sequence[str | Tool | Callable[..., Any] | Mapping[str, Any]] = ()
+    mcp_servers: Sequence[McpServer] = ()
+    memory: str | Memory | None = None
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+    sampling: Sampling = field(default_factory=Sampling)
+    max_context_messages: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        session: str | None = None,
+        approve: ApproveMode = "ask",
+        approver: Approver | None = None,
+        model: str | Model | None = None,
+        limits: Limits | None = None,
+        run_id: str | None = None,
+    ) -> Run:
+        """Starts a run, to be iterated for its events.
+
+        Args:
+            prompt: What is asked.
+            session: The conversation to go on with; needs `memory`, or one is kept in memory.
+            approve: What happens where the policy asks: ``ask`` a person, ``never`` approve,
+                approve ``all``.
+            approver: Who asks; the notebook's or the terminal's own if not given.
+            model: Instead of the agent's own.
+            limits: Instead of the agent's own.
+            run_id: The run's id; made if not given.
+        """
+        return Run(
+            self,
+            prompt,
+            session=session,
+            approve=approve,
+            approver=approver,
+            model=model,
+            limits=limits,
+            run_id=run_id,
+        )
+
+    async def run(self, prompt: str, **options: Any) -> RunResult:
+        """Runs to the end and returns what came of it; takes what `stream` takes.
+
+        A failing model is reported in the result (`RunResult.raise_for_status`), not raised.
+        """
+        run = self.stream(prompt, **options)
+        try:
+            async for _ in run:
+                pass
+        finally:
+            await run.aclose()
+        return run.result
+
+    def run_sync(self, prompt: str, **options: Any) -> RunResult:
+        """`run`, outside a running event loop. Connections are kept for the next call.
+
+        Raises:
+            ConfigurationError: If an event loop runs in this thread.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise ConfigurationError(
+                "run_sync was called where an event loop is running",
+                remedy="use: result = await agent.run(...)",
+            )
+        future: Future[RunResult] = _background().start_task_soon(
+            lambda: self.run(prompt, **options)
+        )
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def open_memory(self) -> Memory:
+        """The memory the agent keeps its conversations in."""
+        from aof_nb.memory import open_memory
+
+        if self.memory is None:
+            self.memory = "in_memory"
+        if isinstance(self.memory, str):
+            self.memory = open_memory(self.memory)
+        return self.memory
+
+
+_portals: list[BlockingPortal] = []
+
+
+def _background() -> BlockingPortal:
+    """The one event loop, in a thread of its own, that `run_sync` uses."""
+    if not _portals:
+        import atexit
+
+        from anyio.from_thread import start_blocking_portal
+
+        opened = start_blocking_portal()
+        _portals.append(opened.__enter__())
+        atexit.register(opened.__exit__, None, None, None)
+    return _portals[0]

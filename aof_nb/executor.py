@@ -1,0 +1,638 @@
+"""The loop: a model asks, tools answer, until there is an answer or a limit.
+
+`execute` is an async generator of the events in `aof_nb.events`, over `Model.stream()` and
+`Tool.call()`. Everything else (policy, memory, rendering, journal) wraps those two ports or
+reads its events.
+
+Invariants, whatever models and tools do and whenever the run is cancelled or its generator is
+closed. After `execute` has ended, in any way:
+
+1. *Every call has its result.* Each assistant message with tool calls in the transcript is
+   followed at once by one tool message with exactly one result for each call, in the order
+   asked, under the same ids.
+2. *Unknown is said to be unknown.* A call that was started and did not finish has the outcome
+   ``interrupted``; it is never said not to have run.
+3. *Nothing outlives the run.* No task started here is left running, the model's stream is
+   closed, not drained.
+4. *One end.* `RunFinished` is the last event, and comes exactly once unless the consumer went
+   away; `Record.status` is set in any case, and what had arrived of a response is kept.
+5. *Order.* `ToolStarted` comes before the tool is called, `ToolFinished` after it has ended;
+   both exactly once for each call of a turn that was not cut off.
+6. *Bounded.* At most `Limits.max_turns` requests are made; the last one has its tools
+   withheld, and calls asked for all the same are answered, not made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import functools
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aof_nb.errors import AofError, BrokenStream, ContextTooLong, ModelError, ToolError
+from aof_nb.events import (
+    Event,
+    LimitReached,
+    ModelEvent,
+    ModelResponse,
+    Notice,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from aof_nb.journal.artifacts import Artifacts
+from aof_nb.limits import Limits
+from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, ToolResult, Usage
+from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput
+from aof_nb.truncation import truncate
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+INTERRUPTED = (
+    "Interrupted before it had finished: whether it took effect is unknown. "
+    "Find out before doing it again."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a run is to do.
+
+    Args:
+        run_id: The run's id.
+        agent: The agent's name.
+        model: Who answers.
+        prompt: What is asked.
+        system: The instructions.
+        tools: What may be called, with their layers (policy...) already around them.
+        limits: How far to go.
+        sampling: How to answer.
+        session: The session's id, for the record.
+        artifacts: Where whole outputs go; None keeps only what the model is shown.
+        notices: Said at the start, such as servers that are missing.
+    """
+
+    run_id: str
+    agent: str
+    model: Model
+    prompt: str
+    system: str = ""
+    tools: Sequence[Tool] = ()
+    limits: Limits = field(default_factory=Limits)
+    sampling: Sampling = field(default_factory=Sampling)
+    session: str | None = None
+    artifacts: Artifacts | None = None
+    notices: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Record:
+    """What has come of a run so far; valid at any time, also after a cancellation.
+
+    Args:
+        transcript: The conversation; the run appends to it.
+    """
+
+    transcript: list[Message]
+    status: RunStatus | None = None
+    text: str = ""
+    usage: Usage = field(default_factory=Usage)
+    usage_by_model: dict[str, Usage] = field(default_factory=dict)
+    turns: int = 0
+    tool_calls: int = 0
+    stop_reason: StopReason | None = None
+    limit: str | None = None
+    error: AofError | None = None
+    duration: float = 0.0
+
+
+async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
+    """Runs a task and yields its events.
+
+    A failing model does not raise: the run ends with status ``failed`` and `Record.error`.
+
+    Args:
+        task: What to do.
+        record: Where it is written down; its transcript is the history to go on from.
+
+    Raises:
+        asyncio.CancelledError: If the consuming task is cancelled; the record is valid then.
+    """
+    started = time.perf_counter()
+    run = _Run(task, record)
+    try:
+        yield RunStarted(task.run_id, task.agent, task.model.name, task.prompt, task.session)
+        for text in task.notices:
+            yield Notice(text)
+        record.transcript.append(Message.user(task.prompt))
+        async with contextlib.aclosing(run.turns()) as events:
+            async for event in events:
+                yield event
+    except AofError as error:
+        record.status, record.error = RunStatus.FAILED, error
+    finally:
+        record.duration = time.perf_counter() - started
+        record.status = record.status or RunStatus.CANCELLED
+    yield RunFinished(
+        run_id=task.run_id,
+        status=record.status,
+        text=record.text,
+        usage=record.usage,
+        turns=record.turns,
+        tool_calls=record.tool_calls,
+        duration=record.duration,
+        usage_by_model=dict(record.usage_by_model),
+        limit=record.limit,
+        error=record.error.message if record.error else None,
+        remedy=record.error.remedy if record.error else None,
+    )
+
+
+class _Run:
+    """The state of one run's loop."""
+
+    def __init__(self, task: Task, record: Record) -> None:
+        self._task = task
+        self._record = record
+        self._tools = {tool.spec.name: tool for tool in task.tools}
+        self._specs = tuple(tool.spec for tool in task.tools)
+        self._checks = ArgumentChecks(self._tools)
+        self._failures: Counter[bytes] = Counter()
+        self._failed_turns = 0
+        seconds = task.limits.max_seconds
+        self._deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+    async def turns(self) -> AsyncGenerator[Event, None]:
+        """Goes turn by turn until the run has ended, and sets the record's status."""
+        record = self._record
+        while True:
+            if (limit := self._due_limit()) is not None:
+                yield self._limit(*limit)
+            withheld = record.limit is not None
+            record.turns += 1
+            yield TurnStarted(record.turns, withheld)
+            response: ModelResponse | None = None
+            async with contextlib.aclosing(self._respond(withheld)) as arriving:
+                async for item in arriving:
+                    if isinstance(item, ModelResponse):
+                        response = item
+                    else:
+                        yield item
+            if record.status is not None:
+                return
+            if response is None:
+                raise BrokenStream(f"{self._task.model.name} ended without a response")
+            phase = self._receive(response, withheld)
+            yield TurnFinished(
+                record.turns, response.message, response.stop_reason, response.usage, response.model
+            )
+            if phase is None:
+                if response.stop_reason is StopReason.PAUSE and not withheld:
+                    continue
+                if (cut := self._finish(response)) is not None:
+                    yield cut
+                return
+            try:
+                async with contextlib.aclosing(phase.events()) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                record.transcript.append(Message("tool", phase.results()))
+            if (limit := self._limit_after(phase)) is not None:
+                yield self._limit(*limit)
+            if withheld or self._out_of_time() or self._out_of_tokens():
+                record.status = RunStatus.LIMIT
+                return
+
+    async def _respond(
+        self, withheld: bool
+    ) -> AsyncGenerator[
+        TextDelta | ThinkingDelta | ToolCallDelta | ModelResponse | LimitReached, None
+    ]:
+        """Streams one response, keeping what had arrived if it is cut off."""
+        task, record = self._task, self._record
+        messages = tuple(record.transcript)
+        if withheld and self._specs and record.limit is not None:
+            messages += (Message.user(_LAST_TURN.format(limit=record.limit.replace("_", " "))),)
+        request = ModelRequest(
+            messages=messages,
+            system=task.system,
+            tools=self._specs,
+            tool_choice="none" if withheld else "auto",
+            sampling=task.sampling,
+        )
+        stream = task.model.stream(request)
+        source = stream if self._deadline is None else _until(stream, self._deadline)
+        texts: list[str] = []
+        complete = False
+        try:
+            async for event in source:
+                if isinstance(event, TextDelta):
+                    texts.append(event.text)
+                elif isinstance(event, ModelResponse):
+                    complete = True
+                yield event
+        except _DeadlineReached:
+            record.status = RunStatus.LIMIT
+            yield self._limit("seconds", f"{task.limits.max_seconds:g} s were over")
+        except ModelError as error:
+            if error.partial_usage is not None:
+                self._count(task.model.name, error.partial_usage)
+            if error.partial is None and texts:
+                error.partial = Message("assistant", (Text("".join(texts)),), interrupted=True)
+            raise
+        except AofError:
+            raise
+        except Exception as error:
+            name = type(error).__name__
+            raise ModelError(f"{task.model.name} failed: {name}: {error}") from error
+        finally:
+            if not complete:
+                self._keep_partial("".join(texts))
+            await stream.aclose()
+
+    def _keep_partial(self, text: str) -> None:
+        if text:
+            record = self._record
+            record.text = text
+            record.transcript.append(
+                Message("assistant", (Text(text),), model=self._task.model.name, interrupted=True)
+            )
+
+    def _count(self, model: str, usage: Usage) -> None:
+        record = self._record
+        record.usage += usage
+        record.usage_by_model[model] = record.usage_by_model.get(model, Usage()) + usage
+
+    def _receive(self, response: ModelResponse, withheld: bool) -> _ToolPhase | None:
+        """Writes a response down; the calls it asks for, if any, as a phase to carry out."""
+        record, limits = self._record, self._task.limits
+        self._count(self._task.model.name, response.usage)
+        record.text = response.message.text or record.text
+        record.stop_reason = response.stop_reason
+        calls = response.message.tool_calls
+        if response.message.parts:
+            record.transcript.append(response.message)
+        if not calls:
+            return None
+        refusals: dict[int, str] = {}
+        if withheld:
+            refusals = dict.fromkeys(range(len(calls)), _WITHHELD)
+        elif self._out_of_tokens():
+            refusals = dict.fromkeys(range(len(calls)), _NO_TOKENS.format(limits.max_tokens))
+        elif limits.max_tool_calls is not None:
+            left = max(0, limits.max_tool_calls - record.tool_calls)
+            text = _NO_CALLS.format(limits.max_tool_calls)
+            refusals = dict.fromkeys(range(left, len(calls)), text)
+        repeated: set[int] = set()
+        last_chance: set[int] = set()
+        for place, call in enumerate(calls):
+            times = self._failures[_identity(call)]
+            if times >= limits.max_repeats and place not in refusals:
+                refusals[place] = _REPEATED.format(times)
+                repeated.add(place)
+            elif times and times + 1 >= limits.max_repeats:
+                last_chance.add(place)
+        record.tool_calls += len(calls) - len(refusals)
+        return _ToolPhase(
+            task=self._task,
+            turn=record.turns,
+            calls=calls,
+            tools=self._tools,
+            checks=self._checks,
+            refusals=refusals,
+            repeated=repeated,
+            last_chance=last_chance,
+            deadline=self._deadline,
+        )
+
+    def _finish(self, response: ModelResponse) -> LimitReached | None:
+        """Sets how the run ended with a response that asks for no tools."""
+        record = self._record
+        reason = response.stop_reason
+        if reason is StopReason.REFUSAL:
+            record.status = RunStatus.REFUSED
+        elif reason is StopReason.CONTEXT_FULL:
+            raise ContextTooLong(
+                f"the context window of {response.model} is full",
+                remedy="start a new session, or lower limits.max_output_chars",
+            )
+        elif reason is StopReason.MAX_TOKENS and record.limit is None:
+            record.status = RunStatus.LIMIT
+            return self._limit("max_tokens", "the answer was cut at the limit of output tokens")
+        else:
+            record.status = RunStatus.LIMIT if record.limit else RunStatus.COMPLETED
+        return None
+
+    def _limit(self, limit: str, detail: str) -> LimitReached:
+        self._record.limit = self._record.limit or limit
+        return LimitReached(limit, detail)
+
+    def _out_of_time(self) -> bool:
+        return self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline
+
+    def _out_of_tokens(self) -> bool:
+        limit = self._task.limits.max_tokens
+        return limit is not None and self._record.usage.total_tokens >= limit
+
+    def _due_limit(self) -> tuple[str, str] | None:
+        """The limit that makes the coming turn the last one, if it is new."""
+        record, limits = self._record, self._task.limits
+        if record.limit is not None:
+            return None
+        if record.turns + 1 >= limits.max_turns and (record.turns or self._specs):
+            return "turns", f"turn {record.turns + 1} of {limits.max_turns}: the last"
+        if self._deadline is not None and limits.max_seconds is not None and record.turns:
+            left = self._deadline - asyncio.get_running_loop().time()
+            if left < limits.max_seconds * _TIME_FOR_ANSWER:
+                return "seconds", f"{left:.0f} of {limits.max_seconds:g} s are left"
+        return None
+
+    def _limit_after(self, phase: _ToolPhase) -> tuple[str, str] | None:
+        """The limit that a turn's calls have run into."""
+        record, limits = self._record, self._task.limits
+        results = phase.results()
+        for call, result in zip(phase.calls, results, strict=True):
+            identity = _identity(call)
+            if result.is_error:
+                self._failures[identity] += 1
+            else:
+                self._failures.pop(identity, None)
+        failed = all(result.outcome is Outcome.ERROR for result in results)
+        self._failed_turns = self._failed_turns + 1 if failed else 0
+        if self._out_of_time():
+            return "seconds", f"{limits.max_seconds:g} s were over"
+        used = record.usage.total_tokens
+        if self._out_of_tokens():
+            return "tokens", f"{used:,} tokens were used"
+        if record.limit is not None:
+            return None
+        if phase.repeated:
+            return "repeated_call", "the same failing call was asked for again"
+        if limits.max_tool_calls is not None and record.tool_calls >= limits.max_tool_calls:
+            return "tool_calls", f"{record.tool_calls} tool calls were made"
+        if self._failed_turns > limits.max_corrections:
+            return "corrections", f"all calls failed in {self._failed_turns} turns in a row"
+        if limits.max_tokens is not None and used + 2 * used / record.turns > limits.max_tokens:
+            return "tokens", f"{used:,} of {limits.max_tokens:,} tokens are used"
+        return None
+
+
+_TIME_FOR_ANSWER = 0.15
+_WITHHELD = "Not carried out: the run has reached its limit, and tools are no longer available."
+_NO_TOKENS = "Not carried out: the run's limit of {} tokens is reached."
+_NO_CALLS = "Not carried out: the run's limit of {} tool calls is reached."
+_REPEATED = "Not carried out: this same call has already failed {} times."
+_DO_NOT_REPEAT = (
+    "\n\nThis same call has failed before in the same way. Do not repeat it: change it, find "
+    "another way, or answer with what you know."
+)
+_LAST_TURN = (
+    "[This run has reached its limit ({limit}). Tools are no longer available. Answer now with "
+    "what you have found, and say what is left open.]"
+)
+
+
+class _DeadlineReached(Exception):
+    """The run's wall time was over while the model answered."""
+
+
+async def _until(
+    stream: AsyncGenerator[ModelEvent, None], deadline: float
+) -> AsyncIterator[ModelEvent]:
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                event = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            if asyncio.get_running_loop().time() < deadline:
+                raise
+            raise _DeadlineReached from None
+        yield event
+
+
+def _identity(call: ToolCall) -> bytes:
+    arguments = call.raw_arguments if call.arguments is None else call.arguments
+    return msgspec.json.encode((call.name, arguments), order="deterministic")
+
+
+class ArgumentChecks:
+    """Checks calls against their tools' schemas, with words a model can act on."""
+
+    def __init__(self, tools: dict[str, Tool]) -> None:
+        self._tools = tools
+        self._validators: dict[str, Validator] = {}
+
+    def complaint(self, call: ToolCall) -> str | None:
+        """What is wrong with a call; None if it can be made."""
+        tool = self._tools.get(call.name)
+        if tool is None:
+            near = difflib.get_close_matches(call.name, self._tools, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            names = ", ".join(sorted(self._tools)) or "none"
+            return f"There is no tool {call.name!r}.{hint} The tools are: {names}."
+        if call.arguments is None:
+            return (
+                f"The arguments of {call.name} are not a JSON object: "
+                f"{truncate(call.raw_arguments, 400)!r}. Send one that fits the tool's schema."
+            )
+        validator = self._validators.get(call.name)
+        if validator is None:
+            from jsonschema import Draft202012Validator
+
+            validator = Draft202012Validator(tool.spec.input_schema)
+            self._validators[call.name] = validator
+        errors = sorted(validator.iter_errors(call.arguments), key=lambda error: error.json_path)
+        if not errors:
+            return None
+        listed = "; ".join(
+            f"{error.json_path}: {truncate(error.message, 400)}" for error in errors[:5]
+        )
+        return f"The arguments of {call.name} do not fit its schema: {listed}. Correct the call."
+
+
+class _ToolPhase:
+    """One turn's tool calls: concurrent, unless a tool asks to run alone."""
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        turn: int,
+        calls: tuple[ToolCall, ...],
+        tools: dict[str, Tool],
+        checks: ArgumentChecks,
+        refusals: dict[int, str],
+        repeated: set[int],
+        last_chance: set[int],
+        deadline: float | None,
+    ) -> None:
+        self.calls = calls
+        self.repeated = repeated
+        self._last_chance = last_chance
+        self._task = task
+        self._turn = turn
+        self._tools = tools
+        self._checks = checks
+        self._refusals = refusals
+        self._deadline = deadline
+        self._results: dict[int, ToolResult] = {}
+        self._queue: asyncio.Queue[Event | int] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def results(self) -> tuple[ToolResult, ...]:
+        """One result for each call, in order; interrupted for those that have not finished."""
+        return tuple(
+            self._results.get(place)
+            or ToolResult(call.id, call.name, INTERRUPTED, Outcome.INTERRUPTED)
+            for place, call in enumerate(self.calls)
+        )
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Carries the calls out, group by group."""
+        for group in self._groups():
+            async with contextlib.aclosing(self._carry_out(group)) as events:
+                async for event in events:
+                    yield event
+
+    def _groups(self) -> list[list[int]]:
+        groups: list[list[int]] = []
+        alone = True
+        for place, call in enumerate(self.calls):
+            tool = self._tools.get(call.name)
+            exclusive = tool is not None and tool.spec.exclusive
+            if exclusive or alone:
+                groups.append([])
+            groups[-1].append(place)
+            alone = exclusive
+        return groups
+
+    async def _carry_out(self, group: list[int]) -> AsyncGenerator[Event, None]:
+        pending: dict[int, tuple[asyncio.Task[ToolOutput], float]] = {}
+        try:
+            for place in group:
+                call = self.calls[place]
+                tool = self._tools.get(call.name)
+                effect = tool.spec.effect.value if tool is not None else "unknown"
+                yield ToolStarted(self._turn, call, effect)
+                complaint = self._refusals.get(place) or self._checks.complaint(call)
+                work = self._refuse(complaint) if complaint or not tool else self._call(tool, call)
+                running = asyncio.create_task(work, name=f"tool {call.name}")
+                running.add_done_callback(functools.partial(self._ended, place))
+                pending[place] = (running, time.perf_counter())
+            while pending:
+                try:
+                    async with asyncio.timeout_at(self._deadline):
+                        item = await self._queue.get()
+                except TimeoutError:
+                    break
+                if isinstance(item, int):
+                    yield await self._settle(item, *pending.pop(item))
+                else:
+                    yield item
+            await _stop([running for running, _ in pending.values()])
+            while pending:
+                place = next(iter(pending))
+                yield await self._settle(place, *pending.pop(place))
+            while not self._queue.empty():
+                if not isinstance(item := self._queue.get_nowait(), int):
+                    yield item
+        finally:
+            await _stop([running for running, _ in pending.values()])
+            for place, (running, _) in pending.items():
+                self._note(place, running)
+
+    def _ended(self, place: int, _: asyncio.Task[ToolOutput]) -> None:
+        self._queue.put_nowait(place)
+
+    async def _refuse(self, complaint: str | None) -> ToolOutput:
+        return ToolOutput(complaint or "", is_error=True)
+
+    async def _call(self, tool: Tool, call: ToolCall) -> ToolOutput:
+        context = ToolContext(self._task.run_id, call.id, self._emit)
+        try:
+            return await tool.call(call.arguments or {}, context)
+        except ToolError as error:
+            text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
+            return ToolOutput(text, is_error=True)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the model is shown any failure
+            return ToolOutput(f"{type(error).__name__}: {error}", is_error=True)
+
+    def _emit(self, event: Event) -> None:
+        if threading.get_ident() == self._thread:
+            self._queue.put_nowait(event)
+        else:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+
+    def _note(self, place: int, running: asyncio.Task[ToolOutput]) -> ToolOutput:
+        """Writes the result of an ended call down, capped; returns the whole output."""
+        call = self.calls[place]
+        if running.cancelled():
+            output, outcome = ToolOutput(INTERRUPTED, is_error=True), Outcome.INTERRUPTED
+        else:
+            output, outcome = running.result(), Outcome.OK
+            if output.is_error:
+                outcome = Outcome.DENIED if output.denied else Outcome.ERROR
+        limit, kept_as = self._task.limits.max_output_chars, None
+        if len(output.content) > limit and self._task.artifacts is not None:
+            kept_as = self._task.artifacts.name(call.id)
+        content = truncate(output.content, limit, kept_as=kept_as)
+        if output.is_error and place in self._last_chance:
+            content += _DO_NOT_REPEAT
+        self._results[place] = ToolResult(call.id, call.name, content, outcome, kept_as)
+        return output
+
+    async def _settle(
+        self, place: int, running: asyncio.Task[ToolOutput], started: float
+    ) -> ToolFinished:
+        duration = time.perf_counter() - started
+        output = self._note(place, running)
+        result = self._results[place]
+        path = None
+        if result.artifact is not None and self._task.artifacts is not None:
+            try:
+                path = str(await self._task.artifacts.save(result.call_id, output.content))
+            except OSError as error:
+                self._emit(Notice(f"the whole output of {result.name} was not kept: {error}"))
+        return ToolFinished(
+            call_id=result.call_id,
+            name=result.name,
+            outcome=result.outcome,
+            content=result.content,
+            duration=duration,
+            data=output.data,
+            artifact=path,
+        )
+
+
+async def _stop(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancels tasks and waits until they have ended, even if this is cancelled again."""
+    for task in tasks:
+        task.cancel()
+    again: asyncio.CancelledError | None = None
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as cancelled:
+            again = cancelled
+    if again is not None:
+        raise again

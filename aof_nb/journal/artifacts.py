@@ -1,0 +1,44 @@
+"""Whole tool outputs, kept beside the run when the model is shown a part of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+
+class Artifacts:
+    """A directory of one run's artifacts, readable by its owner only.
+
+    The directory is made when the first artifact is saved.
+
+    Args:
+        directory: Where the run's artifacts go.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @staticmethod
+    def name(call_id: str) -> str:
+        """The file name for a call's output; the same call id always gives the same name."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", call_id)[:120].lstrip(".") + ".txt"
+
+    async def save(self, call_id: str, text: str) -> Path:
+        """Writes a call's whole output and returns its path.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        return await asyncio.to_thread(self._write, self.name(call_id), text)
+
+    def _write(self, name: str, text: str) -> Path:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.directory / name
+        partial = path.with_suffix(".partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+        partial.replace(path)
+        return path

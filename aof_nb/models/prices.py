@@ -1,0 +1,51 @@
+"""What tokens cost, from the maintained price list of the ``genai-prices`` package.
+
+The list is large, so it is loaded when a cost is first asked for, never by a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aof_nb.messages import Usage
+
+
+def price(model: str, usage: Usage) -> float | None:
+    """What a usage costs with a model.
+
+    Args:
+        model: A full name such as ``anthropic:claude-sonnet-5``.
+        usage: The tokens.
+
+    Returns:
+        US dollars; None if the model's price is unknown.
+
+    Example:
+        >>> price("anthropic:no-such-model", Usage(input_tokens=1)) is None
+        True
+    """
+    provider, _, name = model.partition(":")
+    if provider == "script":
+        return 0.0
+    from genai_prices import Usage as PricedUsage
+    from genai_prices import calc_price
+
+    priced = PricedUsage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+    )
+    try:
+        return float(
+            calc_price(priced, name, provider_id=provider.removesuffix("-chat")).total_price
+        )
+    except LookupError:
+        return None
+
+
+def cost(usage_by_model: Mapping[str, Usage]) -> float | None:
+    """What a run costs, in US dollars; None if any of its models' prices is unknown."""
+    prices = [price(model, usage) for model, usage in usage_by_model.items()]
+    known = [each for each in prices if each is not None]
+    return sum(known) if len(known) == len(prices) else None

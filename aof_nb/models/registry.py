@@ -1,0 +1,138 @@
+"""The providers, and how a model is found by its name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+import msgspec
+
+from aof_nb.errors import ConfigurationError
+from aof_nb.ports import Model
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider of models.
+
+    Args:
+        name: The word before the colon.
+        factory: Where its models are made, as ``module:callable``; imported at first use.
+        title: What people call it.
+        key_variable: The environment variable that holds its key; empty if it needs none.
+        url_variable: The environment variable that overrides its address.
+        example: A model of it.
+    """
+
+    name: str
+    factory: str
+    title: str
+    key_variable: str = ""
+    url_variable: str = ""
+    example: str = ""
+
+
+_PROVIDERS = (
+    Provider(
+        name="anthropic",
+        factory="aof_nb.models.anthropic:AnthropicModel",
+        title="Anthropic (Messages)",
+        key_variable="ANTHROPIC_API_KEY",
+        url_variable="ANTHROPIC_BASE_URL",
+        example="anthropic:claude-sonnet-5",
+    ),
+    Provider(
+        name="openai",
+        factory="aof_nb.models.openai_responses:OpenAIResponsesModel",
+        title="OpenAI (Responses)",
+        key_variable="OPENAI_API_KEY",
+        url_variable="OPENAI_BASE_URL",
+        example="openai:gpt-5",
+    ),
+    Provider(
+        name="openai-chat",
+        factory="aof_nb.models.openai_chat:OpenAIChatModel",
+        title="OpenAI (Chat Completions) and compatible servers",
+        key_variable="OPENAI_API_KEY",
+        url_variable="OPENAI_BASE_URL",
+        example="openai-chat:gpt-4o",
+    ),
+    Provider(
+        name="script",
+        factory="aof_nb.models.script:ScriptModel",
+        title="Scripted playbook: deterministic, no LLM, no key",
+        example="script:triage.yaml",
+    ),
+)
+
+
+def providers() -> dict[str, Provider]:
+    """The known providers by name."""
+    return {provider.name: provider for provider in _PROVIDERS}
+
+
+def parse_name(name: str) -> tuple[Provider, str]:
+    """Splits a full model name into its provider and the provider's own name for it.
+
+    A few bare names are recognised, as AOF's files use them: ``claude-...`` and ``gpt-...``.
+
+    Raises:
+        ConfigurationError: If there is no such provider.
+
+    Example:
+        >>> provider, model = parse_name("anthropic:claude-sonnet-5")
+        >>> provider.title, model
+        ('Anthropic (Messages)', 'claude-sonnet-5')
+    """
+    known = providers()
+    provider_name, colon, model = name.partition(":")
+    if not colon:
+        model = name
+        provider_name = "anthropic" if name.startswith("claude-") else ""
+        if name.startswith(("gpt-", "o1", "o3", "o4")):
+            provider_name = "openai"
+    provider = known.get(provider_name)
+    if provider is None or not model:
+        near = difflib.get_close_matches(provider_name, known, n=1)
+        hint = f"did you mean {near[0]}:{model or '...'}? " if near else ""
+        examples = ", ".join(each.example for each in known.values())
+        raise ConfigurationError(
+            f"unknown model {name!r}",
+            remedy=f"{hint}a model is named provider:model, such as {examples}",
+        )
+    return provider, model
+
+
+def resolve_model(
+    name: str | Model,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    **options: Any,
+) -> Model:
+    """Finds a model by its name.
+
+    Args:
+        name: ``provider:model``, such as ``openai:gpt-5`` or ``script:triage.yaml``. A model
+            is returned as it is.
+        base_url: The provider's address, if not its own and not in the environment.
+        api_key: The key, if not in the environment.
+        **options: What else the provider's model takes.
+
+    Raises:
+        ConfigurationError: If the provider is unknown.
+        MissingCredential: If there is no key, when the first request is made.
+
+    Example:
+        >>> resolve_model("openai:gpt-5", api_key="k").name
+        'openai:gpt-5'
+    """
+    if not isinstance(name, str):
+        return name
+    provider, model = parse_name(name)
+    module, _, attribute = provider.factory.partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    if provider.key_variable:
+        options |= {"base_url": base_url, "api_key": api_key}
+    found: Model = factory(model, **options)
+    return found
