@@ -37,8 +37,10 @@ FIELDS = frozenset(
         "tools",
         "top_k",
         "top_p",
+        "user_profile_id",
     ]
 )
+SAMPLING = ("temperature", "top_k", "top_p")
 _THINKING = ("thinking", "redacted_thinking")
 _ID = r"[a-zA-Z0-9_-]+"
 
@@ -73,14 +75,19 @@ class Issued:
                 self.turns[block["id"]] = thoughts
 
 
-def check(body: Mapping[str, Any], issued: Issued | None = None) -> None:
-    """Raise `InvalidRequestError` for a body the API would refuse."""
+def check(
+    body: Mapping[str, Any], issued: Issued | None = None, version: str = "2026-10-21"
+) -> None:
+    """Raise `InvalidRequestError` for a body the API would refuse.
+
+    `version` is the request's `anthropic-version`.
+    """
     issued = issued or Issued()
     for name in ("model", "max_tokens", "messages"):
         if name not in body:
             raise InvalidRequestError(f"{name}: Field required")
     for name in body:
-        if name not in FIELDS:
+        if name not in FIELDS or (name in SAMPLING and version >= "2026-10-21"):
             raise InvalidRequestError(f"{name}: Extra inputs are not permitted")
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
         raise InvalidRequestError("max_tokens: Input should be greater than or equal to 1")

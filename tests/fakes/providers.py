@@ -206,7 +206,7 @@ class FakeAnthropic(_FakeProvider):
         if not isinstance(request.json, dict):
             raise InvalidRequestError("The request body is not valid JSON")
         if self.check:
-            messages_rules.check(request.json, self._issued)
+            messages_rules.check(request.json, self._issued, request.headers["anthropic-version"])
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return messages_api.error_body(failure, request_id)

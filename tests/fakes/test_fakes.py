@@ -1,0 +1,688 @@
+"""The official SDKs, used as documented, must make of the fakes' bytes what was put in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from anthropic.types import Message, RawMessageStreamEvent
+from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
+
+from tests.fakes import (
+    AZURE,
+    DEEPSEEK,
+    MISTRAL,
+    OPENROUTER,
+    VLLM,
+    Failure,
+    FakeAnthropic,
+    FakeOpenAI,
+    RedactedThinking,
+    Refusal,
+    Reply,
+    ServerTool,
+    StreamError,
+    Thinking,
+    ToolCall,
+    Usage,
+    Wire,
+    anthropic_frames,
+    odd,
+    openai_chat_frames,
+    openai_responses_frames,
+)
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+CALLS = (ToolCall("read_log", {"lines": 20, "pattern": "é🚑"}), ToolCall("restart", {"now": True}))
+SPENT = Usage(input=2100, output=80, cache_read=1920, cache_write=100, reasoning=30)
+TOOL = {"name": "read_log", "description": "", "input_schema": {"type": "object"}}
+FUNCTION = {"type": "function", "function": {"name": "read_log", "parameters": {"type": "object"}}}
+
+
+def claude(fake: FakeAnthropic) -> anthropic.AsyncAnthropic:
+    return anthropic.AsyncAnthropic(base_url=fake.base_url, api_key="x", max_retries=0)
+
+
+def gpt(fake: FakeOpenAI) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=fake.base_url, api_key="x", max_retries=0)
+
+
+async def say(client: anthropic.AsyncAnthropic, messages: Any = HELLO, **more: Any) -> Message:
+    ask = client.messages.stream(
+        model="claude-sonnet-5", max_tokens=4096, messages=messages, **more
+    )
+    async with ask as stream:
+        return await stream.get_final_message()
+
+
+class Chat:
+    """What a chat stream amounts to, put together from the SDK's chunks."""
+
+    def __init__(self) -> None:
+        self.text = self.refusal = self.thinking = ""
+        self.calls: dict[int, list[str]] = {}
+        self.finish: str | None = None
+        self.usage: Any = None
+
+    def add(self, chunk: ChatCompletionChunk) -> None:
+        self.usage = chunk.usage or self.usage
+        for choice in chunk.choices or []:
+            delta = choice.delta
+            self.finish = choice.finish_reason or self.finish
+            self.text += delta.content or ""
+            self.refusal += delta.refusal or ""
+            extra = delta.model_extra or {}
+            self.thinking += extra.get("reasoning_content") or extra.get("reasoning") or ""
+            for call in delta.tool_calls or []:
+                known = self.calls.setdefault(call.index, ["", "", ""])
+                known[0] = call.id or known[0]
+                if call.function is not None:
+                    known[1] = call.function.name or known[1]
+                    known[2] += call.function.arguments or ""
+
+
+async def chat(client: openai.AsyncOpenAI, messages: Any = HELLO, **more: Any) -> Chat:
+    options: Any = {"include_usage": True}
+    result = Chat()
+    stream = await client.chat.completions.create(
+        model="gpt-5", messages=messages, stream=True, stream_options=options, **more
+    )
+    async for chunk in stream:
+        result.add(chunk)
+    return result
+
+
+async def respond(client: openai.AsyncOpenAI, asked: Any = HELLO, **more: Any) -> list[Any]:
+    include: Any = ["reasoning.encrypted_content"]
+    stream = await client.responses.create(
+        model="gpt-5", input=asked, stream=True, store=False, include=include, **more
+    )
+    return [event async for event in stream]
+
+
+async def test_anthropic_message_is_assembled_by_the_sdk() -> None:
+    reply = Reply(Thinking("Let me look…"), RedactedThinking(), odd.TEXT, *CALLS, usage=SPENT)
+    async with FakeAnthropic() as fake:
+        fake.reply(reply)
+        message = await say(claude(fake))
+    thinking, redacted, text, first, second = message.content
+    assert (thinking.type, thinking.thinking) == ("thinking", "Let me look…")
+    assert thinking.signature == reply.parts[0].seal
+    assert redacted.type == "redacted_thinking"
+    assert redacted.data == reply.parts[1].data
+    assert (text.type, text.text) == ("text", odd.TEXT)
+    assert [(c.type, c.name, c.input) for c in (first, second)] == [
+        ("tool_use", call.name, call.arguments) for call in CALLS
+    ]
+    assert first.id != second.id
+    assert message.stop_reason == "tool_use"
+    usage = message.usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens) == (80, 1920)
+    assert (usage.cache_creation_input_tokens, usage.output_tokens) == (100, 80)
+
+
+@pytest.mark.parametrize("stop", ["max_tokens", "pause_turn", "model_context_window_exceeded"])
+async def test_anthropic_stop_reasons(stop: str) -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply("half", stop=stop))
+        assert (await say(claude(fake))).stop_reason == stop
+
+
+async def test_anthropic_refusal_says_why() -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply(Refusal("Not that.")))
+        message = await say(claude(fake))
+    assert message.stop_reason == "refusal"
+    assert message.content == []
+    assert message.stop_details is not None
+    assert message.stop_details.explanation == "Not that."
+
+
+async def test_anthropic_server_tool_and_pause() -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply(ServerTool(), "found"), Reply(ServerTool(), stop="pause_turn"), "done")
+        message = await say(claude(fake))
+        use, result, _ = message.content
+        assert use.type == "server_tool_use"
+        assert use.input == {"query": "status"}
+        assert result.type == "web_search_tool_result"
+        assert result.tool_use_id == use.id
+        paused = await say(claude(fake))
+        turn = {
+            "role": "assistant",
+            "content": [b.model_dump(exclude_none=True) for b in paused.content],
+        }
+        assert (await say(claude(fake), [*HELLO, turn])).stop_reason == "end_turn"
+
+
+async def test_anthropic_tool_loop_is_accepted_back_verbatim() -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply(Thinking("Hm"), *CALLS), "done")
+        message = await say(claude(fake), tools=[TOOL])
+        blocks = [block.model_dump(exclude_none=True) for block in message.content]
+        results = [
+            {"type": "tool_result", "tool_use_id": block["id"], "content": "ok"}
+            for block in blocks
+            if block["type"] == "tool_use"
+        ]
+        history = [
+            *HELLO,
+            {"role": "assistant", "content": blocks},
+            {"role": "user", "content": results},
+        ]
+        await say(claude(fake), history, tools=[TOOL])
+        assert fake.requests[1].json["messages"][1]["content"][0]["signature"]
+
+
+async def test_chat_is_assembled_from_the_sdks_chunks() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply(odd.TEXT, *CALLS, usage=SPENT))
+        result = await chat(gpt(fake), tools=[FUNCTION])
+    assert result.text == odd.TEXT
+    assert [(name, arguments) for _, name, arguments in result.calls.values()] == [
+        (call.name, call.json) for call in CALLS
+    ]
+    assert result.finish == "tool_calls"
+    assert result.usage.prompt_tokens == 2100
+    assert result.usage.prompt_tokens_details.cached_tokens == 1920
+    assert result.usage.completion_tokens_details.reasoning_tokens == 30
+
+
+@pytest.mark.parametrize("dialect", [AZURE, DEEPSEEK, VLLM, OPENROUTER, MISTRAL])
+async def test_dialects_mean_the_same(dialect: Any) -> None:
+    async with FakeOpenAI(dialect=dialect) as fake:
+        fake.reply(Reply(Thinking("Hm"), "Look: ", *CALLS, interleave=True))
+        result = await chat(gpt(fake))
+    assert result.text == "Look: "
+    assert result.thinking == ("Hm" if dialect.reasoning else "")
+    assert [call[1:] for _, call in sorted(result.calls.items())] == [
+        [c.name, c.json] for c in CALLS
+    ]
+
+
+async def test_usage_chunk_only_when_asked_for() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply("hello")
+        stream = await gpt(fake).chat.completions.create(model="gpt-5", messages=HELLO, stream=True)
+        chunks = [chunk async for chunk in stream]
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+
+
+async def test_responses_are_assembled_by_the_sdk() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply(Thinking("Let me look"), odd.TEXT, *CALLS, usage=SPENT))
+        events = await respond(gpt(fake))
+        thought = Thinking("Let me look")
+    final = events[-1].response
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert final.output_text == odd.TEXT
+    assert [item.type for item in final.output] == [
+        "reasoning",
+        "message",
+        "function_call",
+        "function_call",
+    ]
+    assert final.output[0].encrypted_content
+    assert final.output[0].summary[0].text == thought.text
+    deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == odd.TEXT
+    arguments = [e.arguments for e in events if e.type == "response.function_call_arguments.done"]
+    assert arguments == [call.json for call in CALLS]
+    assert final.usage.input_tokens_details.cached_tokens == 1920
+    assert final.usage.output_tokens_details.reasoning_tokens == 30
+
+
+async def test_responses_stream_helper_accumulates_the_same() -> None:
+    async with FakeOpenAI(stateless=False) as fake:
+        fake.reply(Reply(odd.TEXT, CALLS[0]))
+        async with gpt(fake).responses.stream(model="gpt-5", input="hello") as stream:
+            final = await stream.get_final_response()
+    assert final.output_text == odd.TEXT
+    assert final.output[1].arguments == CALLS[0].json
+
+
+async def test_responses_tool_loop_is_accepted_back_verbatim() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply(Thinking("Hm"), *CALLS), "done")
+        final = (await respond(gpt(fake)))[-1].response
+        items = [item.model_dump(exclude_none=True) for item in final.output]
+        outputs = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": "ok"}
+            for item in items
+            if item["type"] == "function_call"
+        ]
+        await respond(gpt(fake), [*HELLO, *items, *outputs])
+
+
+@pytest.mark.parametrize(
+    ("stop", "kind", "reason"),
+    [
+        ("length", "response.incomplete", "max_output_tokens"),
+        ("filter", "response.incomplete", "content_filter"),
+    ],
+)
+async def test_responses_incomplete(stop: str, kind: str, reason: str) -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply("half", stop=stop))
+        last = (await respond(gpt(fake)))[-1]
+    assert last.type == kind
+    assert last.response.incomplete_details.reason == reason
+
+
+async def test_responses_refusal() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply(Refusal("Not that.")))
+        events = await respond(gpt(fake))
+    assert "".join(e.delta for e in events if e.type == "response.refusal.delta") == "Not that."
+    assert events[-1].response.output[0].content[0].refusal == "Not that."
+
+
+async def test_without_stream_the_same_content_comes_as_one_document() -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply("hello", CALLS[0]))
+        message = await claude(fake).messages.create(
+            model="claude-sonnet-5", max_tokens=64, messages=HELLO
+        )
+        assert [block.type for block in message.content] == ["text", "tool_use"]
+    async with FakeOpenAI(stateless=False) as fake:
+        fake.reply(Reply("hello", CALLS[0]), Reply("hello", CALLS[0]))
+        completion = await gpt(fake).chat.completions.create(model="gpt-5", messages=HELLO)
+        assert completion.choices[0].message.content == "hello"
+        assert completion.choices[0].message.tool_calls[0].function.arguments == CALLS[0].json
+        response = await gpt(fake).responses.create(model="gpt-5", input="hello")
+        assert response.output_text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, anthropic.BadRequestError),
+        (401, anthropic.AuthenticationError),
+        (403, anthropic.PermissionDeniedError),
+        (404, anthropic.NotFoundError),
+        (413, anthropic.APIStatusError),
+        (429, anthropic.RateLimitError),
+        (500, anthropic.InternalServerError),
+        (529, anthropic.APIStatusError),
+    ],
+)
+async def test_anthropic_errors(status: int, error: type[anthropic.APIStatusError]) -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Failure(status, retry_after=7))
+        with pytest.raises(error) as caught:
+            await say(claude(fake))
+    body: Any = caught.value.body
+    assert caught.value.status_code == status
+    assert body["type"] == "error"
+    assert body["request_id"] == caught.value.request_id
+    assert caught.value.response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (400, openai.BadRequestError, None),
+        (401, openai.AuthenticationError, "invalid_api_key"),
+        (403, openai.PermissionDeniedError, "unsupported_country_region_territory"),
+        (404, openai.NotFoundError, "model_not_found"),
+        (429, openai.RateLimitError, "rate_limit_exceeded"),
+        (500, openai.InternalServerError, None),
+        (503, openai.InternalServerError, "server_is_overloaded"),
+    ],
+)
+async def test_openai_errors(status: int, error: type[openai.APIStatusError], code: str) -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Failure(status))
+        with pytest.raises(error) as caught:
+            await chat(gpt(fake))
+    assert caught.value.code == code
+    assert caught.value.request_id
+    assert caught.value.request_id.startswith("req_")
+
+
+async def test_error_events_inside_a_stream() -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(Reply("hello there", error=StreamError()))
+        with pytest.raises(anthropic.APIStatusError, match="overloaded_error"):
+            await say(claude(fake))
+    async with FakeOpenAI() as fake:
+        error = StreamError("server_error", "The server had an error", after=2)
+        flat = StreamError("server_error", "It failed", "server_error", form="flat")
+        failed = StreamError("server_error", "It failed", "server_error", form="failed")
+        fake.reply(*(Reply("hello there", error=e) for e in (error, error, flat, failed)))
+        with pytest.raises(openai.APIError, match="The server had an error"):
+            await chat(gpt(fake))
+        with pytest.raises(openai.APIError, match="The server had an error"):
+            await respond(gpt(fake))
+        events = await respond(gpt(fake))
+        assert [event.type for event in events[-2:]] == ["error", "response.failed"]
+        assert (events[-2].code, events[-2].message) == ("server_error", "It failed")
+        events = await respond(gpt(fake))
+        assert events[-1].response.error.message == "It failed"
+
+
+async def test_authentication_is_checked() -> None:
+    async with FakeAnthropic(api_key="right") as fake:
+        fake.reply("hello")
+        with pytest.raises(anthropic.AuthenticationError, match="Invalid bearer token"):
+            await say(claude(fake))
+        assert not fake.rejected
+        await say(anthropic.AsyncAnthropic(base_url=fake.base_url, api_key="right"))
+    async with FakeOpenAI(api_key="right") as fake:
+        with pytest.raises(openai.AuthenticationError, match="Incorrect API key"):
+            await chat(gpt(fake))
+        with pytest.raises(openai.NotFoundError):
+            await openai.AsyncOpenAI(base_url=fake.base_url + "/v2", api_key="right").models.list()
+
+
+async def test_split_at_random_bytes_means_the_same() -> None:
+    chance = random.Random(7)
+    async with FakeAnthropic() as anthropic_fake, FakeOpenAI() as openai_fake:
+        for _ in range(5):
+            reply = Reply(Thinking("é"), odd.TEXT, *CALLS, wire=Wire(split=chance))
+            anthropic_fake.reply(reply)
+            openai_fake.reply(reply)
+            message = await say(claude(anthropic_fake))
+            assert [b.text for b in message.content if b.type == "text"] == [odd.TEXT]
+            assert (await chat(gpt(openai_fake))).text == odd.TEXT
+
+
+async def test_cut_stream_is_a_transport_error() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(
+            Reply(odd.TEXT, wire=Wire(cut_at=900)), Reply("x", wire=Wire(cut_at=0, reset=True))
+        )
+        async with httpx2.AsyncClient(headers={"authorization": "Bearer x"}) as client:
+            body = {"model": "m", "messages": HELLO, "stream": True}
+            url = fake.base_url + "/chat/completions"
+            for expected in (900, 0):
+                got = b""
+                with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError)):
+                    async with client.stream("POST", url, json=body) as response:
+                        async for data in response.aiter_raw():
+                            got += data
+                assert len(got) == expected
+                assert fake.requests[-1].body_sent == expected
+
+
+async def test_stall_is_seen_to_end_when_the_client_leaves() -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(Reply(odd.TEXT, wire=Wire(stall_at=500)), "hello")
+        client = gpt(fake)
+        task = asyncio.create_task(chat(client))
+        while not (fake.requests and fake.requests[0].body_sent == 500):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait_for(fake.requests[0].hung_up.wait(), 10)
+        assert not fake.requests[0].finished.is_set()
+        assert (await chat(client)).text == "hello"
+
+
+async def test_connections_are_kept_and_a_hundred_run_at_once() -> None:
+    async with FakeOpenAI() as fake:
+        fake.respond = lambda request: Reply(request.json["messages"][0]["content"])
+        client = gpt(fake)
+        for _ in range(3):
+            await chat(client)
+        assert fake.accepted == 1
+        asked = [[{"role": "user", "content": f"number {n}"}] for n in range(100)]
+        limits = httpx2.Limits(max_connections=100)
+        async with httpx2.AsyncClient(limits=limits, headers={"authorization": "Bearer x"}) as http:
+
+            async def ask(messages: Any) -> str:
+                body = {"model": "m", "messages": messages, "stream": True}
+                answer = await http.post(fake.base_url + "/chat/completions", json=body, timeout=60)
+                chunks = [
+                    line[6:] for line in answer.text.splitlines() if line.startswith("data: {")
+                ]
+                result = Chat()
+                for chunk in chunks:
+                    result.add(ChatCompletionChunk.model_validate_json(chunk))
+                return result.text
+
+            texts = await asyncio.gather(*map(ask, asked))
+        assert texts == [f"number {n}" for n in range(100)]
+        assert len(fake.requests) == 103
+
+
+async def test_leaving_the_block_tells_of_refused_requests() -> None:
+    with pytest.raises(AssertionError, match="non-empty content"):
+        async with FakeAnthropic() as fake:
+            with pytest.raises(anthropic.BadRequestError):
+                await say(claude(fake), [{"role": "user", "content": []}])
+
+
+USER = {"role": "user", "content": "hello"}
+CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "more", "message"),
+    [
+        ([USER, {"role": "assistant", "content": [CALL]}], {}, "`tool_use` ids were found without"),
+        (
+            [
+                USER,
+                {"role": "assistant", "content": [CALL]},
+                {"role": "user", "content": [{"type": "text", "text": "x"}, RESULT]},
+            ],
+            {},
+            "`tool_use` ids were found without",
+        ),
+        ([{"role": "user", "content": [RESULT]}], {}, "unexpected `tool_use_id`"),
+        ([USER, {"role": "assistant", "content": "x"}], {}, "must end with a user message"),
+        ([{"role": "assistant", "content": "x"}, USER], {}, "first message"),
+        ([{"role": "user", "content": [{"type": "text", "text": ""}]}], {}, "must be non-empty"),
+        ([{"role": "system", "content": "x"}], {}, "Input should be 'user' or 'assistant'"),
+        (
+            [
+                USER,
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "x", "signature": "y"}],
+                },
+                USER,
+            ],
+            {},
+            "Invalid `signature`",
+        ),
+        ([USER], {"tools": [{**TOOL, "name": "a.b"}]}, "String should match pattern"),
+        ([USER], {"tools": [TOOL, TOOL]}, "Tool names must be unique"),
+        ([USER], {"extra_body": {"foo": 1}}, "Extra inputs are not permitted"),
+        ([USER], {"extra_body": {"temperature": 0}}, "Extra inputs are not permitted"),
+        (
+            [USER, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": [RESULT]}],
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            "Expected `thinking` or `redacted_thinking`, but found `tool_use`",
+        ),
+    ],
+)
+async def test_anthropic_refuses_what_the_api_refuses(
+    messages: Any, more: Any, message: str
+) -> None:
+    async with FakeAnthropic(tolerate=True) as fake:
+        with pytest.raises(anthropic.BadRequestError) as caught:
+            await say(claude(fake), messages, **more)
+    assert message in str(caught.value)
+    assert message in fake.rejected[0]
+
+
+@pytest.mark.parametrize("harm", ["dropped", "altered"])
+async def test_anthropic_refuses_changed_thinking(harm: str) -> None:
+    async with FakeAnthropic(tolerate=True) as fake:
+        fake.reply(Reply(Thinking("Hm", signature="sig"), ToolCall("f", id="t1")))
+        message = await say(claude(fake))
+        blocks: Any = [block.model_dump(exclude_none=True) for block in message.content]
+        if harm == "dropped":
+            del blocks[0]
+        else:
+            blocks[0]["thinking"] = "Hmm"
+        turn = {"role": "assistant", "content": blocks}
+        with pytest.raises(anthropic.BadRequestError, match="thinking"):
+            await say(claude(fake), [USER, turn, {"role": "user", "content": [RESULT]}])
+
+
+ASKED = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+TOLD = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "more", "message"),
+    [
+        ([USER, ASKED], {}, "did not have response messages: c1"),
+        ([USER, ASKED, USER], {}, "did not have response messages: c1"),
+        ([USER, TOLD], {}, "must be a response to a preceeding message"),
+        ([USER, ASKED, TOLD, TOLD], {}, "must be a response to a preceeding message"),
+        ([USER, {"role": "assistant", "content": None}, USER], {}, "expected a string, got null"),
+        ([USER, {"role": "assistant", "content": "x", "tool_calls": []}, USER], {}, "empty array"),
+        ([USER], {"tools": []}, "empty array"),
+        (
+            [USER],
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "does not match pattern",
+        ),
+        (
+            [USER],
+            {"tools": [{"type": "function", "function": {"name": "a" * 65}}]},
+            "maximum length 64",
+        ),
+        ([USER], {"max_tokens": 5}, "max_completion_tokens"),
+        ([USER], {"extra_body": {"foo": 1}}, "Unrecognized request argument"),
+    ],
+)
+async def test_chat_refuses_what_the_api_refuses(messages: Any, more: Any, message: str) -> None:
+    async with FakeOpenAI(tolerate=True) as fake:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await chat(gpt(fake), messages, **more)
+    assert message in str(caught.value)
+    assert len(fake.rejected) == 1
+
+
+async def test_chat_refuses_arguments_that_are_not_text() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": {}}}
+    async with FakeOpenAI(tolerate=True) as fake:
+        with pytest.raises(openai.BadRequestError, match="expected a string"):
+            await chat(gpt(fake), [USER, {"role": "assistant", "tool_calls": [call]}, TOLD])
+
+
+CALLED = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "ok"}
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([USER, CALLED], "No tool output found for function call c1"),
+        ([USER, OUTPUT], "No tool call found for function call output"),
+        ([USER, CALLED, OUTPUT, OUTPUT], "Duplicate tool output"),
+        ([USER, CALLED, THOUGHT, OUTPUT], "without its required following item"),
+        ([USER, THOUGHT], "without its required following item"),
+        ([USER, {**CALLED, "arguments": {}}, OUTPUT], "expected a string"),
+    ],
+)
+async def test_responses_refuses_what_the_api_refuses(asked: Any, message: str) -> None:
+    async with FakeOpenAI(tolerate=True) as fake:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await respond(gpt(fake), asked)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [("dropped", "required 'reasoning' item"), ("altered", "could not be verified")],
+)
+async def test_responses_refuses_changed_reasoning(harm: str, message: str) -> None:
+    async with FakeOpenAI(tolerate=True) as fake:
+        fake.reply(Reply(Thinking("Hm"), ToolCall("f", id="c1")))
+        final = (await respond(gpt(fake)))[-1].response
+        thought, call = (item.model_dump(exclude_none=True) for item in final.output)
+        kept = [] if harm == "dropped" else [{**thought, "encrypted_content": "other"}]
+        with pytest.raises(openai.BadRequestError, match=message):
+            await respond(gpt(fake), [USER, *kept, call, OUTPUT])
+
+
+async def test_house_rule_of_stateless_responses() -> None:
+    async with FakeOpenAI(tolerate=True) as fake:
+        with pytest.raises(openai.BadRequestError, match="house rule"):
+            await gpt(fake).responses.create(model="gpt-5", input="hello")
+
+
+def documents(frames: list[bytes]) -> list[Any]:
+    """The JSON documents of a stream's frames."""
+    lines = [line for f in frames for line in f.decode().split("\n") if line.startswith("data: {")]
+    return [json.loads(line[6:]) for line in lines]
+
+
+def test_events_validate_against_the_sdks_types() -> None:
+    """Not leniently, as the SDKs construct them, but as pydantic checks them."""
+    rich = Reply(Thinking("Hm"), "text", *CALLS, usage=SPENT)
+    claude_event: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+    for document in documents(anthropic_frames(Reply(*rich.parts, ServerTool(), pings=False))):
+        claude_event.validate_python(document)
+    for document in documents(openai_chat_frames(rich)):
+        ChatCompletionChunk.model_validate(document)
+    response_event: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    for document in documents(openai_responses_frames(rich)):
+        response_event.validate_python(document)
+
+
+def readable(cases: list[odd.Odd]) -> Any:
+    """The cases the SDKs can be asked about.
+
+    They take an event of only `retry:` for one with data, which the specification says it is not.
+    """
+    read = [case for case in cases if case.whole and not case.name.endswith("ids_and_retry")]
+    return pytest.mark.parametrize("case", read, ids=lambda case: case.name)
+
+
+@readable(odd.CHAT)
+async def test_odd_chat_streams_as_the_sdk_reads_them(case: odd.Odd) -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(case.body)
+        result = await chat(gpt(fake))
+    assert result.text == case.text
+    assert result.thinking == case.thinking
+    assert result.refusal == case.refusal
+    assert result.finish == case.stop
+    assert [tuple(call[1:]) for _, call in sorted(result.calls.items())] == list(case.calls)
+
+
+@readable(odd.MESSAGES)
+async def test_odd_messages_as_the_sdk_reads_them(case: odd.Odd) -> None:
+    async with FakeAnthropic() as fake:
+        fake.reply(case.body)
+        stream = await claude(fake).messages.create(
+            model="claude-sonnet-5", max_tokens=64, messages=HELLO, stream=True
+        )
+        text, stop = "", None
+        async for event in stream:
+            if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                text += event.delta.text
+            elif event.type == "message_delta":
+                stop = event.delta.stop_reason
+    assert (text, stop) == (case.text, case.stop)
+
+
+@readable(odd.RESPONSES)
+async def test_odd_responses_as_the_sdk_reads_them(case: odd.Odd) -> None:
+    async with FakeOpenAI() as fake:
+        fake.reply(case.body)
+        final = (await respond(gpt(fake)))[-1].response
+    assert final.output_text == case.text
+    calls = [(item.name, item.arguments) for item in final.output if item.type == "function_call"]
+    assert calls == list(case.calls)
+    reason = final.incomplete_details.reason if final.incomplete_details else final.status
+    assert reason == case.stop
