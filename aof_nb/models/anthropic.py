@@ -1,0 +1,385 @@
+"""Anthropic's Messages API."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from aof_nb.errors import MissingCredential
+from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.messages import (
+    Message,
+    Opaque,
+    Part,
+    StopReason,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.failures import classify
+from aof_nb.models.transport import EncodeOnce, shared_client, stream_response
+from aof_nb.ports import ModelRequest, ToolSpec
+
+_PROVIDER = "anthropic"
+_DEFAULT_MAX_TOKENS = 8192
+_STOP = {
+    "end_turn": StopReason.END_TURN,
+    "tool_use": StopReason.TOOL_USE,
+    "max_tokens": StopReason.MAX_TOKENS,
+    "stop_sequence": StopReason.STOP_SEQUENCE,
+    "refusal": StopReason.REFUSAL,
+    "pause_turn": StopReason.PAUSE,
+    "model_context_window_exceeded": StopReason.CONTEXT_FULL,
+}
+
+
+class AnthropicModel:
+    """A model of Anthropic's.
+
+    Args:
+        model: Its name there, such as ``claude-sonnet-5``.
+        api_key: The key; from ``ANTHROPIC_API_KEY`` (or what else the SDK looks at) if None.
+        base_url: The address; from ``ANTHROPIC_BASE_URL`` if None.
+        timeout: Seconds without a byte after which a request is given up.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 600.0,
+    ) -> None:
+        self._model = model
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._encoded = EncodeOnce(encode_message)
+
+    @property
+    def name(self) -> str:
+        """``anthropic:`` and the model's name."""
+        return f"{_PROVIDER}:{self._model}"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Streams one response."""
+        import anthropic
+
+        key = (_PROVIDER, self._api_key, self._base_url, self._timeout)
+        client = await shared_client(key, self._client)
+        response = stream_response(
+            sdk=anthropic,
+            client=client,
+            provider=_PROVIDER,
+            path="/v1/messages",
+            body=self._body(request),
+            decoder=MessagesDecoder(self.name),
+        )
+        async with contextlib.aclosing(response) as events:
+            async for event in events:
+                yield event
+
+    def _client(self) -> Any:
+        import anthropic
+
+        client = anthropic.AsyncAnthropic(
+            api_key=self._api_key,
+            base_url=self._base_url,
+            timeout=anthropic.Timeout(self._timeout, connect=10.0),
+            max_retries=0,
+            open_telemetry=False,
+            http_client=anthropic.DefaultAioHttpClient(),
+        )
+        if not (client.api_key or client.auth_token or client.credentials):
+            raise MissingCredential("Anthropic", "ANTHROPIC_API_KEY")
+        return client
+
+    def _body(self, request: ModelRequest) -> bytes:
+        sampling = request.sampling
+        head: dict[str, Any] = {
+            "model": self._model,
+            "max_tokens": sampling.max_tokens or _DEFAULT_MAX_TOKENS,
+            "stream": True,
+        }
+        if sampling.thinking_tokens:
+            head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
+            head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
+        else:
+            # With thinking enabled the API takes no other temperature than its own.
+            if sampling.temperature is not None:
+                head["temperature"] = sampling.temperature
+            if sampling.top_p is not None:
+                head["top_p"] = sampling.top_p
+        if sampling.reasoning_effort:
+            head["output_config"] = {"effort": sampling.reasoning_effort}
+        if sampling.stop:
+            head["stop_sequences"] = sampling.stop
+        if request.system:
+            head["system"] = request.system
+        fields = [msgspec.json.encode(head)[1:-1]]
+        if request.tools:
+            fields.append(b'"tools":' + encode_tools(request.tools))
+            if request.tool_choice == "none":
+                fields.append(b'"tool_choice":{"type":"none"}')
+        fields.append(b'"messages":[' + b",".join(self._turns(request.messages)) + b"]")
+        return b"{" + b",".join(fields) + b"}"
+
+    def _turns(self, messages: tuple[Message, ...]) -> Iterator[bytes]:
+        """Messages as turns that alternate: neighbours of one role are joined."""
+        role, blocks = "", list[bytes]()
+        for message in messages:
+            encoded = self._encoded(message)
+            if not encoded:
+                continue
+            speaker = "assistant" if message.role == "assistant" else "user"
+            if blocks and speaker != role:
+                yield _turn(role, blocks)
+                blocks = []
+            role = speaker
+            blocks.append(encoded)
+        if blocks:
+            yield _turn(role, blocks)
+
+
+def _turn(role: str, blocks: list[bytes]) -> bytes:
+    return b'{"role":"%s","content":[%s]}' % (role.encode(), b",".join(blocks))
+
+
+def encode_message(message: Message) -> bytes:
+    """A message's content blocks as JSON, without the brackets; empty if there are none."""
+    blocks = [block for part in message.parts if (block := _block(part)) is not None]
+    return msgspec.json.encode(blocks)[1:-1]
+
+
+def _block(part: Part) -> dict[str, Any] | None:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text} if text.strip() else None
+        case Thinking(provider=provider, opaque=block) | Opaque(provider=provider, block=block):
+            return block if provider == _PROVIDER else None
+        case ToolCall():
+            return {
+                "type": "tool_use",
+                "id": part.id,
+                "name": part.name,
+                "input": part.arguments or {},
+            }
+        case ToolResult():
+            block = {
+                "type": "tool_result",
+                "tool_use_id": part.call_id,
+                "content": part.content or "(no output)",
+            }
+            return block | {"is_error": True} if part.is_error else block
+
+
+@lru_cache(maxsize=64)
+def _tool(fingerprint: tuple[str, str, bytes]) -> bytes:
+    name, description, schema = fingerprint
+    head = msgspec.json.encode({"name": name, "description": description})
+    return head[:-1] + b',"input_schema":' + schema + b"}"
+
+
+def encode_tools(tools: tuple[ToolSpec, ...]) -> bytes:
+    """The tools' declarations as JSON."""
+    return (
+        b"["
+        + b",".join(
+            _tool((tool.name, tool.description, msgspec.json.encode(tool.input_schema)))
+            for tool in tools
+        )
+        + b"]"
+    )
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Message(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class _Failure(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: dict[str, Any] | None = None
+    message: _Message | None = None
+    usage: _Usage | None = None
+    error: _Failure | None = None
+    request_id: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class _Block:
+    """A content block while it is being streamed."""
+
+    __slots__ = ("json", "signature", "start", "texts")
+
+    def __init__(self, start: dict[str, Any]) -> None:
+        self.start = start
+        self.texts: list[str] = []
+        self.json: list[str] = []
+        self.signature = ""
+
+    def part(self) -> Part:
+        kind = self.start.get("type")
+        if kind == "text":
+            return Text((self.start.get("text") or "") + "".join(self.texts))
+        if kind == "tool_use":
+            raw = "".join(self.json)
+            given = self.start.get("input")
+            if not raw and given:
+                raw = msgspec.json.encode(given).decode()
+            return tool_call(str(self.start.get("id")), str(self.start.get("name")), raw)
+        block = dict(self.start)
+        if self.json:
+            # Input of a server-side tool: it goes back parsed, as the API wants it.
+            block["input"] = tool_call("", "", "".join(self.json)).arguments or {}
+        if kind == "thinking":
+            block["thinking"] = (block.get("thinking") or "") + "".join(self.texts)
+            block["signature"] = self.signature or block.get("signature", "")
+            return Thinking(block["thinking"], _PROVIDER, block)
+        if kind == "redacted_thinking":
+            return Thinking("", _PROVIDER, block)
+        return Opaque(_PROVIDER, block)
+
+
+class MessagesDecoder:
+    """Decodes the stream of the Messages API.
+
+    Args:
+        model: The model's full name, until the response says which one answered.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._asked = model
+        self._message = _Message()
+        self._usage = _Usage(0, 0, 0, 0)
+        self._blocks: dict[int, _Block] = {}
+        self._finished: set[int] = set()
+        self._stop: str | None = None
+        self._deltas = Deltas()
+        self.complete = False
+
+    def feed(self, payload: bytes) -> None:
+        """Takes one event; unknown ones, and unknown fields, are skipped."""
+        event = _decode(payload)
+        if event.type == "content_block_delta":
+            block = self._blocks.get(event.index)
+            if block is not None and event.delta is not None:
+                self._grow(block, event.index, event.delta)
+        elif event.type == "content_block_start":
+            block = self._blocks[event.index] = _Block(event.content_block or {})
+            if block.start.get("type") == "text" and block.start.get("text"):
+                self._deltas.text(block.start["text"])
+            elif block.start.get("type") == "tool_use":
+                self._deltas.tool_call(event.index, str(block.start.get("name")), "")
+        elif event.type == "content_block_stop":
+            self._finished.add(event.index)
+        elif event.type == "message_start" and event.message is not None:
+            self._message = event.message
+            self._count(event.message.usage)
+        elif event.type == "message_delta":
+            if event.delta is not None and event.delta.stop_reason:
+                self._stop = event.delta.stop_reason
+                self.complete = True
+            self._count(event.usage)
+        elif event.type == "error":
+            failure = event.error or _Failure()
+            raise classify(
+                _PROVIDER,
+                failure.message or failure.type,
+                words=(failure.type,),
+                request_id=event.request_id,
+            )
+
+    def _grow(self, block: _Block, index: int, delta: _Delta) -> None:
+        if delta.text is not None:
+            block.texts.append(delta.text)
+            if delta.text:
+                self._deltas.text(delta.text)
+        elif delta.partial_json is not None:
+            block.json.append(delta.partial_json)
+            if delta.partial_json and block.start.get("type") == "tool_use":
+                self._deltas.tool_call(index, str(block.start.get("name")), delta.partial_json)
+        elif delta.thinking is not None:
+            block.texts.append(delta.thinking)
+            if delta.thinking:
+                self._deltas.thinking(delta.thinking)
+        elif delta.signature is not None:
+            block.signature += delta.signature
+
+    def _count(self, usage: _Usage | None) -> None:
+        if usage is None:
+            return
+        for field in _Usage.__struct_fields__:
+            value = getattr(usage, field)
+            if value is not None:
+                setattr(self._usage, field, value)
+
+    def events(self) -> Iterator[ModelEvent]:
+        """What has come since the last call."""
+        return iter(self._deltas.take())
+
+    def usage(self) -> Usage:
+        """The tokens counted so far; cached ones count as input."""
+        read = self._usage.cache_read_input_tokens or 0
+        written = self._usage.cache_creation_input_tokens or 0
+        return Usage(
+            input_tokens=(self._usage.input_tokens or 0) + read + written,
+            output_tokens=self._usage.output_tokens or 0,
+            cache_read_tokens=read,
+            cache_write_tokens=written,
+        )
+
+    def response(self) -> ModelResponse:
+        """The whole response."""
+        model = f"{_PROVIDER}:{self._message.model}" if self._message.model else self._asked
+        parts = tuple(self._blocks[index].part() for index in sorted(self._blocks))
+        return ModelResponse(
+            message=Message("assistant", parts, model=model),
+            stop_reason=stop_reason(self._stop, _STOP),
+            usage=self.usage(),
+            model=model,
+            response_id=self._message.id,
+        )
+
+    def partial(self) -> tuple[Message | None, Usage]:
+        """What has arrived: text as far as it came, other blocks only if they are whole."""
+        parts = [
+            block.part()
+            for index, block in sorted(self._blocks.items())
+            if index in self._finished or block.start.get("type") == "text"
+        ]
+        return interrupted(parts, self._asked), self.usage()

@@ -1,0 +1,153 @@
+"""What a provider's refusal means: each error classified once.
+
+Sources: Anthropic's and OpenAI's pages on API errors, and what their SDKs raise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aof_nb.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ContentRefused,
+    ContextTooLong,
+    ModelError,
+    ModelNotFound,
+    ModelTimeout,
+    Overloaded,
+    PermissionDenied,
+    QuotaExceeded,
+    RateLimited,
+    ServerError,
+)
+
+_BY_WORD: dict[str, type[ModelError]] = {
+    "api_error": ServerError,
+    "authentication_error": AuthenticationFailed,
+    "billing_error": QuotaExceeded,
+    "context_length_exceeded": ContextTooLong,
+    "content_filter": ContentRefused,
+    "content_policy_violation": ContentRefused,
+    "insufficient_quota": QuotaExceeded,
+    "invalid_api_key": AuthenticationFailed,
+    "invalid_request_error": BadRequest,
+    "model_not_found": ModelNotFound,
+    "not_found_error": ModelNotFound,
+    "overloaded_error": Overloaded,
+    "permission_error": PermissionDenied,
+    "rate_limit_error": RateLimited,
+    "rate_limit_exceeded": RateLimited,
+    "request_too_large": ContextTooLong,
+    "server_error": ServerError,
+    "server_is_overloaded": Overloaded,
+    "timeout_error": ModelTimeout,
+}
+_BY_STATUS: dict[int, type[ModelError]] = {
+    400: BadRequest,
+    401: AuthenticationFailed,
+    402: QuotaExceeded,
+    403: PermissionDenied,
+    404: ModelNotFound,
+    408: ModelTimeout,
+    409: ServerError,
+    413: ContextTooLong,
+    422: BadRequest,
+    429: RateLimited,
+    503: Overloaded,
+    504: ModelTimeout,
+    529: Overloaded,
+}
+_TOO_LONG = re.compile(
+    r"prompt is too long|context (?:length|window)|maximum context|too many (?:input )?tokens",
+    re.IGNORECASE,
+)
+_NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)
+_REMEDIES: dict[type[ModelError], str] = {
+    AuthenticationFailed: "check the API key, and that it belongs to this provider",
+    PermissionDenied: "this key may not use this model: choose another, or have it enabled",
+    ModelNotFound: "check the model's name; aofctl list models shows the providers",
+    RateLimited: "wait and run it again, or name another model",
+    Overloaded: "wait and run it again, or name another model",
+    ServerError: "run it again; the provider's status page may say more",
+    ModelTimeout: "run it again, or name a faster model",
+    ContextTooLong: "start a new session, or lower limits.max_output_chars",
+    QuotaExceeded: "top up the account or raise its spending limit",
+    ContentRefused: "rephrase the prompt, or name another model",
+}
+
+
+def classify(
+    provider: str,
+    message: str,
+    *,
+    status: int | None = None,
+    words: tuple[str | None, ...] = (),
+    request_id: str | None = None,
+    retry_after: float | None = None,
+) -> ModelError:
+    """The typed error for what a provider said.
+
+    Args:
+        provider: Its name.
+        message: Its message.
+        status: The HTTP status, if the error came as one.
+        words: Its own codes and types for the error, the most telling first.
+        request_id: Its id of the request.
+        retry_after: Seconds it asks to wait.
+
+    Example:
+        >>> type(classify("anthropic", "Overloaded", words=("overloaded_error",))).__name__
+        'Overloaded'
+    """
+    kind = next((_BY_WORD[word] for word in words if word in _BY_WORD), None)
+    if kind is None or (kind is BadRequest and status not in {None, 400}):
+        by_status = _BY_STATUS.get(status) if status is not None else None
+        kind = by_status or kind or (ServerError if status is None or status >= 500 else BadRequest)
+    if kind is BadRequest and _TOO_LONG.search(message):
+        kind = ContextTooLong
+    if kind in {BadRequest, RateLimited} and _NO_CREDIT.search(message):
+        kind = QuotaExceeded
+    where = f"{provider}: {message}" + (f" (HTTP {status})" if status is not None else "")
+    return kind(
+        where,
+        provider=provider,
+        status=status,
+        request_id=request_id,
+        retry_after=retry_after,
+        remedy=_REMEDIES.get(kind, ""),
+    )
+
+
+def from_response(
+    provider: str, status: int, headers: Mapping[str, str], body: bytes
+) -> ModelError:
+    """The typed error for an HTTP response that is not a success."""
+    try:
+        decoded: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError):
+        decoded = None
+    details = decoded.get("error", decoded) if isinstance(decoded, dict) else None
+    if isinstance(details, str):
+        details = {"message": details}
+    if not isinstance(details, dict):
+        text = body[:300].decode(errors="replace").strip() or "no message"
+        details = {"message": text}
+    words = tuple(_word(details.get(key)) for key in ("code", "type"))
+    seconds = headers.get("retry-after", "")
+    return classify(
+        provider,
+        str(details.get("message") or "no message"),
+        status=status,
+        words=words,
+        request_id=headers.get("request-id") or headers.get("x-request-id"),
+        retry_after=float(seconds) if re.fullmatch(r"\d+(\.\d+)?", seconds) else None,
+    )
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,63 @@
+"""What OpenAI's two APIs share: the client, and what its errors are."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from aof_nb.errors import MissingCredential, ModelError
+from aof_nb.models.failures import classify
+from aof_nb.models.transport import shared_client
+
+_REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9]|codex|gpt-oss)")
+
+
+class Failure(msgspec.Struct):
+    """An error as it comes inside a stream."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+
+    def typed(self, provider: str) -> ModelError:
+        """The error, classified."""
+        status = self.code if isinstance(self.code, int) else None
+        code = self.code if isinstance(self.code, str) else None
+        message = self.message or code or "no message"
+        return classify(provider, message, status=status, words=(code, self.type))
+
+
+def is_reasoning(model: str) -> bool:
+    """Whether a model reasons before it answers, by its name.
+
+    Example:
+        >>> is_reasoning("gpt-5-mini"), is_reasoning("gpt-4o")
+        (True, False)
+    """
+    return _REASONING.search(model) is not None
+
+
+async def client(api_key: str | None, base_url: str | None, timeout: float) -> Any:
+    """The loop's client for this key and address.
+
+    Raises:
+        MissingCredential: If there is no key.
+    """
+
+    def make() -> Any:
+        import openai
+
+        try:
+            return openai.AsyncOpenAI(
+                api_key=api_key,
+                base_url=base_url,
+                timeout=openai.Timeout(timeout, connect=10.0),
+                max_retries=0,
+                http_client=openai.DefaultAioHttpClient(),
+            )
+        except openai.OpenAIError as error:
+            raise MissingCredential("OpenAI", "OPENAI_API_KEY") from error
+
+    return await shared_client(("openai", api_key, base_url, timeout), make)

@@ -1,0 +1,351 @@
+"""OpenAI's Chat Completions API, which many servers speak."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import msgspec
+
+from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
+from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.openai import Failure, client, is_reasoning
+from aof_nb.models.transport import EncodeOnce, stream_response
+from aof_nb.ports import ModelRequest
+
+_PROVIDER = "openai-chat"
+_STOP = {
+    "stop": StopReason.END_TURN,
+    "length": StopReason.MAX_TOKENS,
+    "tool_calls": StopReason.TOOL_USE,
+    "function_call": StopReason.TOOL_USE,
+    "content_filter": StopReason.REFUSAL,
+}
+
+
+class OpenAIChatModel:
+    """A model behind the Chat Completions API.
+
+    Args:
+        model: Its name there, such as ``gpt-4o``.
+        api_key: The key; from ``OPENAI_API_KEY`` if None.
+        base_url: The address; from ``OPENAI_BASE_URL`` if None.
+        timeout: Seconds without a byte after which a request is given up.
+        output_limit: The name of the parameter that bounds the output; compatible servers
+            want ``max_tokens``, OpenAI's reasoning models ``max_completion_tokens``.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 600.0,
+        output_limit: str | None = None,
+    ) -> None:
+        self._model = model
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._output_limit = output_limit or (
+            "max_completion_tokens" if is_reasoning(model) else "max_tokens"
+        )
+        self._encoded = EncodeOnce(encode_message)
+
+    @property
+    def name(self) -> str:
+        """``openai-chat:`` and the model's name."""
+        return f"{_PROVIDER}:{self._model}"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Streams one response."""
+        import openai
+
+        response = stream_response(
+            sdk=openai,
+            client=await client(self._api_key, self._base_url, self._timeout),
+            provider=_PROVIDER,
+            path="/chat/completions",
+            body=self._body(request),
+            decoder=ChatDecoder(self.name),
+        )
+        async with contextlib.aclosing(response) as events:
+            async for event in events:
+                yield event
+
+    def _body(self, request: ModelRequest) -> bytes:
+        sampling = request.sampling
+        head: dict[str, Any] = {
+            "model": self._model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if sampling.max_tokens is not None:
+            head[self._output_limit] = sampling.max_tokens
+        if not is_reasoning(self._model):
+            if sampling.temperature is not None:
+                head["temperature"] = sampling.temperature
+            if sampling.top_p is not None:
+                head["top_p"] = sampling.top_p
+        if sampling.reasoning_effort:
+            head["reasoning_effort"] = sampling.reasoning_effort
+        if sampling.stop:
+            head["stop"] = sampling.stop
+        if request.tools:
+            head["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.input_schema,
+                    },
+                }
+                for tool in request.tools
+            ]
+            if request.tool_choice == "none":
+                head["tool_choice"] = "none"
+        messages = [encoded for message in request.messages if (encoded := self._encoded(message))]
+        if request.system:
+            system = {"role": "system", "content": request.system}
+            messages.insert(0, msgspec.json.encode(system))
+        return b"%s,%s}" % (
+            msgspec.json.encode(head)[:-1],
+            b'"messages":[' + b",".join(messages) + b"]",
+        )
+
+
+def encode_message(message: Message) -> bytes:
+    """A message as JSON objects joined by commas; empty if nothing of it can be sent."""
+    if message.role == "tool":
+        results = [
+            {
+                "role": "tool",
+                "tool_call_id": result.call_id,
+                "content": result.content or "(no output)",
+            }
+            for result in message.tool_results
+        ]
+        return msgspec.json.encode(results)[1:-1]
+    encoded: dict[str, Any] = {"role": message.role}
+    text = message.text
+    if message.role == "user":
+        return msgspec.json.encode(encoded | {"content": text})
+    calls = message.tool_calls
+    if not calls and not text:
+        return b""
+    encoded["content"] = text or None
+    for part in message.parts:
+        if isinstance(part, Thinking) and part.provider == _PROVIDER:
+            # Servers that show their reasoning want it back while tools are being used, and
+            # reject it elsewhere; OpenRouter wants its details back always.
+            wanted = part.opaque if calls else {"reasoning_details": None}
+            encoded |= {key: part.opaque[key] for key in wanted if key in part.opaque}
+    if calls:
+        encoded["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": "{}"
+                    if call.arguments is None
+                    else msgspec.json.encode(call.arguments).decode(),
+                },
+            }
+            for call in calls
+        ]
+    return msgspec.json.encode(encoded)
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallDelta(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+    tool_calls: list[_CallDelta] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Chunk(msgspec.Struct):
+    id: str | None = None
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Failure | None = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class _Call:
+    """A tool call while it is being streamed."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class ChatDecoder:
+    """Decodes the stream of the Chat Completions API.
+
+    Args:
+        model: The model's full name, until the response says which one answered.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._asked = model
+        self._answered: str | None = None
+        self._id = ""
+        self._texts: list[str] = []
+        self._thinking: list[str] = []
+        self._thinking_field = ""
+        self._thinking_details: list[dict[str, Any]] = []
+        self._calls: list[_Call] = []
+        self._slots: dict[int, _Call] = {}
+        self._refused = False
+        self._finish: str | None = None
+        self._usage = _Usage()
+        self._deltas = Deltas()
+
+    @property
+    def complete(self) -> bool:
+        """Whether a finish reason has come; the usage after it is welcome, not needed."""
+        return self._finish is not None
+
+    def feed(self, payload: bytes) -> None:
+        """Takes one chunk; unknown fields are skipped."""
+        if payload == b"[DONE]":
+            return
+        chunk = _decode(payload)
+        if chunk.error is not None:
+            raise chunk.error.typed(_PROVIDER)
+        if chunk.id:
+            self._id = chunk.id
+        if chunk.model:
+            self._answered = chunk.model
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        for choice in chunk.choices or ():
+            if choice.index == 0:
+                if choice.delta is not None:
+                    self._grow(choice.delta)
+                self._finish = choice.finish_reason or self._finish
+
+    def _grow(self, delta: _Delta) -> None:
+        if delta.content:
+            self._texts.append(delta.content)
+            self._deltas.text(delta.content)
+        if delta.refusal:
+            self._refused = True
+            self._texts.append(delta.refusal)
+            self._deltas.text(delta.refusal)
+        thinking = delta.reasoning_content or delta.reasoning
+        if thinking:
+            self._thinking_field = "reasoning_content" if delta.reasoning_content else "reasoning"
+            self._thinking.append(thinking)
+            self._deltas.thinking(thinking)
+        if delta.reasoning_details:
+            self._thinking_details += delta.reasoning_details
+        for piece in delta.tool_calls or ():
+            self._grow_call(piece)
+
+    def _grow_call(self, piece: _CallDelta) -> None:
+        function = piece.function or _Function()
+        call = self._slots.get(piece.index)
+        # Some compatible servers give every call the index 0: a new id is a new call.
+        if call is None or (piece.id and call.id and piece.id != call.id and function.name):
+            call = self._slots[piece.index] = _Call()
+            self._calls.append(call)
+        call.id = piece.id or call.id
+        call.name = function.name or call.name
+        if function.arguments:
+            call.arguments.append(function.arguments)
+        self._deltas.tool_call(self._calls.index(call), call.name, function.arguments or "")
+
+    def events(self) -> Iterator[ModelEvent]:
+        """What has come since the last call."""
+        return iter(self._deltas.take())
+
+    def usage(self) -> Usage:
+        """The tokens as the last usage chunk counts them."""
+        prompt = self._usage.prompt_tokens_details or _PromptDetails()
+        completion = self._usage.completion_tokens_details or _CompletionDetails()
+        return Usage(
+            input_tokens=self._usage.prompt_tokens or 0,
+            output_tokens=self._usage.completion_tokens or 0,
+            cache_read_tokens=prompt.cached_tokens or 0,
+            reasoning_tokens=completion.reasoning_tokens or 0,
+        )
+
+    def _parts(self) -> list[Part]:
+        parts: list[Part] = []
+        if self._thinking or self._thinking_details:
+            thinking = "".join(self._thinking)
+            opaque: dict[str, Any] = {self._thinking_field: thinking} if thinking else {}
+            if self._thinking_details:
+                opaque["reasoning_details"] = self._thinking_details
+            parts.append(Thinking(thinking, _PROVIDER, opaque))
+        if self._texts:
+            parts.append(Text("".join(self._texts)))
+        return parts
+
+    def response(self) -> ModelResponse:
+        """The whole response."""
+        parts = self._parts()
+        for place, call in enumerate(self._calls):
+            call_id = call.id or f"call_{self._id or 'x'}_{place}"
+            parts.append(tool_call(call_id, call.name, "".join(call.arguments)))
+        model = f"{_PROVIDER}:{self._answered}" if self._answered else self._asked
+        reason = StopReason.REFUSAL if self._refused else stop_reason(self._finish, _STOP)
+        if self._calls and reason is StopReason.END_TURN:
+            reason = StopReason.TOOL_USE
+        return ModelResponse(
+            message=Message("assistant", tuple(parts), model=model),
+            stop_reason=reason,
+            usage=self.usage(),
+            model=model,
+            response_id=self._id,
+        )
+
+    def partial(self) -> tuple[Message | None, Usage]:
+        """What has arrived: text and thinking, without calls that may not be whole."""
+        return interrupted(self._parts(), self._asked), self.usage()

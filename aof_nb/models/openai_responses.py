@@ -1,0 +1,310 @@
+"""OpenAI's Responses API, used without storing anything at OpenAI.
+
+The reasoning comes back encrypted and is handed back verbatim with the next request, as the
+guide to stateless use of reasoning models asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import msgspec
+
+from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.messages import (
+    Message,
+    Opaque,
+    Part,
+    StopReason,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from aof_nb.models.assembly import Deltas, interrupted, tool_call
+from aof_nb.models.openai import Failure, client, is_reasoning
+from aof_nb.models.transport import EncodeOnce, stream_response
+from aof_nb.ports import ModelRequest
+
+_PROVIDER = "openai"
+
+
+class OpenAIResponsesModel:
+    """A model behind the Responses API.
+
+    Args:
+        model: Its name there, such as ``gpt-5``.
+        api_key: The key; from ``OPENAI_API_KEY`` if None.
+        base_url: The address; from ``OPENAI_BASE_URL`` if None.
+        timeout: Seconds without a byte after which a request is given up.
+        reasoning_summary: ``auto``, ``concise`` or ``detailed`` to be shown the reasoning;
+            OpenAI gives it to verified organisations only.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 600.0,
+        reasoning_summary: str | None = None,
+    ) -> None:
+        self._model = model
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._reasoning_summary = reasoning_summary
+        self._encoded = EncodeOnce(encode_message)
+
+    @property
+    def name(self) -> str:
+        """``openai:`` and the model's name."""
+        return f"{_PROVIDER}:{self._model}"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Streams one response."""
+        import openai
+
+        response = stream_response(
+            sdk=openai,
+            client=await client(self._api_key, self._base_url, self._timeout),
+            provider=_PROVIDER,
+            path="/responses",
+            body=self._body(request),
+            decoder=ResponsesDecoder(self.name),
+        )
+        async with contextlib.aclosing(response) as events:
+            async for event in events:
+                yield event
+
+    def _body(self, request: ModelRequest) -> bytes:
+        sampling = request.sampling
+        head: dict[str, Any] = {"model": self._model, "stream": True, "store": False}
+        if request.system:
+            head["instructions"] = request.system
+        if sampling.max_tokens is not None:
+            head["max_output_tokens"] = sampling.max_tokens
+        if is_reasoning(self._model):
+            head["include"] = ["reasoning.encrypted_content"]
+            reasoning = {"effort": sampling.reasoning_effort, "summary": self._reasoning_summary}
+            wanted = {key: value for key, value in reasoning.items() if value}
+            if wanted:
+                head["reasoning"] = wanted
+        else:
+            if sampling.temperature is not None:
+                head["temperature"] = sampling.temperature
+            if sampling.top_p is not None:
+                head["top_p"] = sampling.top_p
+        if request.tools:
+            head["tools"] = [
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.input_schema,
+                    "strict": False,
+                }
+                for tool in request.tools
+            ]
+            if request.tool_choice == "none":
+                head["tool_choice"] = "none"
+        items = [encoded for message in request.messages if (encoded := self._encoded(message))]
+        return b"%s,%s}" % (
+            msgspec.json.encode(head)[:-1],
+            b'"input":[' + b",".join(items) + b"]",
+        )
+
+
+def encode_message(message: Message) -> bytes:
+    """A message's items as JSON, without the brackets; empty if there are none."""
+    items = [item for part in message.parts if (item := _item(message.role, part)) is not None]
+    return msgspec.json.encode(items)[1:-1]
+
+
+def _item(role: str, part: Part) -> dict[str, Any] | None:
+    match part:
+        case Text(text):
+            if not text:
+                return None
+            kind = "output_text" if role == "assistant" else "input_text"
+            return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+        case Thinking(provider=provider, opaque=item) | Opaque(provider=provider, block=item):
+            return item if provider == _PROVIDER else None
+        case ToolCall():
+            arguments = msgspec.json.encode(part.arguments or {}).decode()
+            return {
+                "type": "function_call",
+                "call_id": part.id,
+                "name": part.name,
+                "arguments": arguments,
+            }
+        case ToolResult():
+            return {
+                "type": "function_call_output",
+                "call_id": part.call_id,
+                "output": part.content or "(no output)",
+            }
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    status: str | None = None
+    output: list[dict[str, Any]] | None = None
+    usage: _Usage | None = None
+    error: Failure | None = None
+    incomplete_details: _Incomplete | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    delta: Any = None
+    output_index: int = 0
+    item: dict[str, Any] | None = None
+    response: _Response | None = None
+    message: str | None = None
+    code: str | None = None
+    error: Failure | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class ResponsesDecoder:
+    """Decodes the stream of the Responses API.
+
+    Args:
+        model: The model's full name, until the response says which one answered.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._asked = model
+        self._response = _Response()
+        self._items: dict[int, dict[str, Any]] = {}
+        self._names: dict[int, str] = {}
+        self._texts: dict[int, list[str]] = {}
+        self._deltas = Deltas()
+        self.complete = False
+
+    def feed(self, payload: bytes) -> None:
+        """Takes one event; unknown ones, and unknown fields, are skipped."""
+        if payload == b"[DONE]":
+            return
+        event = _decode(payload)
+        match event.type:
+            case "response.output_text.delta" | "response.refusal.delta":
+                self._deltas.text(event.delta)
+                self._texts.setdefault(event.output_index, []).append(event.delta)
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                self._deltas.thinking(event.delta)
+            case "response.function_call_arguments.delta":
+                name = self._names.get(event.output_index, "")
+                self._deltas.tool_call(event.output_index, name, event.delta)
+            case "response.output_item.added" if event.item is not None:
+                if event.item.get("type") == "function_call":
+                    name = self._names[event.output_index] = str(event.item.get("name"))
+                    self._deltas.tool_call(event.output_index, name, "")
+            case "response.output_item.done" if event.item is not None:
+                self._items[event.output_index] = event.item
+            case "response.created" | "response.in_progress" if event.response is not None:
+                self._response = event.response
+            case "response.completed" | "response.incomplete" if event.response is not None:
+                self._response = event.response
+                self.complete = True
+            case "response.failed" if event.response is not None:
+                self._response = event.response
+                raise (event.response.error or Failure()).typed(_PROVIDER)
+            case "error":
+                failure = event.error or Failure(message=event.message, code=event.code)
+                raise failure.typed(_PROVIDER)
+
+    def events(self) -> Iterator[ModelEvent]:
+        """What has come since the last call."""
+        return iter(self._deltas.take())
+
+    def usage(self) -> Usage:
+        """The tokens as the response counts them."""
+        usage = self._response.usage or _Usage()
+        return Usage(
+            input_tokens=usage.input_tokens or 0,
+            output_tokens=usage.output_tokens or 0,
+            cache_read_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens or 0,
+            reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens
+            or 0,
+        )
+
+    def response(self) -> ModelResponse:
+        """The whole response."""
+        items = [item for _, item in sorted(self._items.items())] or self._response.output or []
+        parts = [part for item in items for part in _parts(item)]
+        model = f"{_PROVIDER}:{self._response.model}" if self._response.model else self._asked
+        return ModelResponse(
+            message=Message("assistant", tuple(parts), model=model),
+            stop_reason=self._stop_reason(items, parts),
+            usage=self.usage(),
+            model=model,
+            response_id=self._response.id,
+        )
+
+    def _stop_reason(self, items: list[dict[str, Any]], parts: list[Part]) -> StopReason:
+        if self._response.status == "incomplete":
+            reason = (self._response.incomplete_details or _Incomplete()).reason
+            if reason == "content_filter":
+                return StopReason.REFUSAL
+            return StopReason.MAX_TOKENS if reason == "max_output_tokens" else StopReason.OTHER
+        if any(isinstance(part, ToolCall) for part in parts):
+            return StopReason.TOOL_USE
+        refused = any(
+            piece.get("type") == "refusal" for item in items for piece in item.get("content") or ()
+        )
+        return StopReason.REFUSAL if refused else StopReason.END_TURN
+
+    def partial(self) -> tuple[Message | None, Usage]:
+        """What has arrived: whole items, and text as far as it came."""
+        parts: list[Part] = []
+        for index in sorted(self._items.keys() | self._texts.keys()):
+            if index in self._items:
+                parts += _parts(self._items[index])
+            else:
+                parts.append(Text("".join(self._texts[index])))
+        return interrupted(parts, self._asked), self.usage()
+
+
+def _parts(item: dict[str, Any]) -> list[Part]:
+    match item.get("type"):
+        case "message":
+            pieces = item.get("content") or ()
+            texts = [str(piece.get("text") or piece.get("refusal") or "") for piece in pieces]
+            return [Text(text) for text in texts if text]
+        case "function_call":
+            call_id = str(item.get("call_id") or item.get("id"))
+            return [tool_call(call_id, str(item.get("name")), str(item.get("arguments") or ""))]
+        case "reasoning":
+            pieces = [*(item.get("summary") or ()), *(item.get("content") or ())]
+            text = "\n\n".join(str(piece.get("text") or "") for piece in pieces)
+            return [Thinking(text, _PROVIDER, item)]
+        case _:
+            return [Opaque(_PROVIDER, item)]

@@ -1,0 +1,168 @@
+"""The official SDKs' transport, with the response bytes decoded by us.
+
+A request goes through the SDK's own client (its authentication, base URL, timeouts and
+connection pool, over aiohttp) as bytes we have encoded, and comes back as raw bytes. What the
+SDKs add above that, validated objects for each chunk and a new walk through the history for
+each request, is most of the cost of a run and is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import msgspec
+
+from aof_nb.errors import ConnectionFailed, ModelError, ModelTimeout
+from aof_nb.events import ModelEvent
+from aof_nb.messages import Message
+from aof_nb.models.assembly import Decoder, broken, with_partial
+from aof_nb.models.failures import from_response
+from aof_nb.models.sse import EventStream
+
+
+async def stream_response(
+    *, sdk: Any, client: Any, provider: str, path: str, body: bytes, decoder: Decoder
+) -> AsyncGenerator[ModelEvent, None]:
+    """Sends a request and streams what comes back.
+
+    Args:
+        sdk: The SDK's module, for its exceptions.
+        client: Its async client.
+        provider: The provider's name, for errors.
+        path: The endpoint's path.
+        body: The request, as JSON.
+        decoder: What makes sense of the stream.
+
+    Raises:
+        ModelError: Classified; with what had arrived, if the stream had begun.
+    """
+    import httpx2
+
+    try:
+        response = await client.post(
+            path,
+            cast_to=httpx2.Response,
+            content=body,
+            options={"headers": {"content-type": "application/json"}},
+            stream=True,
+        )
+    except sdk.APIStatusError as error:
+        answer = error.response
+        raise from_response(provider, answer.status_code, answer.headers, answer.content) from None
+    except sdk.APIConnectionError as error:
+        raise _unreachable(provider, error, client) from error
+    events = EventStream()
+    try:
+        async for data in response.aiter_bytes():
+            for payload in events.feed(data):
+                decoder.feed(payload)
+            for event in decoder.events():
+                yield event
+        for payload in events.flush():
+            decoder.feed(payload)
+        for event in decoder.events():
+            yield event
+    except ModelError as error:
+        raise with_partial(decoder, error) from None
+    except msgspec.DecodeError as error:
+        raise broken(decoder, provider, f"an event that is not valid: {error}") from error
+    except httpx2.HTTPError as error:
+        for event in decoder.events():
+            yield event
+        if not decoder.complete:
+            raise broken(decoder, provider, _cause(error)) from error
+    finally:
+        await response.aclose()
+    if not decoder.complete:
+        raise broken(decoder, provider, "it ended too early")
+    yield decoder.response()
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, TimeoutError):
+        return ModelTimeout(
+            f"{provider} did not answer in time at {client.base_url}",
+            provider=provider,
+            remedy="run it again, or name another model",
+        )
+    return ConnectionFailed(
+        f"{provider} cannot be reached at {client.base_url} ({_cause(root)})",
+        provider=provider,
+        remedy="check the network, the proxy and the base URL",
+    )
+
+
+_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class _LoopClients:
+    """One event loop's clients. They are closed when the loop shuts down."""
+
+    def __init__(self) -> None:
+        self.clients: dict[tuple[Any, ...], Any] = {}
+        self._closing = self._close_at_shutdown()
+
+    async def start(self) -> None:
+        await anext(self._closing)
+
+    async def _close_at_shutdown(self) -> AsyncGenerator[None, None]:
+        # A loop closes its unfinished async generators when it shuts down, which is the one
+        # hook it offers.
+        loop = asyncio.get_running_loop()
+        try:
+            yield
+        finally:
+            _clients.pop(loop, None)
+            for client in self.clients.values():
+                await client.close()
+
+
+async def shared_client(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """The client for this key on the running loop; made at its first use.
+
+    A connection pool shared across event loops stalls, one made for each request is slow: so
+    there is one per loop and provider, kept until the loop ends.
+    """
+    loop = asyncio.get_running_loop()
+    here = _clients.get(loop)
+    if here is None:
+        here = _LoopClients()
+        _clients[loop] = here
+        await here.start()
+    client = here.clients.get(key)
+    if client is None:
+        client = here.clients[key] = make()
+    return client
+
+
+class EncodeOnce:
+    """Encodes each message once and keeps the bytes for as long as the message lives.
+
+    A history's encoding need not be paid for again at each turn.
+    """
+
+    def __init__(self, encode: Callable[[Message], bytes]) -> None:
+        self._encode = encode
+        self._known: dict[int, tuple[weakref.ref[Message], bytes]] = {}
+
+    def __call__(self, message: Message) -> bytes:
+        """The message's bytes."""
+        key = id(message)
+        known = self._known.get(key)
+        if known is not None and known[0]() is message:
+            return known[1]
+        data = self._encode(message)
+        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), data)
+        return data
