@@ -163,9 +163,8 @@ class Wire:
     def writes(self, frames: Sequence[bytes]) -> list[bytes]:
         """The body as the pieces that are written one by one, up to where it breaks off."""
         body = b"".join(frames)
-        end = min(
-            len(body), *(at for at in (self.cut_at, self.stall_at) if at is not None), len(body)
-        )
+        breaks = [at for at in (self.cut_at, self.stall_at) if at is not None]
+        end = min([len(body), *breaks])
         if self.split is None:
             bounds = list(itertools.accumulate(len(frame) for frame in frames))
         elif isinstance(self.split, int):
