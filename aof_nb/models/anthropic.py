@@ -103,6 +103,7 @@ class AnthropicModel:
         return client
 
     def _body(self, request: ModelRequest) -> bytes:
+        # temperature and top_p are not sent: API version 2026-10-21 refuses them.
         sampling = request.sampling
         head: dict[str, Any] = {
             "model": self._model,
@@ -112,12 +113,6 @@ class AnthropicModel:
         if sampling.thinking_tokens:
             head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
             head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
-        else:
-            # With thinking enabled the API takes no other temperature than its own.
-            if sampling.temperature is not None:
-                head["temperature"] = sampling.temperature
-            if sampling.top_p is not None:
-                head["top_p"] = sampling.top_p
         if sampling.reasoning_effort:
             head["output_config"] = {"effort": sampling.reasoning_effort}
         if sampling.stop:

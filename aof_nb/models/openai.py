@@ -39,7 +39,7 @@ def is_reasoning(model: str) -> bool:
     return _REASONING.search(model) is not None
 
 
-async def client(api_key: str | None, base_url: str | None, timeout: float) -> Any:
+async def client(api_key: str | None, base_url: str | None, timeout: float) -> Any:  # noqa: ASYNC109
     """The loop's client for this key and address.
 
     Raises:

@@ -207,7 +207,7 @@ class _Chunk(msgspec.Struct):
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: Failure | None = None
+    error: Failure | str | None = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -257,7 +257,8 @@ class ChatDecoder:
             return
         chunk = _decode(payload)
         if chunk.error is not None:
-            raise chunk.error.typed(_PROVIDER)
+            failure = chunk.error
+            raise (Failure(failure) if isinstance(failure, str) else failure).typed(_PROVIDER)
         if chunk.id:
             self._id = chunk.id
         if chunk.model:

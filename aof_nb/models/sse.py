@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 class EventStream:
     r"""Collects bytes and gives back the data of the events that are whole.
@@ -19,10 +21,17 @@ class EventStream:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Takes the next bytes, cut anywhere; yields the data of each event now whole."""
         data = self._rest + data
+        if not self._begun:
+            if len(data) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(data):
+                self._rest = data
+                return
+            data = data.removeprefix(_BYTE_ORDER_MARK)
+            self._begun = True
         held = b""
         if b"\r" in data:
             if data.endswith(b"\r"):
