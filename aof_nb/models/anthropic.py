@@ -90,14 +90,17 @@ class AnthropicModel:
     def _client(self) -> Any:
         import anthropic
 
-        client = anthropic.AsyncAnthropic(
-            api_key=self._api_key,
-            base_url=self._base_url,
-            timeout=anthropic.Timeout(self._timeout, connect=10.0),
-            max_retries=0,
-            open_telemetry=False,
-            http_client=anthropic.DefaultAioHttpClient(),
-        )
+        try:
+            client = anthropic.AsyncAnthropic(
+                api_key=self._api_key,
+                base_url=self._base_url,
+                timeout=anthropic.Timeout(self._timeout, connect=10.0),
+                max_retries=0,
+                open_telemetry=False,
+                http_client=anthropic.DefaultAioHttpClient(),
+            )
+        except anthropic.AnthropicError as error:
+            raise MissingCredential("Anthropic", "ANTHROPIC_API_KEY") from error
         if not (client.api_key or client.auth_token or client.credentials):
             raise MissingCredential("Anthropic", "ANTHROPIC_API_KEY")
         return client

@@ -73,6 +73,8 @@ async def stream_response(
         for event in decoder.events():
             yield event
         if not decoder.complete:
+            if isinstance(_root(error), TimeoutError):
+                raise with_partial(decoder, _silent(provider, client)) from error
             raise broken(decoder, provider, _cause(error)) from error
     finally:
         await response.aclose()
@@ -85,16 +87,24 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _silent(provider: str, client: Any) -> ModelTimeout:
+    return ModelTimeout(
+        f"{provider} did not answer in time at {client.base_url}",
+        provider=provider,
+        remedy="run it again, or name another model",
+    )
+
+
 def _unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
+    root = _root(error)
     if isinstance(root, TimeoutError):
-        return ModelTimeout(
-            f"{provider} did not answer in time at {client.base_url}",
-            provider=provider,
-            remedy="run it again, or name another model",
-        )
+        return _silent(provider, client)
     return ConnectionFailed(
         f"{provider} cannot be reached at {client.base_url} ({_cause(root)})",
         provider=provider,
