@@ -1,0 +1,173 @@
+"""File tools below one root: nothing outside it can be read or written."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from aof_nb.errors import ToolError
+from aof_nb.ports import Effect, Tool
+from aof_nb.tools.function import FunctionTool
+
+_MOST_BYTES = 5_000_000
+_MOST_ENTRIES = 1000
+
+
+class Rooted:
+    """A directory that paths cannot leave, whatever ``..`` and links they contain.
+
+    Args:
+        root: The directory.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser().resolve()
+
+    def find(self, path: str) -> Path:
+        """The real path of a path below the root.
+
+        Raises:
+            ToolError: If it leads out.
+        """
+        if "\0" in path:
+            raise ToolError("A path cannot contain a zero byte.")
+        found = (self.root / path).resolve()
+        if found != self.root and self.root not in found.parents:
+            raise ToolError(f"{path!r} leads out of {self.root}, which is all these tools see.")
+        return found
+
+    def show(self, path: Path) -> str:
+        """A path as seen from the root."""
+        return path.relative_to(self.root).as_posix() or "."
+
+    def read_text(self, path: str) -> str:
+        """A file's text.
+
+        Raises:
+            ToolError: If it is not a text file, is too large, or cannot be read.
+        """
+        found = self.find(path)
+        try:
+            if not found.is_file():
+                raise ToolError(f"{path!r} is not a file." if found.exists() else f"No {path!r}.")
+            size = found.stat().st_size
+            if size > _MOST_BYTES:
+                raise ToolError(f"{path!r} has {size:,} bytes; {_MOST_BYTES:,} at most are read.")
+            data = found.read_bytes()
+        except OSError as error:
+            raise ToolError(f"{path!r} cannot be read: {error.strerror}.") from error
+        if b"\0" in data[:8192]:
+            raise ToolError(f"{path!r} is binary ({size:,} bytes).")
+        return data.decode(errors="replace")
+
+
+def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
+    """``read_file``, ``list_directory``, ``search_files`` and ``write_file`` below a root.
+
+    Example:
+        >>> [each.spec.name for each in file_tools()]
+        ['read_file', 'list_directory', 'search_files', 'write_file']
+    """
+    rooted = Rooted(root)
+
+    def read_file(path: str, first_line: int = 1, lines: int | None = None) -> str:
+        """Reads a text file, or some of its lines.
+
+        Args:
+            path: The file, as seen from the root.
+            first_line: Where to begin, counted from 1; negative counts from the end.
+            lines: How many lines; all if not given.
+        """
+        content = rooted.read_text(path).splitlines(keepends=True)
+        start = max(0, len(content) + first_line) if first_line < 0 else max(0, first_line - 1)
+        chosen = content[start:] if lines is None else content[start : start + max(0, lines)]
+        return "".join(chosen) or "(empty)"
+
+    def list_directory(path: str = ".") -> str:
+        """Lists a directory: names, with a slash for directories and the size for files.
+
+        Args:
+            path: The directory, as seen from the root.
+        """
+        found = rooted.find(path)
+        if not found.is_dir():
+            raise ToolError(f"{path!r} is not a directory.")
+        entries = sorted(found.iterdir(), key=lambda entry: entry.name)
+        rows = [
+            f"{entry.name}/"
+            if entry.is_dir()
+            else f"{entry.name} ({entry.lstat().st_size:,} bytes)"
+            for entry in entries[:_MOST_ENTRIES]
+        ]
+        if len(entries) > _MOST_ENTRIES:
+            rows.append(f"[... {len(entries) - _MOST_ENTRIES} more]")
+        return "\n".join(rows) or "(empty)"
+
+    def search_files(pattern: str, path: str = ".", files: str = "*", most: int = 100) -> str:
+        """Finds the lines that match a regular expression, as ``file:line: text``.
+
+        Args:
+            pattern: The regular expression (Python's syntax).
+            path: The directory to search, as seen from the root.
+            files: Shell-style pattern of file names.
+            most: Matches to return at the most.
+        """
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise ToolError(f"The pattern is not a regular expression: {error}.") from None
+        rows: list[str] = []
+        for file in sorted(rooted.find(path).rglob(files)):
+            if not file.is_file() or file.is_symlink():
+                continue
+            try:
+                text = rooted.read_text(rooted.show(file))
+            except ToolError:
+                continue
+            for number, line in enumerate(text.splitlines(), 1):
+                if expression.search(line):
+                    rows.append(f"{rooted.show(file)}:{number}: {line[:500]}")
+                    if len(rows) >= most:
+                        return "\n".join([*rows, "[there may be more]"])
+        return "\n".join(rows) or "no match"
+
+    async def write_file(path: str, content: str) -> str:
+        """Writes a text file, replacing it if it exists. Its directory is made if missing.
+
+        Args:
+            path: The file, as seen from the root.
+            content: All that the file is to contain.
+        """
+        found = rooted.find(path)
+        if found.is_dir():
+            raise ToolError(f"{path!r} is a directory.")
+        await asyncio.to_thread(_replace, found, content)
+        return f"wrote {len(content.encode()):,} bytes to {rooted.show(found)}"
+
+    read, write = Effect.READ, Effect.WRITE
+    return [
+        FunctionTool(read_file, effect=read),
+        FunctionTool(list_directory, effect=read),
+        FunctionTool(search_files, effect=read),
+        FunctionTool(write_file, effect=write, exclusive=True),
+    ]
+
+
+def _replace(path: Path, content: str) -> None:
+    """Writes a file so that it is the old one or the new one, never half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(content)
+            Path(partial).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ToolError(f"{path.name!r} cannot be written: {error.strerror}.") from error
