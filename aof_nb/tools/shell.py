@@ -81,12 +81,15 @@ class ShellTool:
     def _schema(self) -> dict[str, Any]:
         words: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
         if self._expand and not self._program:
-            argument = {"command": {"type": "string", "description": "The command line."}}
+            argument: dict[str, Any] = {
+                "command": {"type": "string", "description": "The command line."}
+            }
         elif self._program:
             argument = {"args": words | {"description": "The arguments, one word each."}}
         else:
             described = "The program and its arguments, one word each; or one line to be split."
-            argument = {"argv": {"anyOf": [words, {"type": "string"}], "description": described}}
+            text = {"type": "string"}
+            argument = {"argv": {"anyOf": [words, text], "description": described}}
         seconds = {
             "type": "number",
             "exclusiveMinimum": 0,
