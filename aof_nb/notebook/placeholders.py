@@ -1,0 +1,60 @@
+"""``{name}`` in a prompt reads the user's variables."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aof_nb.errors import ConfigurationError
+
+_FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[^\[\]{}\n]+\])*(?:![rsa])?(?::[^{}\s:][^{}\n]*)?"
+_PLACEHOLDER = re.compile(rf"\{{\{{(?P<escaped>{_FIELD})\}}\}}|\{{(?P<field>{_FIELD})\}}")
+_NAME = re.compile(r"\w+")
+
+
+def expand(text: str, variables: Mapping[str, Any]) -> str:
+    """Replaces ``{name}`` by the value of a variable.
+
+    What stands between the braces is read as `str.format` reads it: ``{pod.name}``,
+    ``{hosts[0]}``, ``{load:.2f}``; it is looked up, never evaluated. ``{{name}}`` gives
+    ``{name}``. Braces around anything else, such as JSON or a PromQL selector, are left alone.
+
+    Args:
+        text: The prompt.
+        variables: The names that can be read.
+
+    Raises:
+        ConfigurationError: If there is no such variable, or it has no such attribute or item.
+
+    Example:
+        >>> expand('{n} pods match {job="web"}', {"n": 3})
+        '3 pods match {job="web"}'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "{" + match["escaped"] + "}"
+        field = match["field"]
+        name = _NAME.match(field)[0]  # type: ignore[index]
+        if name not in variables:
+            raise ConfigurationError(
+                f"{{{field}}} in the prompt: there is no variable {name!r}{_near(name, variables)}",
+                remedy=f"define {name}, or write {{{{{field}}}}} for braces that are meant as such",
+            )
+        try:
+            return ("{" + field + "}").format_map({name: variables[name]})
+        except Exception as error:
+            raise ConfigurationError(
+                f"{{{field}}} in the prompt cannot be read: {type(error).__name__}: {error}",
+                remedy=f"write {{{{{field}}}}} for braces that are meant as such",
+            ) from error
+
+    return _PLACEHOLDER.sub(value, text)
+
+
+def _near(name: str, variables: Mapping[str, Any]) -> str:
+    known = [each for each in variables if not each.startswith("_")]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
