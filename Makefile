@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APPROVE ?= all
+APPROVE ?= policy
 FAULT ?=
 PYTEST_ARGS ?=
 
