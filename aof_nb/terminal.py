@@ -1,0 +1,221 @@
+"""The terminal's face of *ask*: a question on the terminal, answered by a key and Enter."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aof_nb.policy import Answer, ApprovalRequest
+from aof_nb.ports import Effect
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_PROMPT = "Allow? [y] once  [a] similar for this run  [n] no: "
+_YES = {"y", "yes"}
+_SIMILAR = {"a", "all", "always", "similar"}
+_NO = {"n", "no", "d", "deny"}
+_COLOURS = {Effect.READ: "green", Effect.WRITE: "yellow", Effect.DESTRUCTIVE: "red"}
+
+
+class TerminalApprover:
+    """Asks the person at the terminal, one question after the other.
+
+    Standard input is read where it is a terminal; else, if standard error is one, that
+    terminal. Where there is none, or it is closed, the answer is no.
+
+    Args:
+        read: Shows a prompt and returns the line that is typed; raises `EOFError` where
+            nobody can answer. The terminal if not given.
+
+    Attributes:
+        unanswered: Questions that could not be put to anybody.
+
+    Example:
+        >>> async def typed(prompt):
+        ...     return "y"
+        >>> approver = TerminalApprover(typed)
+    """
+
+    def __init__(self, read: Callable[[str], Awaitable[str]] | None = None) -> None:
+        self._read = read or read_terminal
+        self._turn = asyncio.Lock()
+        self.unanswered = 0
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer. Cancelling withdraws the question."""
+        async with self._turn:
+            try:
+                said = await self._said(request)
+            except EOFError:
+                self.unanswered += 1
+                return self._answer(request, approved=False, by="nobody (no terminal to ask on)")
+        return self._answer(
+            request, approved=said not in _NO, similar=said in _SIMILAR, by=_user_name()
+        )
+
+    async def _said(self, request: ApprovalRequest) -> str:
+        console = _console()
+        console.print(_question(request))
+        while True:
+            try:
+                said = (await self._read(_PROMPT)).strip().lower()
+            except asyncio.CancelledError:
+                console.print("\n(withdrawn)", style="dim")
+                raise
+            if said in _YES | _SIMILAR | _NO:
+                return said
+            console.print("Please type y, a or n.", style="dim")
+
+    def _answer(
+        self, request: ApprovalRequest, *, approved: bool, similar: bool = False, by: str
+    ) -> Answer:
+        return Answer(
+            approved=approved, digest=request.digest, similar=similar, by=by, via="terminal"
+        )
+
+
+async def read_terminal(prompt: str) -> str:
+    """Shows a prompt on the terminal and returns the line typed there, without its end.
+
+    Waiting blocks neither the loop nor a thread, and can be cancelled. What was typed before
+    the prompt was shown does not count.
+
+    Raises:
+        EOFError: If there is no terminal, or it is closed.
+    """
+    with _terminal() as descriptor:
+        if sys.stdin is not None and descriptor == _descriptor(sys.stdin):
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
+        else:
+            os.write(descriptor, prompt.encode())
+        return await _line(descriptor)
+
+
+async def _line(descriptor: int) -> str:
+    loop = asyncio.get_running_loop()
+    typed = b""
+    while not typed.endswith(b"\n"):
+        ready = asyncio.Event()
+        loop.add_reader(descriptor, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(descriptor)
+        try:
+            more = os.read(descriptor, 4096)
+        except OSError as error:
+            raise EOFError(str(error)) from error
+        if not more:
+            raise EOFError("the terminal is closed")
+        typed += more
+    return typed.decode(errors="replace").rstrip("\r\n")
+
+
+@contextlib.contextmanager
+def _terminal() -> Generator[int, None, None]:
+    """The terminal's descriptor, in the foreground and with nothing typed ahead.
+
+    Raises:
+        EOFError: If there is none.
+    """
+    import termios
+
+    opened: int | None = None
+    try:
+        descriptor = _descriptor(sys.stdin)
+        if descriptor is None or not os.isatty(descriptor):
+            errors = _descriptor(sys.stderr)
+            if errors is None or not os.isatty(errors):
+                raise EOFError("there is no terminal")
+            opened = descriptor = os.open(os.ttyname(errors), os.O_RDWR | os.O_NOCTTY)
+        if _in_background(descriptor):
+            raise EOFError("this is a background job of the terminal")
+        termios.tcflush(descriptor, termios.TCIFLUSH)
+        yield descriptor
+    except (OSError, termios.error) as error:
+        raise EOFError(str(error)) from error
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def _in_background(descriptor: int) -> bool:
+    """Whether reading would stop this process: the terminal belongs to another job."""
+    try:
+        return os.tcgetpgrp(descriptor) != os.getpgrp()
+    except OSError:
+        return False
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _question(request: ApprovalRequest) -> RenderableType:
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    effect = request.tool.effect
+    head = Text.assemble(
+        "\n",
+        ("Approval needed: ", "bold"),
+        (printable(request.tool.name), "bold"),
+        "  ",
+        (effect.value, f"bold {_COLOURS[effect]}"),
+    )
+    arguments = Table.grid(padding=(0, 2, 0, 0))
+    arguments.add_column(style="dim", no_wrap=True)
+    arguments.add_column(overflow="fold")
+    for name, value in request.arguments.items():
+        arguments.add_row(Text(printable(name)), Text(readable(value)))
+    lines: list[RenderableType] = [head]
+    if request.arguments:
+        lines.append(Padding(arguments, (0, 0, 0, 2)))
+    if request.reason:
+        lines.append(Text(f"  {printable(request.reason)}", style="dim"))
+    return Group(*lines)
+
+
+def readable(value: Any) -> str:
+    """An argument as a person reads it: a command line as such, other structures as JSON."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        import shlex
+
+        return printable(shlex.join(value))
+    return printable(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are shown, not obeyed: a model wrote it."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
+    )

@@ -1,0 +1,194 @@
+"""Asking on a terminal: what is shown, what is typed, and when there is nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aof_nb.policy import ApprovalRequest
+from aof_nb.ports import Effect, ToolSpec
+from aof_nb.terminal import TerminalApprover, printable, read_terminal, readable
+
+
+def a_request(**arguments: Any) -> ApprovalRequest:
+    spec = ToolSpec(name="lab__restart", description="", input_schema={}, effect=Effect.DESTRUCTIVE)
+    return ApprovalRequest(
+        run_id="r", call_id="c", tool=spec, arguments=arguments, reason="the policy asks"
+    )
+
+
+class Typist:
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+        self.prompts: list[str] = []
+
+    async def __call__(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        await asyncio.sleep(0)
+        if not self.lines:
+            raise EOFError
+        return self.lines.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "approved", "similar"),
+    [("y", True, False), (" YES ", True, False), ("a", True, True), ("n", False, False)],
+)
+async def test_the_three_answers(typed: str, approved: bool, similar: bool) -> None:
+    request = a_request()
+    answer = await TerminalApprover(Typist(typed)).ask(request)
+    assert (answer.approved, answer.similar) == (approved, similar)
+    assert (answer.digest, answer.by, answer.via) == (
+        request.digest,
+        getpass.getuser(),
+        "terminal",
+    )
+
+
+async def test_anything_else_is_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
+    typist = Typist("", "yep", "y n", "n")
+    assert not (await TerminalApprover(typist).ask(a_request())).approved
+    assert len(typist.prompts) == 4
+    assert "Please type y, a or n" in capsys.readouterr().err
+
+
+async def test_the_end_of_input_is_a_no_and_counted() -> None:
+    approver = TerminalApprover(Typist())
+    answer = await approver.ask(a_request())
+    assert not answer.approved
+    assert "no terminal" in answer.by
+    assert approver.unanswered == 1
+
+
+async def test_what_is_asked_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    request = a_request(service="web", argv=["rm", "-rf", "a b"], note="\x1b[2Jy\u202e [red]", n=3)
+    await TerminalApprover(Typist("n")).ask(request)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for part in ("lab__restart", "destructive", "service", "web", "rm -rf 'a b'", "[red]", "3"):
+        assert part in captured.err
+    assert "\x1b[2J" not in captured.err
+    assert "\\x1b[2Jy\\u202e" in captured.err
+
+
+async def test_questions_are_asked_one_after_the_other() -> None:
+    asking = 0
+
+    async def read(prompt: str) -> str:
+        nonlocal asking
+        asking += 1
+        assert asking == 1
+        await asyncio.sleep(0.01)
+        asking -= 1
+        return "y"
+
+    approver = TerminalApprover(read)
+    answers = await asyncio.gather(*(approver.ask(a_request(n=n)) for n in range(4)))
+    assert all(answer.approved for answer in answers)
+
+
+async def test_a_withdrawn_question_makes_room_for_the_next() -> None:
+    shown = asyncio.Event()
+
+    async def read(prompt: str) -> str:
+        if not shown.is_set():
+            shown.set()
+            await asyncio.Event().wait()
+        return "y"
+
+    approver = TerminalApprover(read)
+    first = asyncio.create_task(approver.ask(a_request(n=1)))
+    await shown.wait()
+    second = asyncio.create_task(approver.ask(a_request(n=2)))
+    first.cancel()
+    assert (await second).approved
+    assert first.cancelled()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A terminal as standard input; the fixture is the keyboard."""
+    keyboard, screen = pty.openpty()
+    with os.fdopen(screen, "r") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield keyboard
+    os.close(keyboard)
+
+
+async def test_a_line_is_read_without_a_thread_and_without_blocking(terminal: int) -> None:
+    threads = threading.active_count()
+    reading = asyncio.create_task(read_terminal("? "))
+    await asyncio.sleep(0.05)
+    os.write(terminal, "ja ü".encode())
+    await asyncio.sleep(0.05)
+    assert not reading.done()
+    assert threading.active_count() == threads
+    os.write(terminal, b"\n")
+    assert await asyncio.wait_for(reading, 10) == "ja ü"
+
+
+async def test_what_was_typed_ahead_does_not_answer(terminal: int) -> None:
+    os.write(terminal, b"y\n")
+    reading = asyncio.create_task(read_terminal("? "))
+    await asyncio.sleep(0.1)
+    assert not reading.done()
+    os.write(terminal, b"n\n")
+    assert await asyncio.wait_for(reading, 10) == "n"
+
+
+async def test_a_cancelled_read_leaves_the_terminal_to_the_next(terminal: int) -> None:
+    reading = asyncio.create_task(read_terminal("? "))
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    again = asyncio.create_task(read_terminal("? "))
+    await asyncio.sleep(0.05)
+    os.write(terminal, b"y\n")
+    assert await asyncio.wait_for(again, 10) == "y"
+
+
+async def test_control_d_is_the_end(terminal: int) -> None:
+    reading = asyncio.create_task(read_terminal("? "))
+    await asyncio.sleep(0.05)
+    os.write(terminal, b"\x04")
+    with pytest.raises(EOFError):
+        await asyncio.wait_for(reading, 10)
+
+
+def test_without_a_terminal_it_is_a_no_at_once() -> None:
+    program = textwrap.dedent("""
+        import asyncio
+        from aof_nb.terminal import TerminalApprover
+        from tests.test_terminal import a_request
+
+        print(asyncio.run(TerminalApprover().ask(a_request())).approved)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="y\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n")
+
+
+def test_arguments_read_as_what_they_are() -> None:
+    assert readable(["kubectl", "get", "pods"]) == "kubectl get pods"
+    assert readable({"a": 1}) == '{\n  "a": 1\n}'
+    assert readable("two\nlines") == "two\nlines"
+    assert readable([]) == "[]"
+    assert printable("tab\there") == "tab\\there"
