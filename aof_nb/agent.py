@@ -211,7 +211,7 @@ class Run:
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
                     if isinstance(event, RunFinished) and memory is not None:
-                        memory, store = None, memory
+                        store, memory = memory, None
                         try:
                             await self._remember(store, known)
                         except AofError as error:
