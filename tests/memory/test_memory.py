@@ -44,7 +44,7 @@ def is_valid(messages: list[Message]) -> bool:
     """Whether a provider would take it: starts with the user, every call has its result."""
     if messages and messages[0].role != "user":
         return False
-    for message, following in zip(messages, [*messages[1:], None], strict=True):
+    for message, following in zip(messages, [*messages, None][1:], strict=True):
         asked = [call.id for call in message.tool_calls]
         if asked and (
             following is None or [each.call_id for each in following.tool_results] != asked
