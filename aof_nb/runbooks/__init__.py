@@ -1,0 +1,31 @@
+"""A notebook as a unit: its parameters, its runs, their reports.
+
+What a runbook's cells do is the notebook's and the agents' business; what a run looks like on a
+terminal is the command line's.
+"""
+
+from __future__ import annotations
+
+from aof_nb.runbooks.parameters import Parameter, ParameterError
+from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
+from aof_nb.runbooks.run import (
+    NotebookInfo,
+    NotebookResult,
+    NotebookStatus,
+    inspect_notebook,
+    run_notebook,
+)
+
+__all__ = [
+    "CellFailure",
+    "CellFinished",
+    "CellStarted",
+    "NotebookInfo",
+    "NotebookResult",
+    "NotebookStatus",
+    "Parameter",
+    "ParameterError",
+    "Progress",
+    "inspect_notebook",
+    "run_notebook",
+]

@@ -1,0 +1,48 @@
+"""A run's report: the executed notebook as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+_CONTENT_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="'
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    'media-src data:">'
+)
+
+
+def write_report(notebook: Any, path: Path) -> None:
+    """Writes an executed notebook as HTML.
+
+    Styles and images are in the file. Scripts do not run and nothing is fetched, which the
+    file's content security policy enforces: what an agent and its tools wrote is in there, and
+    a report is opened by people who did not write it.
+
+    Args:
+        notebook: The notebook, as nbformat's node.
+        path: The file, made or replaced as a whole.
+    """
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    offline = {
+        "embed_images": True,
+        "jquery_url": "",
+        "jupyter_widgets_base_url": "",
+        "mathjax_url": "",
+        "mermaid_js_url": "",
+        "require_js_url": "",
+        "widget_renderer_url": "",
+    }
+    settings = Config({"HTMLExporter": offline})
+    exporter = HTMLExporter(config=settings)  # type: ignore[no-untyped-call]
+    html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    html = html.replace('<meta charset="utf-8" />', f'<meta charset="utf-8" />{_CONTENT_POLICY}', 1)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(html, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
