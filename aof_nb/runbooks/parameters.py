@@ -190,7 +190,7 @@ def _fit(parameter: Parameter, value: Any) -> Any:
     except msgspec.ValidationError as error:
         kind = parameter.type_name
         raise ParameterError(
-            f"parameter {parameter.name!r} takes {_with_article(kind)}: {value!r} is none",
+            f"parameter {parameter.name!r} takes {_with_article(kind)}: {value!r} is not one",
             remedy=f"its default is {parameter.default}",
         ) from error
 

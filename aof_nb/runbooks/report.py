@@ -16,9 +16,10 @@ _CONTENT_POLICY = (
 def write_report(notebook: Any, path: Path) -> None:
     """Writes an executed notebook as HTML.
 
-    Styles and images are in the file. Scripts do not run and nothing is fetched, which the
-    file's content security policy enforces: what an agent and its tools wrote is in there, and
-    a report is opened by people who did not write it.
+    Styles and the images of outputs are in the file. Scripts do not run and nothing is fetched,
+    which the file's content security policy enforces: what an agent and its tools wrote is in
+    there, and a report is opened by people who did not write it. For the same reason an image
+    that Markdown names by a path is not put in: the path might be any file.
 
     Args:
         notebook: The notebook, as nbformat's node.
@@ -28,7 +29,6 @@ def write_report(notebook: Any, path: Path) -> None:
     from traitlets.config import Config
 
     offline = {
-        "embed_images": True,
         "jquery_url": "",
         "jupyter_widgets_base_url": "",
         "mathjax_url": "",

@@ -1,0 +1,14 @@
+"""The command line, ``aofctl``: one module a command group.
+
+What a command does is the library's business; here is how it is asked for, what is printed, and
+the exit code. ``aofctl --help`` imports no provider SDK, no MCP and no papermill.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Runs ``aofctl`` with the process's arguments, and exits."""
+    from aof_nb.cli.app import app
+
+    app(prog_name="aofctl")

@@ -1,0 +1,21 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+import typer
+
+from aof_nb.cli import listing, run, validate, version
+from aof_nb.lab.commands import app as lab
+
+app = typer.Typer(
+    name="aofctl",
+    help="Agentic runbooks: run agents and notebooks, check them, break the lab.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="run")(run.run)
+app.command(name="validate")(validate.validate)
+app.add_typer(listing.app, name="list")
+app.add_typer(lab, name="lab")
+app.command(name="version")(version.version)

@@ -1,0 +1,37 @@
+"""Which files of a directory are meant for aof_nb."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_SKIPPED = {"node_modules", "venv", "__pycache__", "runs"}
+_OURS = re.compile(
+    rb"^(apiVersion:\s*[\"']?aof\.dev/|kind:\s*[\"']?(Agent|McpServer)\b|model:\s*\S+)",
+    re.MULTILINE,
+)
+
+
+def files_in(directory: Path) -> Iterator[Path]:
+    """The notebooks and AOF's YAML files below a directory, in order.
+
+    Hidden directories, environments and the directory of executed notebooks are left out, and
+    so is YAML that is not AOF's.
+    """
+    for parent, directories, names in os.walk(directory):
+        directories[:] = sorted(
+            each for each in directories if not each.startswith(".") and each not in _SKIPPED
+        )
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.suffix == ".ipynb" or (path.suffix in {".yaml", ".yml"} and _is_ours(path)):
+                yield path
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return _OURS.search(path.read_bytes()) is not None
+    except OSError:
+        return False

@@ -1,0 +1,140 @@
+"""``aofctl list``: what there is to run and to run it with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from aof_nb.cli.ending import complain
+
+if TYPE_CHECKING:
+    from aof_nb.agent import Agent
+    from aof_nb.mcp.spec import McpServer
+
+app = typer.Typer(
+    name="list", help="Shows agents, tools, models, MCP servers or notebooks.", no_args_is_help=True
+)
+
+Where = Annotated[
+    Path, typer.Argument(help="The directory to look in.", exists=True, metavar="[DIRECTORY]")
+]
+OutputOption: TypeAlias = Annotated[
+    Literal["text", "json"], typer.Option("--output", help="How to print it.")
+]
+
+
+@app.command()
+def agents(directory: Where = Path(), *, output: OutputOption = "text") -> None:
+    """Shows the agents in a directory's YAML files."""
+    from aof_nb.agent import Agent
+
+    rows = [
+        (agent.name, str(getattr(agent.model, "name", agent.model)), agent.description, str(file))
+        for file, agent in _declared(directory)
+        if isinstance(agent, Agent)
+    ]
+    _print(("name", "model", "description", "file"), rows, output)
+
+
+@app.command()
+def mcp(directory: Where = Path(), *, output: OutputOption = "text") -> None:
+    """Shows the MCP servers that a directory's YAML files declare."""
+    from aof_nb.agent import Agent
+
+    rows = [
+        (server.name, server.url or " ".join([str(server.command), *server.args]), str(file))
+        for file, found in _declared(directory)
+        for server in (found.mcp_servers if isinstance(found, Agent) else [found])
+    ]
+    _print(("name", "server", "file"), rows, output)
+
+
+@app.command()
+def tools(*, output: OutputOption = "text") -> None:
+    """Shows the built-in tools."""
+    from aof_nb.tools import resolve_tools
+    from aof_nb.tools.registry import builtin_names
+
+    specs = {
+        tool.spec.name: tool.spec for name in builtin_names() for tool in resolve_tools([name])
+    }
+    rows = [
+        (spec.name, spec.effect.value, spec.description.partition("\n")[0])
+        for spec in sorted(specs.values(), key=lambda spec: spec.name)
+    ]
+    _print(("name", "effect", "description"), rows, output)
+
+
+@app.command()
+def models(*, output: OutputOption = "text") -> None:
+    """Shows the model providers, and which of them have their key."""
+    import os
+
+    from aof_nb.models.registry import providers
+
+    rows = []
+    for provider in providers().values():
+        variable = provider.key_variable
+        key = f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
+        rows.append((provider.example, provider.title, key if variable else "needs no key"))
+    _print(("model", "provider", "key"), rows, output)
+
+
+@app.command()
+def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> None:
+    """Shows a directory's notebooks and their parameters."""
+    from aof_nb.cli.found import files_in
+    from aof_nb.errors import AofError
+    from aof_nb.runbooks import inspect_notebook
+
+    rows = []
+    for path in files_in(directory):
+        if path.suffix == ".ipynb":
+            try:
+                found = inspect_notebook(path)
+            except AofError as error:
+                complain(error.message, error.remedy)
+                continue
+            taken = ", ".join(f"{each.name}={each.default}" for each in found.parameters or [])
+            rows.append((str(path), found.title, taken))
+    _print(("notebook", "title", "parameters"), rows, output)
+
+
+def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
+    from aof_nb.cli.found import files_in
+    from aof_nb.errors import AofError
+    from aof_nb.resources import load_all
+
+    found: list[tuple[Path, Agent | McpServer]] = []
+    files = files_in(directory) if directory.is_dir() else [directory]
+    for file in files:
+        if file.suffix != ".ipynb":
+            try:
+                found += [(file, each) for each in load_all(file)]
+            except AofError as error:
+                complain(error.message, error.remedy)
+    return found
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str) -> None:
+    if output == "json":
+        import json
+
+        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000
+    console.print(table if rows else "none")

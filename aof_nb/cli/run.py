@@ -1,0 +1,152 @@
+"""``aofctl run``: an agent's file, or a notebook."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from aof_nb.cli.ending import reported, run_to_end, usage_error
+
+_AGENT = "Agents"
+_NOTEBOOK = "Notebooks"
+
+
+def run(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="An agent in YAML, or a notebook.", exists=True, dir_okay=False, metavar="FILE"
+        ),
+    ],
+    *,
+    approve: Annotated[
+        Literal["ask", "never", "all"],
+        typer.Option(help="What happens where a policy asks for approval."),
+    ] = "ask",
+    output: Annotated[
+        Literal["text", "json", "jsonl"], typer.Option("--output", help="How to print it.")
+    ] = "text",
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="What to ask; '-' reads it from standard input.",
+            metavar="TEXT",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(help="The conversation to go on with.", rich_help_panel=_AGENT),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of the agent's own.",
+            metavar="PROVIDER:MODEL",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
+    max_turns: Annotated[
+        int | None,
+        typer.Option(min=1, help="Model responses at most.", rich_help_panel=_AGENT),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            help="A parameter of the notebook; may be given again.",
+            metavar="KEY=VALUE",
+            rich_help_panel=_NOTEBOOK,
+        ),
+    ] = None,
+    output_notebook: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-notebook",
+            "-o",
+            help="The executed notebook.",
+            show_default="runs/NAME-YYYYmmdd-HHMMSS.ipynb",
+            rich_help_panel=_NOTEBOOK,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="The HTML report.",
+            show_default="beside the executed notebook",
+            rich_help_panel=_NOTEBOOK,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds for the whole notebook.", rich_help_panel=_NOTEBOOK),
+    ] = None,
+) -> None:
+    """Runs an agent on a prompt, or a notebook from its first cell to its last.
+
+    Exit code: 0 done; 1 failed, refused or stopped at a limit; 2 wrong usage; 3 an approval was
+    needed and there was no terminal to ask on; 130 interrupted.
+    """
+    if file.suffix == ".ipynb":
+        _refuse(
+            "is for agents, not for notebooks",
+            {"--input": prompt, "--session": session, "--model": model, "--max-turns": max_turns},
+        )
+        if output_notebook is not None and output_notebook.suffix != ".ipynb":
+            usage_error(
+                f"--output-notebook {str(output_notebook)!r} does not end in .ipynb",
+                "for the format of what is printed, use --output text|json|jsonl",
+            )
+        from aof_nb.cli.notebook_run import run_notebook_file
+
+        run_to_end(
+            lambda: run_notebook_file(
+                file,
+                given=parameter or [],
+                executed=output_notebook,
+                report=report,
+                approve=approve,
+                output=output,
+                timeout=timeout,
+                debug=debug,
+            ),
+        )
+    _refuse(
+        "is for notebooks, not for agents",
+        {
+            "--parameter": parameter,
+            "--output-notebook": output_notebook,
+            "--report": report,
+            "--timeout": timeout,
+        },
+    )
+    if prompt is None:
+        usage_error(
+            f"{file} is an agent: it needs something to do",
+            'use -i "..." or pipe it in with -i -',
+        )
+    from aof_nb.cli.agent_run import load_agent, run_agent
+
+    with reported(debug=debug):
+        agent = load_agent(file, model=model, max_turns=max_turns)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        usage_error("the input is empty")
+    run_to_end(
+        lambda: run_agent(
+            agent, text, session=session, approve=approve, output=output, debug=debug
+        ),
+    )
+
+
+def _refuse(why: str, options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value:
+            usage_error(f"{name} {why}")
