@@ -28,6 +28,12 @@ Directory = Annotated[
 ]
 
 
+def _faults() -> list[str]:
+    from aof_nb.lab.api import FAULTS
+
+    return list(FAULTS)
+
+
 @app.command()
 def up(directory: Directory = None) -> None:
     """Starts the services, and returns when the shop takes orders."""
@@ -40,9 +46,7 @@ def up(directory: Directory = None) -> None:
 
 @app.command(name="break")
 def break_(
-    fault: Annotated[
-        str, typer.Argument(help="Which fault, or 'random'.", autocompletion=lambda: _faults())
-    ],
+    fault: Annotated[str, typer.Argument(help="Which fault, or 'random'.", autocompletion=_faults)],
     directory: Directory = None,
 ) -> None:
     """Breaks the shop, and returns when it measurably fails."""
@@ -73,12 +77,6 @@ def down(directory: Directory = None) -> None:
 
     Lab.attach(directory).down()
     typer.echo("The lab is down.")
-
-
-def _faults() -> list[str]:
-    from aof_nb.lab.api import FAULTS
-
-    return list(FAULTS)
 
 
 def _show(lab: Lab) -> bool:
