@@ -9,6 +9,10 @@ from __future__ import annotations
 
 def main() -> None:
     """Runs ``aofctl`` with the process's arguments, and exits."""
+    import logging
+
     from aof_nb.cli.app import app
 
+    # What matters is in the output; without a handler the libraries' warnings would be too.
+    logging.getLogger().addHandler(logging.NullHandler())
     app(prog_name="aofctl")

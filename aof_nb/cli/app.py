@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from aof_nb.cli import listing, run, validate, version
+from aof_nb.cli.listing import app as listing
+from aof_nb.cli.run import run
+from aof_nb.cli.validate import validate
+from aof_nb.cli.version import version
 from aof_nb.lab.commands import app as lab
 
 app = typer.Typer(
@@ -14,8 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(name="run")(run.run)
-app.command(name="validate")(validate.validate)
-app.add_typer(listing.app, name="list")
+app.command(name="run")(run)
+app.command(name="validate")(validate)
+app.add_typer(listing, name="list")
 app.add_typer(lab, name="lab")
-app.command(name="version")(version.version)
+app.command(name="version")(version)

@@ -24,7 +24,8 @@ from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, tit
 NAME = "aof"
 """The engine's name for `papermill.execute_notebook`."""
 
-_GRACE = 5.0
+GRACE = 5.0
+"""Seconds an interrupted cell is given to end before the kernel is killed."""
 
 
 class _Exit(Exception):
@@ -80,6 +81,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 cwd=execution.directory, env=dict(execution.environment)
             ):
                 await self._execute_cells()
+                if not await self.km.is_alive():
+                    return
                 info = await self.async_wait_for_reply(self.kc.kernel_info())
                 self.nb.metadata["language_info"] = info["content"]["language_info"]
                 self.set_widgets_metadata()
@@ -129,7 +132,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             if self.kc is not None:
                 # ipykernel's handler queues the cancellation but does not wake a waiting loop.
                 self.kc.kernel_info()
-            await asyncio.sleep(_GRACE)
+            await asyncio.sleep(GRACE)
             await manager.shutdown_kernel(now=True)
 
 

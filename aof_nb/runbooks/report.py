@@ -11,6 +11,15 @@ _CONTENT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     'media-src data:">'
 )
+_ADDRESSES = (
+    "jquery_url",
+    "jupyter_widgets_base_url",
+    "mathjax_url",
+    "mermaid_js_url",
+    "mermaid_layout_elk_js_url",
+    "require_js_url",
+    "widget_renderer_url",
+)
 
 
 def write_report(notebook: Any, path: Path) -> None:
@@ -26,20 +35,12 @@ def write_report(notebook: Any, path: Path) -> None:
         path: The file, made or replaced as a whole.
     """
     from nbconvert import HTMLExporter
-    from traitlets.config import Config
 
-    offline = {
-        "jquery_url": "",
-        "jupyter_widgets_base_url": "",
-        "mathjax_url": "",
-        "mermaid_js_url": "",
-        "require_js_url": "",
-        "widget_renderer_url": "",
-    }
-    settings = Config({"HTMLExporter": offline})
-    exporter = HTMLExporter(config=settings)  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter()  # type: ignore[no-untyped-call]
+    for each in _ADDRESSES:
+        setattr(exporter, each, "")
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-    html = html.replace('<meta charset="utf-8" />', f'<meta charset="utf-8" />{_CONTENT_POLICY}', 1)
+    html = html.replace("<head>", f"<head>{_CONTENT_POLICY}", 1)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.write_text(html, encoding="utf-8")

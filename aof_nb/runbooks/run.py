@@ -209,8 +209,8 @@ def _read(path: Path) -> Any:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}", remedy="check the path"
         ) from error
-    except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
+    except Exception as error:  # nbformat trusts the form of what it reads
         raise ConfigurationError(
-            f"{path} is no notebook: {str(error).splitlines()[0]}",
+            f"{path} is no notebook: {str(error).partition(chr(10))[0]}",
             remedy="it should be the JSON that Jupyter saves as .ipynb",
         ) from error
