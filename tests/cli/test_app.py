@@ -1,0 +1,79 @@
+"""The command line as a whole: help, version, usage errors, and what starting it imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from aof_nb import __version__
+from tests.cli.conftest import Aofctl
+
+HEAVY = ("anthropic", "openai", "mcp", "papermill", "nbconvert", "IPython", "httpx2")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["list", "models"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from aof_nb.cli import main\n"
+        f"sys.argv = ['aofctl', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_the_help_names_every_command(aofctl: Aofctl) -> None:
+    done = aofctl("--help")
+    assert done.returncode == 0
+    for command in ("run", "validate", "list", "lab", "version"):
+        assert f" {command} " in done.stdout
+    assert "--approve" in aofctl("run", "--help").stdout
+    assert "break" in aofctl("lab", "--help").stdout
+
+
+def test_version_says_what_it_stands_on(aofctl: Aofctl) -> None:
+    assert f"aof_nb      {__version__}\n" in aofctl("version").stdout
+    versions = json.loads(aofctl("version", "--output", "json").stdout)
+    assert versions["aof_nb"] == __version__
+    assert versions["python"].startswith("3.")
+    assert {"anthropic", "openai", "mcp", "papermill"} <= versions.keys()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["run"],
+        ["run", "gone.yaml"],
+        ["run", "gone.ipynb"],
+        ["version", "--output", "xml"],
+        ["validate", "gone"],
+    ],
+)
+def test_wrong_usage_is_two(aofctl: Aofctl, arguments: list[str]) -> None:
+    done = aofctl(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_models_and_tools_are_listed(aofctl: Aofctl, environment: dict[str, str]) -> None:
+    environment["OPENAI_API_KEY"] = "k"
+    models = json.loads(aofctl("list", "models", "--output", "json").stdout)
+    keys = {each["model"].partition(":")[0]: each["key"] for each in models}
+    assert keys["anthropic"] == "ANTHROPIC_API_KEY is not set"
+    assert keys["openai"] == "OPENAI_API_KEY is set"
+    assert keys["script"] == "needs no key"
+    tools = {
+        each["name"]: each
+        for each in json.loads(aofctl("list", "tools", "--output", "json").stdout)
+    }
+    assert tools["read_file"]["effect"] == "read"
+    assert "shell" in aofctl("list", "tools").stdout

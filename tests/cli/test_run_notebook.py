@@ -1,0 +1,163 @@
+"""``aofctl run FILE.ipynb``: progress, exit codes, interruption, and asking on a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Aofctl
+from tests.notebooks import printed, write_notebook
+from tests.runbooks.test_run import ASK, WAIT, alive
+
+
+def test_progress_result_and_typed_parameters(aofctl: Aofctl, tmp_path: Path) -> None:
+    notebook = write_notebook(
+        tmp_path / "n.ipynb",
+        "md:## Count",
+        "print(replicas * 2, service)",
+        parameters="replicas = 1\nservice: str = 'web'",
+    )
+    done = aofctl("run", notebook, "-p", "replicas=21", "-p", "service=a=b")
+    assert done.returncode == 0, done.stderr
+    executed, report = re.findall(r": (.+)", done.stdout)
+    assert re.fullmatch(r"runs/n-\d{8}-\d{6}\.ipynb", executed)
+    assert printed(tmp_path / executed) == "42 a=b\n"
+    assert "42 a=b" in (tmp_path / report).read_text()
+    assert re.search(r"\[3/3\] ✓ Count \d+\.\d s", done.stderr)
+
+
+def test_a_failing_notebook_is_one_and_says_where(aofctl: Aofctl, tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", "print('first')", "md:# Fall", "1 / 0")
+    done = aofctl("run", notebook, "-o", "out.ipynb", "--report", "r.html", "--output", "jsonl")
+    assert done.returncode == 1
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["type"] for line in lines] == [
+        *("cell_started", "cell_finished") * 2,
+        "notebook_finished",
+    ]
+    assert (lines[3]["title"], lines[3]["ok"]) == ("Fall", False)
+    assert (lines[-1]["status"], lines[-1]["error"]["error"]) == ("failed", "ZeroDivisionError")
+    assert "cell 2 (Fall) failed: ZeroDivisionError: division by zero" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert printed(tmp_path / "out.ipynb") == "first\n"
+    assert "ZeroDivisionError" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-p", "replica=1"], "did you mean 'replicas'?"),
+        (["-p", "replicas=many"], "takes an int"),
+        (["-p", "replicas"], "is not KEY=VALUE"),
+        (["-o", "json"], "--output text|json|jsonl"),
+        (["-i", "hello"], "--input is for agents"),
+    ],
+)
+def test_what_cannot_be_asked_of_it_is_two(
+    aofctl: Aofctl, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters="replicas = 1")
+    done = aofctl("run", notebook, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_approval_nobody_can_be_asked_for_is_three(aofctl: Aofctl, tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", ASK)
+    done = aofctl("run", notebook, "-o", "out.ipynb", stdin="y\n")
+    assert done.returncode == 3
+    assert printed(tmp_path / "out.ipynb") == "approved: False\n"
+    assert "no terminal to ask on" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", *["1"] * 3, WAIT)
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(notebook), "--output", "jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_orphan(
+    tmp_path: Path, environment: dict[str, str], number: signal.Signals
+) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", WAIT, "print('never')")
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(notebook), "-o", "out.ipynb"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = tmp_path / "pids"
+    while not (pids.exists() and pids.read_text().endswith(" ")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    assert printed(tmp_path / "out.ipynb") == "put away\n"
+
+
+@pytest.mark.parametrize(("key", "approved"), [("y", True), ("n", False)])
+def test_an_approval_is_asked_for_on_the_terminal(
+    tmp_path: Path, environment: dict[str, str], key: str, approved: bool
+) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", ASK)
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(notebook), "-o", "out.ipynb"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown = read_until(keyboard, b"[n] no: ")
+    os.write(keyboard, key.encode() + b"\n")
+    shown += read_until(keyboard, b"report:")
+    assert process.wait(timeout=60) == 0
+    os.close(keyboard)
+    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", shown)
+    assert b"Approval needed: restart" in shown
+    assert re.search(rb"service\s+web", shown)
+    assert printed(tmp_path / "out.ipynb") == f"approved: {approved}\n"
+
+
+def read_until(descriptor: int, mark: bytes) -> bytes:
+    shown = b""
+    while mark not in shown:
+        ready, _, _ = select.select([descriptor], [], [], 60)
+        assert ready, shown
+        shown += os.read(descriptor, 4096)
+    return shown
