@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-c", "from aof_nb.cli import main; main()")
+COMMAND = (sys.executable, "-m", "aof_nb.cli")
 
 Aofctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
