@@ -12,6 +12,7 @@ from aof_nb.errors import ConfigurationError
 _FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[^\[\]{}\n]+\])*(?:![rsa])?(?::[^{}\s:][^{}\n]*)?"
 _PLACEHOLDER = re.compile(rf"\{{\{{(?P<escaped>{_FIELD})\}}\}}|\{{(?P<field>{_FIELD})\}}")
 _NAME = re.compile(r"\w+")
+_LONE_NAME = re.compile(r"(?<![{$])\{([A-Za-z_]\w*)\}(?!\})")
 
 
 def expand(text: str, variables: Mapping[str, Any]) -> str:
@@ -52,6 +53,28 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
             ) from error
 
     return _PLACEHOLDER.sub(value, text)
+
+
+def expand_known(text: str, variables: Mapping[str, Any]) -> str:
+    """Replaces ``{name}`` where there is such a variable, and leaves all else as it is.
+
+    For YAML, where braces have a meaning of their own: an unknown name, ``${NAME}`` of the
+    environment and a playbook's ``{{ expression }}`` stay.
+
+    Args:
+        text: The YAML.
+        variables: The names that can be read.
+
+    Example:
+        >>> expand_known("model: {model}, when: {{model}}, at: {here}", {"model": "script:x"})
+        'model: script:x, when: {{model}}, at: {here}'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        return str(variables[name]) if name in variables else match[0]
+
+    return _LONE_NAME.sub(value, text)
 
 
 def _near(name: str, variables: Mapping[str, Any]) -> str:

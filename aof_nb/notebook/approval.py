@@ -1,0 +1,191 @@
+"""Asking the person in front of the notebook, with buttons that work while the cell runs."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import importlib
+import os
+import secrets
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aof_nb.notebook.rows import GREY, in_short
+from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
+from aof_nb.policy import Answer, ApprovalRequest, Approver
+from aof_nb.ports import Effect
+from aof_nb.truncation import truncate
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_ARGUMENTS_CHARS = 20_000
+_BORDERS = {
+    Effect.READ: "var(--jp-border-color1, #bdbdbd)",
+    Effect.WRITE: "var(--jp-warn-color1, #f57c00)",
+    Effect.DESTRUCTIVE: "var(--jp-error-color1, #d32f2f)",
+}
+_YES = "var(--jp-success-color1, #2e7d32)"
+_NO = "var(--jp-error-color1, #c62828)"
+
+
+def find_approver(shell: InteractiveShell) -> Approver | None:
+    """Who is asked in the cell that is being executed; None where nobody can be.
+
+    The process that started the kernel, if it offers to answer (``AOF_APPROVER``); buttons,
+    where a notebook shows the cell; a question on standard input, where a console does.
+    """
+    from aof_nb.approval_channel import approver_from_environment
+
+    offered = approver_from_environment()
+    if offered is not None:
+        return offered
+    place = frontend(shell)
+    if place is Frontend.HEADLESS:
+        return None
+    if place is Frontend.LIVE and clicks_arrive():
+        return ButtonApprover(shell)
+    from aof_nb.terminal import TerminalApprover
+
+    return TerminalApprover() if place is Frontend.TERMINAL else TerminalApprover(_typed)
+
+
+async def _typed(prompt: str) -> str:
+    """Reads a line through the frontend, which blocks the loop: there is no other way."""
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        return input(prompt)  # noqa: ASYNC250
+    except StdinNotImplementedError as error:
+        raise EOFError(str(error)) from error
+
+
+class ButtonApprover:
+    """Asks with three buttons in the running cell, and leaves a record in their place.
+
+    Args:
+        shell: IPython's shell.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._publisher = shell.display_pub
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Shows the question and waits for a click. Cancelling withdraws it."""
+        await asyncio.to_thread(importlib.import_module, "ipywidgets")
+        loop = asyncio.get_running_loop()
+        clicked: asyncio.Future[tuple[bool, bool]] = loop.create_future()
+
+        def answer(approved: bool, similar: bool) -> None:
+            loop.call_soon_threadsafe(_settle, clicked, (approved, similar))
+
+        panel = _panel(request, answer)
+        display_id = secrets.token_hex(5)
+        self._publish(_question_bundle(request, panel), display_id, update=False)
+        try:
+            approved, similar = await clicked
+        except asyncio.CancelledError:
+            self._publish(_record(request, "Not answered"), display_id, update=True)
+            raise
+        finally:
+            panel.close_all()
+        by = os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+        what = "Approved" if approved else "Denied"
+        record = _record(request, what, similar=similar, by=by)
+        self._publish(record, display_id, update=True)
+        return Answer(
+            approved=approved, digest=request.digest, similar=similar, by=by, via="notebook"
+        )
+
+    def _publish(
+        self, content: tuple[dict[str, Any], dict[str, Any]], display_id: str, *, update: bool
+    ) -> None:
+        data, metadata = content
+        self._publisher.publish(
+            data=data, metadata=metadata, transient={"display_id": display_id}, update=update
+        )
+
+
+def _settle(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _panel(request: ApprovalRequest, answer: Any) -> Any:
+    """The widget: what is asked, and the buttons."""
+    import ipywidgets as widgets
+
+    def button(label: str, style: str, *, approved: bool, similar: bool = False) -> Any:
+        made = widgets.Button(
+            description=label, button_style=style, layout=widgets.Layout(width="auto")
+        )
+        made.on_click(lambda _: answer(approved, similar))
+        return made
+
+    buttons = [
+        button("Approve", "success", approved=True),
+        button("Deny", "danger", approved=False),
+        button("Approve similar for this run", "", approved=True, similar=True),
+    ]
+    tool = request.tool
+    arguments = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
+    question = (
+        f"<b>Approval needed: {escape(tool.name)}</b> "
+        f'<span style="color:{GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'
+        '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
+        'overflow-wrap:anywhere">'
+        f"{escape(truncate(arguments, _ARGUMENTS_CHARS))}</pre>"
+    )
+    return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
+
+
+class _Panel:
+    """The question's widgets, made and closed together."""
+
+    def __init__(self, widgets: Any, question: str, buttons: list[Any], border: str) -> None:
+        text = widgets.HTML(question)
+        row = widgets.HBox(buttons)
+        layout = widgets.Layout(border_left=f"3px solid {border}", padding="2px 0 6px 10px")
+        self.box = widgets.VBox([text, row], layout=layout)
+        self._all = [*buttons, row, text, self.box]
+
+    def close_all(self) -> None:
+        for each in self._all:
+            each.close()
+
+
+def _question_bundle(request: ApprovalRequest, panel: _Panel) -> tuple[dict[str, Any], Any]:
+    data = dict(panel.box._repr_mimebundle_())
+    data["text/plain"] = f"Approval needed: {request.tool.name} {in_short(request.arguments)}"
+    return data, {}
+
+
+def _record(
+    request: ApprovalRequest, what: str, *, similar: bool = False, by: str = ""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What stays where the question was: who answered, when, what."""
+    call = f"{request.tool.name} {in_short(request.arguments)}".rstrip()
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    told = f" by {by}, {now}" if by else f", {now}"
+    kind = " and similar calls in this run" if similar else ""
+    colour = {"Approved": _YES, "Denied": _NO}.get(what, GREY)
+    html = (
+        f'<div style="border-left:3px solid {colour};padding-left:10px;'
+        f'font-size:var(--jp-ui-font-size1, 13px)">'
+        f'<b style="color:{colour}">{what}</b>'
+        f'<span style="color:{GREY}">{escape(told)}: </span>'
+        f"<code>{escape(call)}</code>{kind}</div>"
+    )
+    data = {"text/html": html, "text/plain": f"{what}{told}: {call}{kind}"}
+    answered = {
+        "call_id": request.call_id,
+        "digest": request.digest,
+        "answer": what.lower(),
+        "similar": similar,
+        "by": by,
+        "time": time.time(),
+    }
+    return data, {"aof": answered}

@@ -1,0 +1,77 @@
+"""Shows a run's events as plain text, where a terminal or a console looks at the cell."""
+
+from __future__ import annotations
+
+import sys
+
+from aof_nb.agent import RunResult
+from aof_nb.events import (
+    ApprovalAnswered,
+    Event,
+    LimitReached,
+    Notice,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolStarted,
+)
+from aof_nb.messages import Outcome
+from aof_nb.notebook import panels
+from aof_nb.notebook.rows import Row
+from aof_nb.terminal import printable
+
+
+class ConsoleRenderer:
+    """Prints text as it comes, and a line for each tool call that has ended."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        self._open_line = False
+        self._ended = False
+
+    def event(self, event: Event) -> None:
+        """Prints an event."""
+        match event:
+            case TextDelta(text=text):
+                self._open_line = not text.endswith("\n")
+                sys.stdout.write(printable(text))
+                sys.stdout.flush()
+            case ThinkingDelta() | ToolCallDelta():
+                pass
+            case ToolStarted(call=call, effect=effect):
+                self._rows[call.id] = Row(call, effect)
+            case ToolFinished() if event.call_id in self._rows:
+                row = self._rows.pop(event.call_id)
+                row.state, row.content, row.duration = event.outcome, event.content, event.duration
+                self._line(row.text())
+            case ApprovalAnswered(approved=approved, by=by):
+                self._line(f"{'approved' if approved else 'not approved'} by {by}")
+            case Notice(text=text, level=level):
+                self._line(f"{level}: {text}")
+            case LimitReached(limit=limit, detail=detail):
+                self._line(f"limit ({limit.replace('_', ' ')}): {detail}")
+            case _:
+                self._end_line()
+
+    def end(
+        self, result: RunResult, *, interrupted: bool = False, cost: float | None = None
+    ) -> None:
+        """Prints how the run ended."""
+        if self._ended:
+            return
+        self._ended = True
+        for row in self._rows.values():
+            row.state = Outcome.INTERRUPTED
+            self._line(row.text())
+        self._line(panels.footer(result, interrupted=interrupted, cost=cost)["text/plain"])
+
+    def _line(self, text: str) -> None:
+        self._end_line()
+        sys.stdout.write(f"{printable(text)}\n")
+        sys.stdout.flush()
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            sys.stdout.write("\n")
+            self._open_line = False

@@ -1,0 +1,46 @@
+"""Loading into IPython, and taking all of it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aof_nb.notebook.approval import find_approver
+from aof_nb.notebook.magics import AofMagics
+from aof_nb.notebook.transform import await_magics
+from aof_nb.policy import set_ambient_approver
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load(ipython: InteractiveShell) -> None:
+    """Makes the magics known, and the notebook the place where approvals are asked for.
+
+    Loading again, also after the module was reloaded, replaces what was loaded before.
+
+    Args:
+        ipython: The shell.
+    """
+    unload(ipython)
+    ipython.register_magics(AofMagics(ipython))
+    ipython.input_transformers_post.append(await_magics)
+    set_ambient_approver(lambda: find_approver(ipython))
+
+
+def unload(ipython: InteractiveShell) -> None:
+    """Takes back what `load` did; agents and servers that cells have defined are kept.
+
+    Args:
+        ipython: The shell.
+    """
+    manager = ipython.magics_manager
+    for kind in ("line", "cell"):
+        for name in ("aof", "aof_agent", "aof_mcp"):
+            manager.magics[kind].pop(name, None)
+    manager.registry.pop(AofMagics.__name__, None)
+    ipython.input_transformers_post[:] = [
+        each
+        for each in ipython.input_transformers_post
+        if getattr(each, "__module__", "") != await_magics.__module__
+    ]
+    set_ambient_approver(None)

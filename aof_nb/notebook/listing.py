@@ -1,0 +1,90 @@
+"""What ``%aof agents``, ``%aof mcp`` and ``%aof tools`` say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aof_nb.agent import Agent
+from aof_nb.notebook import registry
+
+
+def agents(variables: Mapping[str, Any]) -> str:
+    """The agents that cells have defined or variables hold."""
+    held = {name: each for name, each in variables.items() if isinstance(each, Agent)}
+    known = {name: each for name, each in held.items() if not name.startswith("_")}
+    known |= registry.agents
+    if not known:
+        return "No agents yet: define one with %%aof_agent NAME."
+    return table(
+        ("agent", "model", "tools", "MCP servers", "description"),
+        (
+            (
+                name,
+                str(getattr(agent.model, "name", agent.model)),
+                str(len(agent.tools)),
+                ", ".join(server.name for server in agent.mcp_servers),
+                agent.description,
+            )
+            for name, agent in known.items()
+        ),
+    )
+
+
+def mcp_servers() -> str:
+    """The MCP servers that cells have defined, and how their connections are."""
+    if not registry.servers:
+        return "No MCP servers yet: define one with %%aof_mcp NAME."
+    from aof_nb.mcp.pool import pool
+
+    states: dict[str, str] = {each.name: str(each.state) for each in pool().status()}
+    return table(
+        ("server", "transport", "state", "where"),
+        (
+            (
+                name,
+                str(server.transport),
+                states.get(name, "not connected yet"),
+                server.url or " ".join([server.command or "", *server.args]),
+            )
+            for name, server in registry.servers.items()
+        ),
+    )
+
+
+async def tools(agent: Agent | None) -> str:
+    """The tools of an agent, those of its MCP servers included; without one, the built-in ones.
+
+    Raises:
+        ConfigurationError: If the agent's tools cannot be found.
+    """
+    from aof_nb.tools import resolve_tools
+    from aof_nb.tools.registry import builtin_names
+
+    if agent is None:
+        return "built-in: " + ", ".join(builtin_names())
+    found = list(resolve_tools(agent.tools))
+    warnings: Sequence[str] = ()
+    if agent.mcp_servers:
+        from aof_nb.mcp.pool import pool
+
+        offered = await pool().tools(agent.mcp_servers)
+        found += offered.tools
+        warnings = offered.warnings
+    specs = sorted((tool.spec for tool in found), key=lambda spec: spec.name)
+    rows = [
+        (spec.name, spec.effect.value, spec.description.strip().partition("\n")[0][:80])
+        for spec in specs
+    ]
+    lines = [f"warning: {each}" for each in warnings]
+    return "\n".join([*lines, table(("tool", "effect", "what it does"), rows)])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows as columns of plain text."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,48 @@
+"""The agents and MCP servers that this kernel's cells have defined.
+
+They are kept in the module, not in the magics, so that reloading the extension loses nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aof_nb.agent import Agent
+from aof_nb.errors import ConfigurationError
+from aof_nb.mcp.spec import McpServer
+
+agents: dict[str, Agent] = {}
+"""By name, as ``%%aof_agent`` defined them."""
+
+servers: dict[str, McpServer] = {}
+"""By name, as ``%%aof_mcp`` defined them."""
+
+
+def find_agent(name: str, variables: Mapping[str, Any]) -> Agent:
+    """The agent of that name: one that a cell defined, or a variable that holds one.
+
+    Args:
+        name: What it is called.
+        variables: The user's variables.
+
+    Raises:
+        ConfigurationError: If there is none; names the nearest.
+    """
+    if name in agents:
+        return agents[name]
+    held = variables.get(name)
+    if isinstance(held, Agent):
+        return held
+    known = [*agents, *(key for key, each in variables.items() if isinstance(each, Agent))]
+    raise ConfigurationError(
+        f"there is no agent {name!r}{near(name, known)}",
+        remedy=f"define it: %%aof_agent {name}, with its model and tools as YAML below",
+    )
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Says which known name was probably meant; empty if none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

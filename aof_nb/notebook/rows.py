@@ -1,0 +1,152 @@
+"""A tool call as one compact row, which unfolds to its arguments and its result."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import msgspec
+
+from aof_nb.messages import Outcome, ToolCall
+from aof_nb.notebook.screen import Bundle
+from aof_nb.terminal import printable
+from aof_nb.truncation import truncate
+
+_ARGUMENTS_CHARS = 2_000
+_CONTENT_CHARS = 4_000
+_SUMMARY_CHARS = 90
+
+GREY = "var(--jp-ui-font-color2, #6b6b6b)"
+"""Text that steps back, in JupyterLab's themes and elsewhere."""
+
+_GREEN = "var(--jp-success-color1, #2e7d32)"
+_RED = "var(--jp-error-color1, #c62828)"
+_AMBER = "var(--jp-warn-color0, #b26a00)"
+_CODE = (
+    "margin:4px 0 8px 0;padding:6px 10px;max-height:22em;overflow:auto;white-space:pre-wrap;"
+    "overflow-wrap:anywhere;background:var(--jp-layout-color2, #f5f5f5);"
+    "font-size:var(--jp-code-font-size, 12px)"
+)
+_EFFECTS = {
+    "read": ("○", GREY),
+    "write": ("✎", _AMBER),
+    "destructive": ("⚠", _RED),
+}
+_MARKS = {
+    "running": ("…", GREY, "running"),
+    "waiting": ("?", _AMBER, "waiting for approval"),
+    Outcome.OK: ("✓", _GREEN, ""),
+    Outcome.ERROR: ("✗", _RED, "failed"),
+    Outcome.DENIED: ("⊘", _RED, "denied"),
+    Outcome.INTERRUPTED: ("?", _RED, "interrupted, outcome unknown"),
+}
+
+
+@dataclass
+class Row:
+    """A tool call as far as it has come.
+
+    Args:
+        call: The call.
+        effect: ``read``, ``write`` or ``destructive``.
+        state: ``running``, ``waiting`` or how it ended.
+        content: What the model is shown.
+        duration: Seconds; None while it is not known.
+        progress: What the tool says of itself.
+        artifact: Whether the whole output is kept beside the run.
+    """
+
+    call: ToolCall
+    effect: str
+    state: Outcome | str = "running"
+    content: str = ""
+    duration: float | None = None
+    progress: str = ""
+    artifact: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it will change."""
+        return isinstance(self.state, Outcome)
+
+    def bundle(self) -> Bundle:
+        """The row for the notebook, and as plain text."""
+        return {"text/html": self._html(), "text/plain": self.text()}
+
+    def text(self) -> str:
+        """The row as a line of plain text; what went wrong is said below it."""
+        mark, _, word = _MARKS[self.state]
+        told = ", ".join(part for part in (word, self.progress, self._seconds()) if part)
+        line = f"{mark} {self.call.name} {in_short(self.call.arguments)}".rstrip()
+        line += f" ({told})" if told else ""
+        if self.state in {Outcome.ERROR, Outcome.DENIED} and self.content.strip():
+            line += f"\n  {_first_line(self.content)}"
+        return line
+
+    def _seconds(self) -> str:
+        return "" if self.duration is None else seconds(self.duration)
+
+    def _html(self) -> str:
+        mark, colour, word = _MARKS[self.state]
+        icon, tint = _EFFECTS.get(self.effect, ("?", GREY))
+        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
+        summary = (
+            f'<b style="color:{colour}">{mark}</b> '
+            f'<span style="color:{tint}" title="{escape(self.effect)}">{icon}</span> '
+            f"<b>{escape(self.call.name)}</b> "
+            f"<code>{escape(in_short(self.call.arguments))}</code> "
+            f'<span style="color:{GREY}">{escape(told)}</span>'
+        )
+        body = _block("arguments", self._arguments())
+        if self.content:
+            body += _block("result", truncate(self.content, _CONTENT_CHARS))
+        if self.artifact:
+            body += f'<div style="color:{GREY}">The whole output is kept with the run.</div>'
+        return (
+            f'<details style="line-height:1.6"><summary style="cursor:pointer">{summary}</summary>'
+            f'<div style="margin-left:1.4em">{body}</div></details>'
+        )
+
+    def _arguments(self) -> str:
+        arguments = self.call.arguments
+        if arguments is None:
+            return truncate(self.call.raw_arguments, _ARGUMENTS_CHARS)
+        formatted = msgspec.json.format(msgspec.json.encode(arguments)).decode()
+        return truncate(formatted, _ARGUMENTS_CHARS)
+
+
+def _block(title: str, text: str) -> str:
+    return f'<div style="color:{GREY}">{title}</div><pre style="{_CODE}">{escape(text)}</pre>'
+
+
+def in_short(arguments: dict[str, Any] | None) -> str:
+    """A call's arguments on one short line: ``service=checkout lines=20``."""
+    if arguments is None:
+        return "(arguments that are no JSON)"
+    words = " ".join(f"{name}={_value(each)}" for name, each in arguments.items())
+    return _first_line(words.replace("\n", " "))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value and not any(c.isspace() for c in value) else f'"{value}"'
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return f"[{shlex.join(value)}]"
+    return msgspec.json.encode(value).decode()
+
+
+def _first_line(text: str) -> str:
+    line = printable(" ".join(text.strip().split("\n", 1)[0].split()))
+    return line if len(line) <= _SUMMARY_CHARS else line[: _SUMMARY_CHARS - 1] + "…"
+
+
+def seconds(duration: float) -> str:
+    """A duration as people read it."""
+    if duration < 0.9995:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 60:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes} min {rest} s"
