@@ -1,0 +1,170 @@
+"""Agents from their specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from aof_nb.agent import Agent
+from aof_nb.limits import Limits
+from aof_nb.mcp.spec import McpServer
+from aof_nb.policy import Action, Policy, Rule
+from aof_nb.ports import Sampling
+from aof_nb.resources.documents import Document
+from aof_nb.resources.interpolation import Unset, interpolate
+from aof_nb.resources.schema import NOT_CARRIED_OUT, AgentSpec
+from aof_nb.resources.servers import make_server, named_server
+from aof_nb.resources.tools import Tools, make_tools
+
+
+def make_agent(
+    document: Document, *, name: str | None, servers: Mapping[str, McpServer], folder: FilePath
+) -> Agent | None:
+    """An agent from its document; None if it has problems, which are noted.
+
+    Args:
+        document: As it was written.
+        name: Overrides the document's name.
+        servers: MCP servers that may be named.
+        folder: Where its file is: scripts are looked for there first.
+    """
+    from pydantic import ValidationError
+
+    findings, prefix = document.findings, document.prefix
+    for spelling in (("instructions", "system_prompt", "system"), ("max_iterations", "max_turns")):
+        both = [each for each in spelling if each in document.spec]
+        if len(both) > 1:
+            findings.add((*prefix, both[1]), f"{both[0]} and {both[1]} say the same", "keep one")
+            return None
+    try:
+        spec = AgentSpec.model_validate(document.spec)
+    except ValidationError as error:
+        findings.add_validation(error, AgentSpec, prefix)
+        return None
+    for field in NOT_CARRIED_OUT:
+        if field in document.spec:
+            findings.warn((*prefix, field), f"{field} has no effect yet")
+    env = _environment(spec, document)
+    attached = _servers(spec, document, servers, env)
+    tools = make_tools(spec.tools, findings, prefix, [each.name for each in attached], env)
+    if findings.errors:
+        return None
+    return Agent(
+        name=name or document.name or spec.name or "agent",
+        model=_model(spec, folder),
+        instructions=spec.instructions,
+        description=spec.description or document.description,
+        tools=tools.declared,
+        mcp_servers=attached,
+        memory=_memory(spec, document),
+        policy=_policy(spec, tools),
+        limits=_limits(spec),
+        sampling=_sampling(spec),
+        max_context_messages=spec.max_context_messages or _max_messages(spec),
+        labels={**document.labels, **spec.labels},
+    )
+
+
+def _model(spec: AgentSpec, folder: FilePath) -> str:
+    model = spec.model
+    if spec.provider and not model.startswith(f"{spec.provider}:"):
+        model = f"{spec.provider}:{model}"
+    kind, _, script = model.partition(":")
+    beside = folder / script
+    return f"script:{beside}" if kind == "script" and beside.is_file() else model
+
+
+def _environment(spec: AgentSpec, document: Document) -> dict[str, str]:
+    filled = {}
+    for name, value in spec.env.items():
+        try:
+            filled[name] = interpolate(value)
+        except Unset as unset:
+            field = "env" if "env" in document.spec else "environment"
+            document.findings.warn(
+                (*document.prefix, field, name),
+                f"left out: the environment variable {unset.name} is not set",
+                f"export {unset.name}=..., or write ${{{unset.name}:-default}}",
+            )
+    return filled
+
+
+def _servers(
+    spec: AgentSpec,
+    document: Document,
+    servers: Mapping[str, McpServer],
+    env: Mapping[str, str],
+) -> list[McpServer]:
+    attached: list[McpServer | None] = []
+    for place, each in enumerate(spec.mcp_servers):
+        path = (*document.prefix, "mcp_servers", place)
+        if isinstance(each, str):
+            attached.append(named_server(each, servers, document.findings, path))
+        elif isinstance(each, dict):
+            attached.append(make_server(each, document.findings, path, env=env))
+        else:
+            document.findings.add(path, "a server is a name or a mapping", "- name: ...")
+    return [each for each in attached if each is not None]
+
+
+def _memory(spec: AgentSpec, document: Document) -> str | None:
+    memory = spec.memory
+    if memory is None:
+        return None
+    path = (*document.prefix, "memory")
+    if isinstance(memory, Mapping):
+        if memory.get("enabled") is False:
+            return None
+        kind = str(memory.get("persistence") or memory.get("url") or "in_memory")
+    else:
+        kind = str(memory)
+    name = kind.partition(":")[0].lower().replace("inmemory", "in_memory")
+    if name == "in_memory":
+        return "in_memory"
+    if name == "disk":
+        return kind
+    document.findings.warn(
+        path, f"memory {kind!r} is not supported yet, in_memory is used", "use in_memory or disk"
+    )
+    return "in_memory"
+
+
+def _max_messages(spec: AgentSpec) -> int | None:
+    most = spec.memory.get("max_messages") if isinstance(spec.memory, Mapping) else None
+    return most if isinstance(most, int) and most > 0 else None
+
+
+def _policy(spec: AgentSpec, tools: Tools) -> Policy:
+    rules = [
+        Rule(action=each.action, tool=each.tool, effect=each.effect, arguments=dict(each.arguments))
+        for each in spec.policy.rules
+    ]
+    return Policy(
+        read=Action(spec.policy.read),
+        write=Action(spec.policy.write),
+        destructive=Action(spec.policy.destructive),
+        rules=(*rules, *tools.rules),
+    )
+
+
+def _limits(spec: AgentSpec) -> Limits:
+    given: dict[str, Any] = {}
+    if spec.resources.timeout is not None:
+        given["max_seconds"] = spec.resources.timeout
+    if spec.max_iterations is not None:
+        given["max_turns"] = spec.max_iterations
+    given |= {key: value for key, value in spec.limits.model_dump().items() if value is not None}
+    return Limits(**given)
+
+
+def _sampling(spec: AgentSpec) -> Sampling:
+    nested = spec.parameters
+    max_tokens = spec.max_tokens or nested.max_tokens or spec.resources.max_tokens
+    return Sampling(
+        max_tokens=max_tokens,
+        temperature=nested.temperature if spec.temperature is None else spec.temperature,
+        top_p=spec.top_p or nested.top_p,
+        thinking_tokens=spec.thinking_tokens,
+        reasoning_effort=spec.reasoning_effort,
+    )

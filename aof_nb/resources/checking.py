@@ -1,0 +1,129 @@
+"""Everything that is wrong with files: YAML resources and notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from aof_nb.errors import ResourceError
+from aof_nb.mcp.spec import McpServer
+from aof_nb.resources.documents import read_document
+from aof_nb.resources.loading import make
+from aof_nb.resources.problems import Findings, Problem, near
+from aof_nb.yaml_text import parse_documents
+
+_MAGIC = re.compile(r"\s*%%(aof_agent|aof_mcp|aof)\s+(\S+)")
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_]\w*\}")
+_UNKNOWN = "value-of-a-variable"
+
+
+def check(path: str | Path) -> list[Problem]:
+    """Finds what is wrong with a YAML file, a notebook, or all of them in a directory.
+
+    Args:
+        path: The file or directory.
+
+    Returns:
+        The problems, in the files' order; empty if all is well.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(
+            each for each in path.rglob("*") if each.suffix in {".yaml", ".yml", ".ipynb"}
+        )
+        return [problem for each in files for problem in check(each)]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return [Problem(str(path), None, "", f"cannot be read: {reason}", "check the path")]
+    if path.suffix == ".ipynb":
+        return list(_notebook(text, str(path)))
+    return list(_yaml(text, str(path), folder=path.parent))
+
+
+def _yaml(text: str, file: str, *, folder: Path) -> Iterator[Problem]:
+    try:
+        documents = parse_documents(text, file=file)
+    except ResourceError as error:
+        yield _problem(error)
+        return
+    if not documents:
+        yield Problem(file, 1, "", "the file is empty", "write a resource")
+    for value in documents:
+        if isinstance(value, dict) and value.get("kind") == "Playbook":
+            yield from _playbook(text, file)
+            continue
+        document = read_document(value, file)
+        if isinstance(document, Findings):
+            yield from document.problems
+        else:
+            make(document, folder=folder)
+            yield from document.findings.problems
+
+
+def _playbook(text: str, file: str) -> Iterator[Problem]:
+    from aof_nb.models.playbook import parse_playbook
+
+    try:
+        parse_playbook(text, file=file)
+    except ResourceError as error:
+        yield _problem(error)
+
+
+def _notebook(text: str, file: str) -> Iterator[Problem]:
+    try:
+        cells = json.loads(text)["cells"]
+        sources = ["".join(cell["source"]) if cell["cell_type"] == "code" else "" for cell in cells]
+    except (ValueError, KeyError, TypeError):
+        yield Problem(file, None, "", "not a notebook", "save it from Jupyter, as nbformat 4")
+        return
+    agents: set[str] = set()
+    servers: dict[str, McpServer] = {}
+    uses_python_agents = any("Agent(" in source or "load(" in source for source in sources)
+    for number, source in enumerate(sources, start=1):
+        magic = _MAGIC.match(source)
+        if magic is None:
+            continue
+        kind, name = magic.groups()
+        place = f"{file}#cell-{number}"
+        if kind == "aof":
+            if name not in agents and not uses_python_agents:
+                remedy = near(name, agents) if agents else f"define it with %%aof_agent {name}"
+                yield Problem(place, 1, "", f"no cell before it defines agent {name!r}", remedy)
+        elif kind == "aof_agent":
+            agents.add(name)
+            yield from _cell(source, place, name, servers, kind="Agent")
+        else:
+            servers.setdefault(name, McpServer(name=name, command="-"))
+            yield from _cell(source, place, name, servers, kind="McpServer")
+
+
+def _cell(
+    source: str, place: str, name: str, servers: dict[str, McpServer], *, kind: str
+) -> Iterator[Problem]:
+    # The magic line stays as an empty one, so that lines are counted as the cell shows them.
+    first, newline, rest = source.partition("\n")
+    del first
+    body = newline + _PLACEHOLDER.sub(_UNKNOWN, rest)
+    try:
+        documents = parse_documents(body, file=place)
+    except ResourceError as error:
+        yield _problem(error)
+        return
+    if len(documents) != 1:
+        yield Problem(place, 1, "", "the cell's body is one YAML document", "key: value")
+        return
+    document = read_document(documents[0], place, flat_kind=kind)
+    if isinstance(document, Findings):
+        yield from document.problems
+        return
+    make(document, name=name, servers=servers)
+    # What a variable will hold is not known here, so nothing is wrong with it yet.
+    yield from (each for each in document.findings.problems if _UNKNOWN not in each.message)
+
+
+def _problem(error: ResourceError) -> Problem:
+    return Problem(error.file, error.line, error.field, error.detail, error.remedy)

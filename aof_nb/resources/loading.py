@@ -1,0 +1,159 @@
+"""Resources from files and text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from aof_nb.agent import Agent
+from aof_nb.errors import ResourceError
+from aof_nb.mcp.spec import McpServer
+from aof_nb.resources.agents import make_agent
+from aof_nb.resources.documents import Document, read_document
+from aof_nb.resources.problems import Findings
+from aof_nb.resources.servers import make_server
+from aof_nb.yaml_text import parse_documents
+
+Resource: TypeAlias = Agent | McpServer
+
+_logger = logging.getLogger("aof_nb.resources")
+
+
+def load(source: str | Path) -> Resource:
+    r"""Loads one agent or MCP server.
+
+    Args:
+        source: A YAML file's path, or YAML text of more than one line.
+
+    Raises:
+        ResourceError: If it is wrong, naming file, line and field; or if it holds more than
+            one resource.
+
+    Example:
+        >>> load("name: sre\nmodel: openai:gpt-5\n").name
+        'sre'
+    """
+    found = load_all(source)
+    if len(found) != 1:
+        file = _text_and_file(source)[1]
+        raise ResourceError(
+            f"{len(found)} resources where one is wanted",
+            file=file,
+            remedy="use load_all for a file of several",
+        )
+    return found[0]
+
+
+def load_all(source: str | Path) -> list[Resource]:
+    """Loads every agent and MCP server of a file or a text.
+
+    Raises:
+        ResourceError: If one is wrong.
+    """
+    text, file, folder = _text_and_file(source)
+    return [
+        resource
+        for value in parse_documents(text, file=file)
+        if (resource := _made(read_document(value, file), folder=folder)) is not None
+    ]
+
+
+def agent_from_yaml(
+    text: str,
+    *,
+    name: str | None = None,
+    file: str = "<cell>",
+    servers: Mapping[str, McpServer] | None = None,
+) -> Agent:
+    """An agent from YAML: its fields alone, or a whole document of kind Agent.
+
+    Args:
+        text: The YAML.
+        name: What it is called, whatever the text says.
+        file: The text's name, for errors.
+        servers: MCP servers that ``mcp_servers`` may name.
+
+    Raises:
+        ResourceError: If it is wrong.
+    """
+    document = read_document(_only(text, file), file, flat_kind="Agent")
+    made = _made(document, name=name, servers=servers)
+    if not isinstance(made, Agent):
+        raise ResourceError("this is not an agent", file=file, remedy="kind: Agent")
+    return made
+
+
+def mcp_server_from_yaml(text: str, *, name: str, file: str = "<cell>") -> McpServer:
+    """An MCP server from YAML: its fields alone, or a whole document of kind McpServer.
+
+    Args:
+        text: The YAML.
+        name: What it is called.
+        file: The text's name, for errors.
+
+    Raises:
+        ResourceError: If it is wrong.
+    """
+    document = read_document(_only(text, file), file, flat_kind="McpServer")
+    made = _made(document, name=name)
+    if not isinstance(made, McpServer):
+        raise ResourceError("this is not an MCP server", file=file, remedy="command: or url:")
+    return made
+
+
+def make(
+    document: Document,
+    *,
+    name: str | None = None,
+    servers: Mapping[str, McpServer] | None = None,
+    folder: Path | None = None,
+) -> Resource | None:
+    """A resource from its document; None if it has problems, which its findings hold."""
+    if document.kind == "McpServer":
+        return make_server(
+            {**document.spec, **({"name": name} if name else {})},
+            document.findings,
+            document.prefix,
+            name=document.name,
+        )
+    return make_agent(document, name=name, servers=servers or {}, folder=folder or Path())
+
+
+def _made(
+    document: Document | Findings,
+    *,
+    name: str | None = None,
+    servers: Mapping[str, McpServer] | None = None,
+    folder: Path | None = None,
+) -> Resource | None:
+    if isinstance(document, Findings):
+        raise document.errors[0].error()
+    resource = make(document, name=name, servers=servers, folder=folder)
+    if document.findings.errors:
+        raise document.findings.errors[0].error()
+    for problem in document.findings.problems:
+        _logger.warning("%s", problem)
+    return resource
+
+
+def _only(text: str, file: str) -> Any:
+    documents = parse_documents(text, file=file)
+    if len(documents) != 1:
+        said = "it is empty" if not documents else f"{len(documents)} documents where one is wanted"
+        raise ResourceError(said, file=file, line=1, remedy="write its fields as key: value")
+    return documents[0]
+
+
+def _text_and_file(source: str | Path) -> tuple[str, str, Path]:
+    if isinstance(source, str) and "\n" in source:
+        return source, "<text>", Path()
+    path = Path(source).expanduser()
+    try:
+        return path.read_text(encoding="utf-8"), str(path), path.parent
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResourceError(
+            f"cannot be read: {reason}", file=str(path), remedy="check the path"
+        ) from error

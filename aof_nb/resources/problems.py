@@ -1,0 +1,137 @@
+"""What is wrong with a file: where, what, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from aof_nb.errors import ResourceError
+from aof_nb.yaml_text import field_path, line_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong, or that a user should know of.
+
+    Args:
+        file: The file's path, or a name for text that has none.
+        line: The line, counted from 1; None if it is unknown.
+        field: The field's path, such as ``spec.tools[2].name``.
+        message: What is wrong.
+        remedy: What would be right.
+        severity: Whether the resource can be loaded all the same.
+
+    Example:
+        >>> str(Problem("a.yaml", 3, "spec.model", "the model is missing", "model: openai:gpt-5"))
+        'a.yaml:3: spec.model: the model is missing (model: openai:gpt-5)'
+    """
+
+    file: str
+    line: int | None
+    field: str
+    message: str
+    remedy: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        what = ": ".join(each for each in (place, self.field, self.message) if each)
+        return f"{what} ({self.remedy})" if self.remedy else what
+
+    def error(self) -> ResourceError:
+        """The problem as an error."""
+        return ResourceError(
+            self.message, file=self.file, line=self.line, field=self.field, remedy=self.remedy
+        )
+
+
+class Findings:
+    """Collects the problems of one document.
+
+    Args:
+        document: The document, with its lines.
+        file: The file's name.
+    """
+
+    def __init__(self, document: Any, file: str) -> None:
+        self._document = document
+        self._file = file
+        self.problems: list[Problem] = []
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Those with which the resource cannot be loaded."""
+        return [each for each in self.problems if each.severity == "error"]
+
+    def add(
+        self,
+        path: Sequence[str | int],
+        message: str,
+        remedy: str = "",
+        *,
+        severity: Literal["error", "warning"] = "error",
+    ) -> None:
+        """Notes a problem of the value at a path."""
+        line = line_of(self._document, path)
+        self.problems.append(Problem(self._file, line, field_path(path), message, remedy, severity))
+
+    def warn(self, path: Sequence[str | int], message: str, remedy: str = "") -> None:
+        """Notes what a user should know of."""
+        self.add(path, message, remedy, severity="warning")
+
+    def add_validation(
+        self, error: ValidationError, model: type[BaseModel], prefix: Path = ()
+    ) -> None:
+        """Notes what pydantic has found."""
+        for each in error.errors(include_url=False):
+            path: Path = (*prefix, *each["loc"])
+            if each["type"] == "extra_forbidden":
+                name = str(each["loc"][-1])
+                self.add(path, f"unknown field {name!r}", near(name, known_fields(model, path)))
+            elif each["type"] == "missing":
+                self.add(path, f"{path[-1]} is missing", f"add {path[-1]}: ...")
+            else:
+                said = each["msg"].removeprefix("Value error, ")
+                message, _, remedy = said.partition(" | ")
+                self.add(path, _with_value(message, each["input"]), remedy)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Which known name may have been meant, or which there are."""
+    names = sorted(known)
+    matches = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {matches[0]!r}?" if matches else f"known: {', '.join(names)}"
+
+
+def known_fields(model: type[BaseModel], path: Path) -> list[str]:
+    """The fields that may stand where a path ends, in all spellings."""
+    from pydantic import AliasChoices, BaseModel
+
+    for key in path[:-1]:
+        found = model.model_fields.get(str(key))
+        for nested in getattr(found, "metadata", ()) or ():
+            if isinstance(nested, type) and issubclass(nested, BaseModel):
+                model = nested
+        annotation = getattr(found, "annotation", None)
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    names: list[str] = []
+    for name, info in model.model_fields.items():
+        alias = info.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+        names += [str(each) for each in choices]
+    return names
+
+
+def _with_value(message: str, value: Any) -> str:
+    if isinstance(value, str | int | float | bool) and repr(value) not in message:
+        return f"{message[:1].lower()}{message[1:]}, not {value!r}"
+    return f"{message[:1].lower()}{message[1:]}"

@@ -1,0 +1,168 @@
+"""What people may write: the fields of an agent's and a server's spec."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from aof_nb.policy import Action
+from aof_nb.ports import Effect
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: Any) -> Any:
+    """A duration such as ``30``, ``30s`` or ``2m``, in seconds."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError("not a duration | write 30s, 2m or 1h")
+        return float(match[1]) * _UNITS[match[2] or "s"]
+    return value
+
+
+def text(value: Any) -> Any:
+    """A scalar as text: YAML reads ``8080`` and ``true`` as something else."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Text = Annotated[str, BeforeValidator(text)]
+
+
+class Spec(BaseModel):
+    """What every spec has in common."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False, frozen=True)
+
+
+class RuleSpec(Spec):
+    """An exception of a policy."""
+
+    action: Action
+    tool: str = "*"
+    effect: Effect | None = None
+    arguments: dict[str, Text] = {}
+
+
+class PolicySpec(Spec):
+    """What may be done with and without asking."""
+
+    read: Action = Action.ALLOW
+    write: Action = Action.ASK
+    destructive: Action = Action.ASK
+    rules: list[RuleSpec] = []
+
+
+class LimitsSpec(Spec):
+    """How far a run may go."""
+
+    max_turns: Annotated[int, Field(gt=0)] | None = None
+    max_tool_calls: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_seconds: Seconds | None = None
+    max_corrections: Annotated[int, Field(ge=0)] | None = None
+    max_repeats: Annotated[int, Field(gt=0)] | None = None
+    max_output_chars: Annotated[int, Field(gt=0)] | None = None
+
+
+class SamplingSpec(Spec):
+    """How the model answers, in AOF's nested form."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class ResourcesSpec(Spec):
+    """AOF's bounds of a run."""
+
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    timeout: Seconds | None = None
+
+
+class ToolConfig(Spec):
+    """A tool with its configuration."""
+
+    name: str = ""
+    type: Text = ""
+    source: str = ""
+    server: str = ""
+    enabled: bool = True
+    description: str = ""
+    config: dict[str, Any] = {}
+
+
+class ServerSpec(Spec):
+    """An MCP server."""
+
+    name: str = ""
+    transport: Literal["stdio", "http", "streamable-http", "sse"] | None = None
+    command: str | None = None
+    args: list[Text] = []
+    env: dict[str, Text] = {}
+    cwd: str | None = None
+    url: str | None = Field(
+        default=None, validation_alias=AliasChoices("url", "endpoint", "base_url")
+    )
+    headers: dict[str, Text] = {}
+    timeout: Seconds | None = Field(
+        default=None, validation_alias=AliasChoices("timeout", "timeout_secs")
+    )
+    tools: list[str] = []
+
+
+class AgentSpec(Spec):
+    """An agent."""
+
+    name: str = ""
+    description: str = ""
+    model: str
+    provider: str = ""
+    instructions: str = Field(
+        default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")
+    )
+    tools: list[Any] = []
+    mcp_servers: list[Any] = []
+    memory: Any = None
+    max_context_messages: Annotated[int, Field(gt=0)] | None = None
+    policy: PolicySpec = PolicySpec()
+    limits: LimitsSpec = LimitsSpec()
+    max_iterations: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, validation_alias=AliasChoices("max_iterations", "max_turns")
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    reasoning_effort: str | None = None
+    thinking_tokens: Annotated[int, Field(gt=0)] | None = None
+    parameters: SamplingSpec = SamplingSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    env: dict[str, Text] = Field(default={}, validation_alias=AliasChoices("env", "environment"))
+    labels: dict[str, Text] = Field(default={}, validation_alias=AliasChoices("labels", "tags"))
+    examples: Any = None
+    state: Any = None
+    sampling: Any = None
+    output_schema: Any = None
+    fallback: Any = None
+
+
+NOT_CARRIED_OUT = ("examples", "state", "sampling", "output_schema", "fallback")
+"""Fields of AOF that are read, and have no effect yet."""
+
+
+class Metadata(Spec):
+    """A resource's metadata."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    namespace: str = ""
+    description: str = ""
+    labels: dict[str, Text] = {}
+    annotations: dict[str, Text] = {}

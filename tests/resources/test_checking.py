@@ -1,0 +1,85 @@
+"""`check` finds everything that is wrong, in files, directories and notebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from aof_nb.resources import Problem, check
+
+EXAMPLES = Path(__file__).parents[3] / "shared" / "aof-examples"
+
+
+def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("modl: x\ntemperature: hot\ntools: [shel]\n")
+    problems = sorted(check(file), key=lambda each: (each.line or 0, each.field))
+    assert [(each.line, each.field) for each in problems] == [
+        (1, "model"),
+        (1, "modl"),
+        (2, "temperature"),
+    ]
+    assert str(problems[1]) == f"{file}:1: modl: unknown field 'modl' (did you mean 'model'?)"
+
+
+def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: m:m\ntools: [shel]\nfallback: [m:n]\n")
+    problems = check(tmp_path)
+    assert {each.severity for each in problems} == {"warning"}
+    assert [each.field for each in problems] == ["fallback", "tools[0]"]
+    assert "did you mean 'shell'" in problems[1].remedy
+
+
+def test_a_playbook_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("kind: Playbook\nsteps:\n  - {anwser: x}\n")
+    [problem] = check(tmp_path / "p.yaml")
+    assert (problem.line, problem.severity) == (3, "error")
+
+
+def notebook(path: Path, *sources: str) -> Path:
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def test_a_notebooks_cells_are_checked(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "%load_ext aof_nb",
+        "%%aof_mcp lab\ncommand: python\n",
+        "%%aof_agent sre\nmodel: {model}\npolicy:\n  rules:\n    - {action: {repairs}}\n"
+        "mcp_servers: [lab]\n",
+        "%%aof_agent other\nmodel: m:m\nmcp_servers: [leb]\ntool: x\n",
+        "%%aof sree\nwhy?",
+    )
+    problems = check(path)
+    assert [str(each).removeprefix(str(path)) for each in problems] == [
+        "#cell-4:4: tool: unknown field 'tool' (did you mean 'tools'?)",
+        "#cell-5:1: no cell before it defines agent 'sree' (did you mean 'sre'?)",
+    ]
+
+
+def test_what_is_no_notebook(tmp_path: Path) -> None:
+    (tmp_path / "n.ipynb").write_text("{}")
+    [problem] = check(tmp_path / "n.ipynb")
+    assert problem.message == "not a notebook"
+    assert check(tmp_path / "missing.yaml")[0].message.startswith("cannot be read")
+
+
+@pytest.mark.skipif(not EXAMPLES.is_dir(), reason="AOF's published examples are not here")
+def test_the_agents_aof_publishes_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "t")
+    errors = [each for each in check(EXAMPLES) if each.severity == "error"]
+    unexpected = [each for each in errors if "not supported yet" not in each.message]
+    assert [(Path(each.file).name, each.line, each.message) for each in unexpected] == [
+        ("cost-optimization-flow.yaml", 204, 'duplicate key "condition"'),
+        ("gitlab-mr-review.yaml", 334, "there is no MCP server 'security-tools'"),
+    ]
+
+
+def test_a_problem_reads_as_one_line() -> None:
+    assert str(Problem("a.yaml", 3, "x", "is wrong", "do right")) == (
+        "a.yaml:3: x: is wrong (do right)"
+    )
