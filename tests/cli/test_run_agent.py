@@ -1,0 +1,213 @@
+"""``aofctl run FILE.yaml``: what is printed where, what it ends with, and who is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Aofctl
+from tests.cli.test_run_notebook import alive, read_until
+
+PLAYBOOK = """\
+kind: Playbook
+name: note
+steps:
+  - say: "You asked: {{ prompt }}"
+  - id: before
+    say: Let me look.
+    call: {tool: list_directory, arguments: {path: .}}
+  - id: note
+    call: {tool: write_file, arguments: {path: note.txt, content: "seen"}}
+  - when: results.note.denied
+    answer: I may not write.
+  - answer: "Written."
+"""
+AGENT = """\
+apiVersion: aof.dev/v1
+kind: Agent
+metadata:
+  name: clerk
+spec:
+  model: "script:{playbook}"
+  tools: [files]
+"""
+
+
+@pytest.fixture
+def clerk(tmp_path: Path) -> Path:
+    (tmp_path / "play.yaml").write_text(PLAYBOOK)
+    agent = tmp_path / "clerk.yaml"
+    agent.write_text(AGENT.format(playbook=tmp_path / "play.yaml"))
+    return agent
+
+
+def test_the_answer_goes_out_and_the_rest_beside_it(
+    aofctl: Aofctl, clerk: Path, tmp_path: Path
+) -> None:
+    done = aofctl("run", clerk, "-i", "why?", "--approve", "all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "You asked: why?\n\nLet me look.\n\nWritten.\n"
+    assert (tmp_path / "note.txt").read_text() == "seen"
+    lines = done.stderr.splitlines()
+    assert "→ list_directory path=." in lines
+    assert "→ write_file path=note.txt content=seen" in lines
+    assert any(re.fullmatch(r"✓ write_file \d+\.\d s", line) for line in lines)
+    assert re.fullmatch(r"script:.*\(scripted\).* · 3 turns · 2 tool calls · .* s", lines[-1])
+
+
+def test_a_refusal_by_mode_is_told_to_the_model_and_is_no_failure(
+    aofctl: Aofctl, clerk: Path, tmp_path: Path
+) -> None:
+    done = aofctl("run", clerk, "-i", "-", "--approve", "never", stdin="from the pipe\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("You asked: from the pipe\n")
+    assert done.stdout.endswith("I may not write.\n")
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_an_approval_nobody_can_be_asked_for_is_three(
+    aofctl: Aofctl, clerk: Path, tmp_path: Path
+) -> None:
+    done = aofctl("run", clerk, "-i", "x", stdin="y\n")
+    assert done.returncode == 3
+    assert done.stdout.endswith("I may not write.\n")
+    assert "no terminal to ask on" in done.stderr
+    assert not (tmp_path / "note.txt").exists()
+
+
+@pytest.mark.parametrize(("key", "last"), [("y", b"Written."), ("n", b"I may not write.")])
+def test_the_terminal_is_asked_even_when_the_input_is_piped(
+    clerk: Path, environment: dict[str, str], tmp_path: Path, key: str, last: bytes
+) -> None:
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(clerk), "-i", "-"],
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    assert process.stdin is not None
+    process.stdin.write(b"piped")
+    process.stdin.close()
+    shown = read_until(keyboard, b"[n] no: ")
+    assert b"write_file" in shown
+    assert b"note.txt" in shown
+    os.write(keyboard, key.encode() + b"\n")
+    read_until(keyboard, last)
+    read_until(keyboard, b"tokens")
+    assert process.wait(timeout=60) == 0
+    os.close(keyboard)
+    assert (tmp_path / "note.txt").exists() == (key == "y")
+
+
+def test_every_event_is_a_line_of_json(aofctl: Aofctl, clerk: Path) -> None:
+    done = aofctl("run", clerk, "-i", "why?", "--approve", "all", "--output", "jsonl")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    kinds = [event["type"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("run_started", "run_finished")
+    assert {"turn_started", "text_delta", "turn_finished", "tool_started"} <= set(kinds)
+    assert events[-1]["status"] == "completed"
+    assert events[-1]["text"].endswith("Written.")
+
+
+def test_the_result_is_one_object(aofctl: Aofctl, clerk: Path) -> None:
+    done = aofctl("run", clerk, "-i", "why?", "--approve", "all", "--output", "json")
+    result = json.loads(done.stdout)
+    assert (result["agent"], result["status"]) == ("clerk", "completed")
+    assert (result["turns"], result["tool_calls"], result["cost"]) == (3, 2, 0.0)
+    assert "scripted" in result["models"][0]
+    assert (result["error"], result["remedy"]) == (None, None)
+    assert done.stderr == ""
+
+
+def test_a_limit_is_a_failure_with_its_answer(aofctl: Aofctl, clerk: Path) -> None:
+    done = aofctl("run", clerk, "-i", "x", "--max-turns", "1", "--output", "json")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["status"], result["turns"]) == (1, "limit", 1)
+
+
+def test_another_model_can_be_named(aofctl: Aofctl, clerk: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("kind: Playbook\nname: o\nsteps: [{answer: Other.}]\n")
+    done = aofctl("run", clerk, "-i", "x", "--model", f"script:{other}")
+    assert (done.returncode, done.stdout) == (0, "Other.\n")
+
+
+def test_what_fails_is_one_line_with_a_remedy(
+    aofctl: Aofctl, clerk: Path, environment: dict[str, str]
+) -> None:
+    done = aofctl("run", clerk, "-i", "x", "--model", "anthropic:claude-sonnet-5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ANTHROPIC_API_KEY is not set" in done.stderr
+    assert "Traceback" not in done.stderr
+    debugged = aofctl("run", clerk, "-i", "x", "--model", "anthropic:claude-sonnet-5", "--debug")
+    assert debugged.returncode == 1
+    assert "Traceback" in debugged.stderr
+    assert "MissingCredential" in debugged.stderr
+
+
+def test_a_file_that_is_wrong_says_where(aofctl: Aofctl, clerk: Path) -> None:
+    clerk.write_text(clerk.read_text().replace("tools:", "toolz:"))
+    done = aofctl("run", clerk, "-i", "x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "clerk.yaml:7" in done.stderr
+    assert "toolz" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["-i", "-"], ["-i", "x", "-p", "a=1"]])
+def test_what_cannot_be_asked_of_it_is_two(
+    aofctl: Aofctl, clerk: Path, arguments: list[str]
+) -> None:
+    done = aofctl("run", clerk, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_conversation_goes_on(aofctl: Aofctl, clerk: Path, tmp_path: Path) -> None:
+    clerk.write_text(clerk.read_text() + '  memory: "disk"\n')
+    for _ in range(2):
+        done = aofctl(
+            *("run", clerk, "-i", "x", "--session", "s", "--approve", "all", "--output", "json")
+        )
+        assert done.returncode == 0, done.stderr
+    other = aofctl("run", clerk, "-i", "x", "--session", "t", "--approve", "all")
+    assert other.stdout.startswith("You asked: x\n")
+
+
+def test_interrupting_stops_the_tool_and_is_130(
+    clerk: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "play.yaml").write_text(
+        "kind: Playbook\nname: w\nsteps:\n"
+        '  - call: {tool: shell, arguments: {argv: ["sh", "-c", "echo $$ > pid; sleep 1000"]}}\n'
+        "  - answer: Done.\n"
+    )
+    clerk.write_text(clerk.read_text().replace("[files]", "[shell]"))
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(clerk), "-i", "x", "--approve", "all"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not alive(int(pid.read_text()))

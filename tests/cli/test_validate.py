@@ -1,0 +1,89 @@
+"""``aofctl validate`` and ``aofctl list`` over a directory as people keep one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Aofctl
+from tests.notebooks import write_notebook
+
+GOOD = """\
+apiVersion: aof.dev/v1
+kind: Agent
+metadata: {name: good}
+spec:
+  model: anthropic:claude-sonnet-5
+  description: Looks after things.
+  tools: [shell]
+  mcp_servers:
+    - {name: clock, command: mcp-server-time, args: [--local-timezone, UTC]}
+"""
+BAD = GOOD.replace("[shell]", "[shel]").replace("good", "bad")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "agents" / ".hidden").mkdir(parents=True)
+    (tmp_path / "agents" / "runs").mkdir()
+    (tmp_path / "agents" / "good.yaml").write_text(GOOD)
+    (tmp_path / "agents" / "values.yaml").write_text("replicas: 3\nimage: nginx\n")
+    (tmp_path / "agents" / ".hidden" / "bad.yaml").write_text(BAD)
+    (tmp_path / "agents" / "runs" / "bad.yaml").write_text(BAD)
+    write_notebook(
+        tmp_path / "agents" / "triage.ipynb",
+        "md:# Triage",
+        "%load_ext aof_nb",
+        parameters="service = 'web'",
+    )
+    return tmp_path / "agents"
+
+
+def test_what_is_right_is_zero(aofctl: Aofctl, directory: Path) -> None:
+    done = aofctl("validate", directory)
+    assert (done.returncode, done.stdout) == (0, "2 files: no problems\n"), done.stderr
+
+
+def test_each_problem_is_a_line_and_one(aofctl: Aofctl, directory: Path) -> None:
+    (directory / "bad.yml").write_text(BAD)
+    done = aofctl("validate", directory, directory / "good.yaml")
+    assert done.returncode == 1
+    [line] = done.stdout.splitlines()
+    assert line.startswith(f"{directory / 'bad.yml'}:7")
+    assert "shel" in line
+    assert "1 problem in 4 files" in done.stderr
+    [problem] = json.loads(aofctl("validate", directory, "--output", "json").stdout)
+    assert (problem["file"], problem["line"]) == (str(directory / "bad.yml"), 7)
+    assert "shell" in problem["remedy"]
+
+
+def test_a_directory_with_nothing_of_ours_is_two(aofctl: Aofctl, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert aofctl("validate", tmp_path / "empty").returncode == 2
+
+
+def test_agents_servers_and_notebooks_are_listed(aofctl: Aofctl, directory: Path) -> None:
+    [agent] = json.loads(aofctl("list", "agents", directory, "--output", "json").stdout)
+    assert agent == {
+        "name": "good",
+        "model": "anthropic:claude-sonnet-5",
+        "description": "Looks after things.",
+        "file": str(directory / "good.yaml"),
+    }
+    [server] = json.loads(aofctl("list", "mcp", directory, "--output", "json").stdout)
+    assert (server["name"], server["server"]) == (
+        "clock",
+        "mcp-server-time --local-timezone UTC",
+    )
+    [runbook] = json.loads(aofctl("list", "runbooks", directory, "--output", "json").stdout)
+    assert (runbook["title"], runbook["parameters"]) == ("Triage", "service='web'")
+    assert "good" in aofctl("list", "agents", directory).stdout
+
+
+def test_one_broken_file_does_not_hide_the_others(aofctl: Aofctl, directory: Path) -> None:
+    (directory / "a-bad.yaml").write_text("kind: Agent\nspec: [\n")
+    done = aofctl("list", "agents", directory, "--output", "json")
+    assert [each["name"] for each in json.loads(done.stdout)] == ["good"]
+    assert "a-bad.yaml" in done.stderr
