@@ -125,7 +125,8 @@ class CellRenderer:
         for row, _ in self._rows.values():
             row.state = row.state if row.ended else Outcome.INTERRUPTED
         for call_id in list(self._rows):
-            self._show_row(call_id)
+            if call_id in self._rows:
+                self._show_row(call_id)
         if self._status.shown:
             self._status.settle(panels.status_line(*self._who))
         metadata = {
@@ -186,8 +187,8 @@ class CellRenderer:
 
     def _show_row(self, call_id: str) -> None:
         """Shows a row's state; where outputs cannot be replaced, ended rows in the order asked."""
-        row, output = self._rows[call_id]
         if self._live:
+            row, output = self._rows[call_id]
             if row.ended:
                 output.settle(row.bundle(), _row_metadata(row))
                 del self._rows[call_id]

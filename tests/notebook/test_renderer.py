@@ -1,0 +1,193 @@
+"""A run's events as outputs: the same in the end, whether somebody looks or not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from aof_nb.agent import Agent
+from aof_nb.limits import Limits
+from aof_nb.messages import Outcome, ToolCall
+from aof_nb.notebook.console import ConsoleRenderer
+from aof_nb.notebook.renderer import CellRenderer
+from aof_nb.notebook.rows import Row, in_short
+from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
+from aof_nb.tools import tool
+from tests.notebook.fakes import Recording, Says
+
+
+@tool(effect="read")
+async def nap(seconds: float, text: str = "rested") -> str:
+    """Sleeps."""
+    await asyncio.sleep(seconds)
+    return text
+
+
+@tool(effect="destructive")
+def drop(table: str) -> str:
+    """Drops a table."""
+    raise RuntimeError("<no> such table")
+
+
+def call(n: int, name: str, **arguments: Any) -> ToolCall:
+    return ToolCall(f"call_{n}", name, arguments)
+
+
+def agent(*turns: Any, **settings: Any) -> Agent:
+    return Agent(name="sre", model=Says(*turns), tools=[nap, drop], **settings)
+
+
+async def shown(asked: Agent, *, live: bool) -> Recording:
+    screen = Recording()
+    renderer = CellRenderer(screen, live=live, agent=asked.name, session=None)
+    run = asked.stream("why?", approve="all")
+    async for event in run:
+        renderer.event(event)
+    renderer.end(run.result, cost=0.0123)
+    return screen
+
+
+def fixed(texts: list[str]) -> list[str]:
+    return [re.sub(r"[\d.]+ m?s\b", "T", text) for text in texts]
+
+
+TURNS = (
+    [
+        ("thinking", "I should "),
+        ("thinking", "look <here>."),
+        "Looking.",
+        call(1, "nap", seconds=0.2),
+        call(2, "nap", seconds=0.0, text="a\nb"),
+        call(3, "drop", table="users"),
+    ],
+    ["All ", "is *well*."],
+)
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_outputs_are_the_same_in_the_order_asked(live: bool) -> None:
+    screen = await shown(agent(*TURNS), live=live)
+    assert fixed(screen.kept) == [
+        "sre",
+        "[thinking] I should look <here>.",
+        "Looking.",
+        "✓ nap seconds=0.2 (T)",
+        '✓ nap seconds=0.0 text="a b" (T)',
+        "✗ drop table=users (failed, T)\n  RuntimeError: <no> such table",
+        "All is *well*.",
+        "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · $0.0123 · T",
+    ]
+    html = "".join(data["text/html"] for data, *_ in screen.sent)
+    assert "<no>" not in html
+    assert "<here>" not in html
+    if not live:
+        assert len(screen.sent) == 8
+        assert all(display_id is None for _, _, display_id, _ in screen.sent)
+
+
+async def test_volatile_values_are_in_the_metadata() -> None:
+    screen = await shown(agent(*TURNS), live=False)
+    footer = screen.sent[-1][1]["aof"]
+    assert footer["status"] == "completed"
+    assert footer["cost"] == 0.0123
+    assert set(footer) >= {"run_id", "duration", "input_tokens", "output_tokens"}
+    assert screen.sent[3][1]["aof"]["duration"] >= 0.2
+    assert screen.sent[5][1]["aof"]["outcome"] == "error"
+
+
+async def test_how_it_ended_is_said() -> None:
+    limited = agent(["Once.", call(1, "nap", seconds=0)], ["End."], limits=Limits(max_turns=2))
+    kept = (await shown(limited, live=True)).kept
+    assert "limit (turns): turn 2 of 2: the last" in kept
+    assert kept[-1].startswith("stopped by a limit (turns) · says (scripted)")
+    broken = agent()
+    assert (await shown(broken, live=False)).kept[-1].startswith("failed · ")
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_calls_that_were_cut_off_are_unknown(live: bool) -> None:
+    screen = Recording()
+    renderer = CellRenderer(screen, live=live, agent="sre", session="inc-1")
+    asked = agent([call(1, "nap", seconds=60), call(2, "nap", seconds=0)], ["Never."])
+    run = asked.stream("why?")
+
+    async def consume() -> None:
+        async for event in run:
+            renderer.event(event)
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    await asyncio.wait([task])
+    renderer.end(run.result, interrupted=True)
+    kept = fixed(screen.kept)
+    assert kept[0] == "sre · session inc-1"
+    assert kept[1] == "? nap seconds=60 (interrupted, outcome unknown)"
+    assert kept[2] == "✓ nap seconds=0 (T)"
+    assert kept[3].startswith("interrupted · ")
+
+
+class Chatty:
+    """A tool that reports its progress far too often."""
+
+    spec = ToolSpec(
+        name="chatty",
+        description="",
+        input_schema={"type": "object"},
+        effect=Effect.READ,
+    )
+
+    async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        from aof_nb.events import ToolProgress
+
+        for n in range(1000):
+            context.emit(ToolProgress(context.call_id, "copying", n, 1000))
+        return ToolOutput("done")
+
+
+async def test_progress_is_shown_now_and_then() -> None:
+    asked = Agent(name="sre", model=Says([call(1, "chatty")], ["Done."]), tools=[Chatty()])
+    screen = await shown(asked, live=True)
+    told = [d["text/plain"] for d, *_ in screen.sent if "copying" in d.get("text/plain", "")]
+    assert 1 <= len(told) <= 10
+    assert "(running, copying 0 of 1000)" in told[0]
+
+
+async def test_the_console_prints_text_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    renderer = ConsoleRenderer()
+    run = agent(*TURNS).stream("why?", approve="all")
+    async for event in run:
+        renderer.event(event)
+    renderer.end(run.result)
+    renderer.end(run.result, cost=1.0)
+    assert fixed(capsys.readouterr().out.splitlines()) == [
+        "Looking.",
+        '✓ nap seconds=0.0 text="a b" (T)',
+        "✗ drop table=users (failed, T)",
+        "  RuntimeError: <no> such table",
+        "✓ nap seconds=0.2 (T)",
+        "All is *well*.",
+        "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · T",
+    ]
+
+
+def test_a_row_is_bounded_and_escaped() -> None:
+    huge = ToolCall("1", "<b>x</b>", {"script": "<script>alert(1)</script>" * 10_000})
+    row = Row(huge, "write", Outcome.OK, content="<img src=x>" * 10_000, artifact=True)
+    bundle = row.bundle()
+    assert len(bundle["text/html"]) < 30_000
+    assert len(bundle["text/plain"]) < 300
+    assert "<script" not in bundle["text/html"]
+    assert "<img" not in bundle["text/html"]
+    assert "<b>x</b>" not in bundle["text/html"]
+    assert "characters left out" in bundle["text/html"]
+    assert "kept with the run" in bundle["text/html"]
+
+
+def test_arguments_in_short() -> None:
+    given = {"argv": ["df", "-h", "my disk"], "n": 3, "text": "", "line": "a\x1b[2J\nb"}
+    assert in_short(given) == 'argv=[df -h \'my disk\'] n=3 text="" line="a\\x1b[2J b"'
+    assert in_short(None) == "(arguments that are no JSON)"
