@@ -74,9 +74,9 @@ class AofMagics(Magics):
 
         ``{name}`` reads a variable, if there is one of that name.
         """
+        name = _one_name(line, "%%aof_agent")
         from aof_nb.resources import agent_from_yaml
 
-        name = _one_name(line, "%%aof_agent")
         text = expand_known(cell, self._shell.user_ns)
         try:
             agent = agent_from_yaml(text, name=name, file="<cell>", servers=registry.servers)
@@ -94,9 +94,9 @@ class AofMagics(Magics):
         """
 
         async def define() -> None:
+            name = _one_name(line, "%%aof_mcp")
             from aof_nb.resources import mcp_server_from_yaml
 
-            name = _one_name(line, "%%aof_mcp")
             text = expand_known(cell, self._shell.user_ns)
             try:
                 server = mcp_server_from_yaml(text, name=name, file="<cell>")

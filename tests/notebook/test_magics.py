@@ -1,0 +1,175 @@
+"""What the magics take and refuse, in a shell of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+import aof_nb
+from aof_nb.agent import Agent
+from aof_nb.notebook import registry
+from aof_nb.notebook.failures import CellFailed
+from aof_nb.policy import set_ambient_approver
+from tests.notebook.fakes import Says
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AOF_APPROVE", "AOF_APPROVER", "AOF_FRONTEND", "AOF_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path))
+    made = InteractiveShell()
+    aof_nb.load_ipython_extension(made)
+    yield made
+    set_ambient_approver(None)
+    registry.agents.clear()
+    registry.servers.clear()
+
+
+async def cell(shell: Any, code: str) -> Any:
+    """Executes a cell as a kernel does; raises what it raised."""
+    transformed = shell.transform_cell(code)
+    result = await shell.run_cell_async(code, transformed_cell=transformed, store_history=False)
+    result.raise_error()
+    return result.result
+
+
+def says(*answers: str) -> Agent:
+    return Agent(name="sre", model=Says(*([answer] for answer in answers)))
+
+
+async def test_the_prompt_is_expanded_and_the_result_kept(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.agents["sre"] = says("Hi.")
+    shell.user_ns["who"] = "you"
+    await cell(shell, "%%aof sre --out r --session s\n  greet {who}, not {{who}}\n")
+    result = shell.user_ns["r"]
+    assert result.messages[0].text == "greet you, not {who}"
+    assert result.text == "Hi."
+    assert capsys.readouterr().out.startswith("Hi.\nsays (scripted) · 1 turn · ")
+
+
+async def test_a_line_gives_the_result(shell: Any) -> None:
+    shell.user_ns["sre"] = says("One.", "Two.", "Three.")
+    await cell(
+        shell,
+        'texts = []\nfor n in range(2):\n    r = %aof ask sre "what\'s {n}?" --approve never\n'
+        "    texts.append((r.text, r.messages[0].text))\n",
+    )
+    assert shell.user_ns["texts"] == [("One.", "what's 0?"), ("Two.", "what's 1?")]
+    assert await cell(shell, "%aof ask sre three words here") is None
+
+
+async def test_a_defined_agent_comes_before_a_variable(shell: Any) -> None:
+    shell.user_ns["sre"] = says("variable")
+    registry.agents["sre"] = says("defined")
+    await cell(shell, "r = %aof ask sre hi")
+    assert shell.user_ns["r"].text == "defined"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("%%aof srr\nhi", "no agent 'srr' .did you mean 'sre'"),
+        ("%%aof\nhi", "required: agent"),
+        ("%%aof sre\n  \n", "prompt is missing"),
+        ("%%aof sre --approve perhaps\nhi", "invalid choice: 'perhaps'"),
+        ("%%aof sre --max-turns 0\nhi", "give 1 or more"),
+        ("%%aof sre --out a.b\nhi", "name of a variable"),
+        ("%%aof sre --frsh\nhi", "unrecognized arguments: --frsh"),
+        ("%aof aks sre hi", "no such command .did you mean 'ask'"),
+        ("%aof ask sre what's up", "double quotes"),
+        ("%aof ask sre", "required: prompt"),
+        ("%%aof_agent\nmodel: x", "give one name"),
+        ("%%aof_mcp a b\nurl: x", "give one name"),
+    ],
+)
+async def test_bad_arguments_are_usage_errors(shell: Any, code: str, told: str) -> None:
+    registry.agents["sre"] = says("Hi.")
+    with pytest.raises(UsageError, match=told):
+        await cell(shell, code)
+
+
+async def test_approve_by_the_environment(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aof_nb.notebook.options import ask_options
+
+    assert ask_options(["sre", "hi"])[2].approve == "ask"
+    monkeypatch.setenv("AOF_APPROVE", "never")
+    assert ask_options(["sre", "hi"])[2].approve == "never"
+    assert ask_options(["sre", "hi", "--approve", "all"])[2].approve == "all"
+    monkeypatch.setenv("AOF_APPROVE", "yes")
+    with pytest.raises(UsageError, match="AOF_APPROVE=yes"):
+        ask_options(["sre", "hi"])
+
+
+async def test_an_unknown_variable_fails_before_the_run(shell: Any) -> None:
+    registry.agents["sre"] = says("Hi.")
+    shell.user_ns["namespace"] = "prod"
+    with pytest.raises(CellFailed, match="did you mean 'namespace'") as caught:
+        await cell(shell, "%%aof sre\nin {namespaec}")
+    assert "{{namespaec}}" in caught.value.remedy
+
+
+async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No agents yet" in (await cell(shell, "%aof agents"), capsys.readouterr().out)[1]
+    shell.user_ns["port"] = 8080
+    await cell(shell, "%%aof_mcp web\nurl: http://127.0.0.1:{port}/mcp\n")
+    assert registry.servers["web"].url == "http://127.0.0.1:8080/mcp"
+    await cell(shell, "%%aof_agent ops\nmodel: openai:gpt-5\nmcp_servers: [web]\n")
+    assert registry.agents["ops"].mcp_servers == (registry.servers["web"],)
+    await cell(shell, "%aof agents")
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == [
+        "MCP server web: http, http://127.0.0.1:8080/mcp",
+        "agent ops: openai:gpt-5, 0 tools, MCP: web",
+    ]
+    assert out[3].split() == ["ops", "openai:gpt-5", "0", "web"]
+    with pytest.raises(CellFailed, match="<cell>:1"):
+        await cell(shell, "%%aof_mcp odd\nuri: http://127.0.0.1/mcp\n")
+    assert "odd" not in registry.servers
+
+
+async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=["shell", "read_file"])
+    await cell(shell, "%aof tools ops")
+    out = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert out == [["tool", "effect"], ["read_file", "read"], ["shell", "write"]]
+    await cell(shell, "%aof tools")
+    assert "built-in: " in capsys.readouterr().out
+    await cell(shell, "%aof")
+    assert '%aof ask NAME "prompt"' in capsys.readouterr().out
+
+
+async def test_what_is_not_awaited_says_so(shell: Any) -> None:
+    registry.agents["sre"] = says("Hi.")
+    await cell(shell, "def f():\n    r = %aof ask sre hi\n    return r\npending = f()")
+    pending = shell.user_ns["pending"]
+    assert "has to be awaited" in repr(pending)
+    assert (await pending).text == "Hi."
+
+
+def test_help_names_the_options(shell: Any) -> None:
+    text = shell.magics_manager.magics["cell"]["aof"].__doc__
+    for option in ("--session", "--out", "--approve", "--model", "--max-turns", "--debug"):
+        assert option in text
+
+
+async def test_an_interrupt_ends_the_run(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.notebook.test_renderer import agent, call
+
+    shell.user_ns["sre"] = agent([call(1, "nap", seconds=60)], ["Never."])
+    running = asyncio.create_task(cell(shell, "%%aof sre --out r\nhi"))
+    await asyncio.sleep(0.3)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    out = capsys.readouterr().out
+    assert "? nap seconds=60 (interrupted, outcome unknown)\ninterrupted · " in out
+    assert shell.user_ns["r"].status == "cancelled"
