@@ -86,8 +86,8 @@ def models(*, output: OutputOption = "text") -> None:
 @app.command()
 def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> None:
     """Shows a directory's notebooks and their parameters."""
-    from aof_nb.cli.found import files_in
     from aof_nb.errors import AofError
+    from aof_nb.resources.found import files_in
     from aof_nb.runbooks import inspect_notebook
 
     rows = []
@@ -104,9 +104,9 @@ def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> Non
 
 
 def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
-    from aof_nb.cli.found import files_in
     from aof_nb.errors import AofError
     from aof_nb.resources import load_all
+    from aof_nb.resources.found import files_in
 
     found: list[tuple[Path, Agent | McpServer]] = []
     files = files_in(directory) if directory.is_dir() else [directory]

@@ -25,10 +25,10 @@ def validate(
     """Checks agents, MCP servers and notebooks without running them.
 
     Each problem is a line: file:line, field, what is wrong and what would be right. Exit code 1
-    if there is any.
+    if there is any; what is only a warning does not count.
     """
-    from aof_nb.cli.found import files_in
     from aof_nb.resources import check
+    from aof_nb.resources.found import files_in
 
     files = [each for path in paths for each in (files_in(path) if path.is_dir() else [path])]
     if not files:
@@ -37,15 +37,16 @@ def validate(
     if output == "json":
         import msgspec
 
-        fields = ("file", "line", "field", "message", "remedy")
+        fields = ("severity", "file", "line", "field", "message", "remedy")
         content = [{name: getattr(each, name) for name in fields} for each in problems]
         typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
     else:
         for problem in problems:
-            typer.echo(str(problem))
+            typer.echo(f"{'warning: ' if problem.severity == 'warning' else ''}{problem}")
     counted = f"{len(files)} file{'' if len(files) == 1 else 's'}"
-    if problems:
-        complain(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in {counted}")
+    wrong = [each for each in problems if each.severity == "error"]
+    if wrong:
+        complain(f"{len(wrong)} problem{'' if len(wrong) == 1 else 's'} in {counted}")
         raise typer.Exit(ExitCode.FAILED)
     if output == "text":
         typer.echo(f"{counted}: no problems")

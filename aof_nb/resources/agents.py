@@ -7,12 +7,16 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from aof_nb.agent import Agent
+from aof_nb.errors import ConfigurationError
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
+from aof_nb.models.registry import parse_name
 from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Sampling
 from aof_nb.resources.documents import Document
 from aof_nb.resources.interpolation import Unset, interpolate
+from aof_nb.resources.memory import memory_of
+from aof_nb.resources.problems import spellings_of
 from aof_nb.resources.schema import NOT_CARRIED_OUT, AgentSpec
 from aof_nb.resources.servers import make_server, named_server
 from aof_nb.resources.tools import Tools, make_tools
@@ -29,47 +33,62 @@ def make_agent(
         servers: MCP servers that may be named.
         folder: Where its file is: scripts are looked for there first.
     """
-    from pydantic import ValidationError
-
     findings, prefix = document.findings, document.prefix
-    for spelling in (("instructions", "system_prompt", "system"), ("max_iterations", "max_turns")):
-        both = [each for each in spelling if each in document.spec]
-        if len(both) > 1:
-            findings.add((*prefix, both[1]), f"{both[0]} and {both[1]} say the same", "keep one")
-            return None
-    try:
-        spec = AgentSpec.model_validate(document.spec)
-    except ValidationError as error:
-        findings.add_validation(error, AgentSpec, prefix)
+    if _said_twice(document):
+        return None
+    spec = findings.validated(AgentSpec, document.spec, prefix)
+    if spec is None:
         return None
     for field in NOT_CARRIED_OUT:
         if field in document.spec:
             findings.warn((*prefix, field), f"{field} has no effect yet")
     env = _environment(spec, document)
     attached = _servers(spec, document, servers, env)
-    tools = make_tools(spec.tools, findings, prefix, [each.name for each in attached], env)
+    tools = make_tools(spec.tools, findings, prefix, env)
+    attached = tools.mcp.applied(attached, findings, env)
+    model = _model(spec, document, folder)
+    memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))
     if findings.errors:
         return None
     return Agent(
         name=name or document.name or spec.name or "agent",
-        model=_model(spec, folder),
+        model=model,
         instructions=spec.instructions,
         description=spec.description or document.description,
         tools=tools.declared,
         mcp_servers=attached,
-        memory=_memory(spec, document),
+        memory=memory,
         policy=_policy(spec, tools),
         limits=_limits(spec),
         sampling=_sampling(spec),
-        max_context_messages=spec.max_context_messages or _max_messages(spec),
+        max_context_messages=spec.max_context_messages or max_messages,
         labels={**document.labels, **spec.labels},
     )
 
 
-def _model(spec: AgentSpec, folder: FilePath) -> str:
+def _said_twice(document: Document) -> bool:
+    found = False
+    for field in AgentSpec.model_fields:
+        spellings = [each for each in spellings_of(AgentSpec, field) if each in document.spec]
+        for other in spellings[1:]:
+            said = f"{spellings[0]} and {other} say the same"
+            document.findings.add((*document.prefix, other), said, "keep one")
+            found = True
+    return found
+
+
+def _model(spec: AgentSpec, document: Document, folder: FilePath) -> str:
     model = spec.model
     if spec.provider and not model.startswith(f"{spec.provider}:"):
         model = f"{spec.provider}:{model}"
+    try:
+        parse_name(model)
+    except ConfigurationError as error:
+        document.findings.warn(
+            (*document.prefix, "model"),
+            f"{error.message}; a run needs another one",
+            error.remedy,
+        )
     kind, _, script = model.partition(":")
     beside = folder / script
     return f"script:{beside}" if kind == "script" and beside.is_file() else model
@@ -108,33 +127,6 @@ def _servers(
     return [each for each in attached if each is not None]
 
 
-def _memory(spec: AgentSpec, document: Document) -> str | None:
-    memory = spec.memory
-    if memory is None:
-        return None
-    path = (*document.prefix, "memory")
-    if isinstance(memory, Mapping):
-        if memory.get("enabled") is False:
-            return None
-        kind = str(memory.get("persistence") or memory.get("url") or "in_memory")
-    else:
-        kind = str(memory)
-    name = kind.partition(":")[0].lower().replace("inmemory", "in_memory")
-    if name == "in_memory":
-        return "in_memory"
-    if name == "disk":
-        return kind
-    document.findings.warn(
-        path, f"memory {kind!r} is not supported yet, in_memory is used", "use in_memory or disk"
-    )
-    return "in_memory"
-
-
-def _max_messages(spec: AgentSpec) -> int | None:
-    most = spec.memory.get("max_messages") if isinstance(spec.memory, Mapping) else None
-    return most if isinstance(most, int) and most > 0 else None
-
-
 def _policy(spec: AgentSpec, tools: Tools) -> Policy:
     rules = [
         Rule(action=each.action, tool=each.tool, effect=each.effect, arguments=dict(each.arguments))
@@ -167,4 +159,5 @@ def _sampling(spec: AgentSpec) -> Sampling:
         top_p=spec.top_p or nested.top_p,
         thinking_tokens=spec.thinking_tokens,
         reasoning_effort=spec.reasoning_effort,
+        stop=tuple(spec.stop),
     )

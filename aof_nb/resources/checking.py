@@ -9,31 +9,35 @@ from pathlib import Path
 
 from aof_nb.errors import ResourceError
 from aof_nb.mcp.spec import McpServer
-from aof_nb.resources.documents import read_document
-from aof_nb.resources.loading import make
+from aof_nb.resources.documents import is_playbook, read_document
+from aof_nb.resources.found import files_in
+from aof_nb.resources.loading import make, make_all
 from aof_nb.resources.problems import Findings, Problem, near
 from aof_nb.yaml_text import parse_documents
 
-_MAGIC = re.compile(r"\s*%%(aof_agent|aof_mcp|aof)\s+(\S+)")
-_PLACEHOLDER = re.compile(r"\{[A-Za-z_]\w*\}")
+_MAGIC = re.compile(r"\s*%%(aof_agent|aof_mcp|aof)[ \t]+([^\s-]\S*)")
+_PLACEHOLDER = re.compile(r"(?<![{$])\{[A-Za-z_]\w*\}(?!\})")
 _UNKNOWN = "value-of-a-variable"
 
 
 def check(path: str | Path) -> list[Problem]:
     """Finds what is wrong with a YAML file, a notebook, or all of them in a directory.
 
+    Those with severity ``warning`` do not keep a resource from being loaded.
+
     Args:
-        path: The file or directory.
+        path: The file or directory; of a directory, AOF's files and the notebooks.
 
     Returns:
         The problems, in the files' order; empty if all is well.
+
+    Example:
+        >>> [str(each) for each in check("no/such/agent.yaml")]
+        ['no/such/agent.yaml: cannot be read: No such file or directory (check the path)']
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(
-            each for each in path.rglob("*") if each.suffix in {".yaml", ".yml", ".ipynb"}
-        )
-        return [problem for each in files for problem in check(each)]
+        return [problem for each in files_in(path) for problem in check(each)]
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -52,16 +56,13 @@ def _yaml(text: str, file: str, *, folder: Path) -> Iterator[Problem]:
         return
     if not documents:
         yield Problem(file, 1, "", "the file is empty", "write a resource")
-    for value in documents:
-        if isinstance(value, dict) and value.get("kind") == "Playbook":
-            yield from _playbook(text, file)
-            continue
-        document = read_document(value, file)
-        if isinstance(document, Findings):
-            yield from document.problems
-        else:
-            make(document, folder=folder)
-            yield from document.findings.problems
+    if any(is_playbook(value) for value in documents):
+        yield from _playbook(text, file)
+        return
+    read = [read_document(value, file) for value in documents]
+    make_all(read, folder=folder)
+    for each in read:
+        yield from each.problems if isinstance(each, Findings) else each.findings.problems
 
 
 def _playbook(text: str, file: str) -> Iterator[Problem]:

@@ -71,14 +71,25 @@ def read_document(value: Any, file: str, *, flat_kind: str | None = None) -> Doc
     return _wrapped(value, findings)
 
 
+def is_playbook(value: Any) -> bool:
+    """Whether a parsed document is a `script:` model's playbook, which is no resource."""
+    return isinstance(value, dict) and (
+        value.get("kind") == "Playbook" or ("kind" not in value and "steps" in value)
+    )
+
+
 def _wrapped(value: dict[str, Any], findings: Findings) -> Document | Findings:
     kind = value.get("kind")
     if kind in LATER:
         findings.add(("kind",), f"kind {kind} is not supported yet", "kinds: Agent, McpServer")
         return findings
+    if kind == "Playbook":
+        remedy = "name its file as an agent's model, model: script:FILE"
+        findings.add(("kind",), "a playbook is a model, not an agent", remedy)
+        return findings
     if kind not in KINDS:
         said = "kind is missing" if kind is None else f"unknown kind {kind!r}"
-        findings.add(("kind",), said, near(str(kind), KINDS))
+        findings.add(("kind",), said, near("" if kind is None else str(kind), KINDS))
         return findings
     version = value.get("apiVersion")
     if version not in VERSIONS:

@@ -32,7 +32,11 @@ def interpolate(text: str) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match["name"]) or match["default"]
+        found = os.environ.get(match["name"])
+        if found:
+            return found
+        if match["default"] is not None:
+            return match["default"]
         if found is None:
             raise Unset(match["name"])
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ from aof_nb.agent import Agent
 from aof_nb.errors import ResourceError
 from aof_nb.mcp.spec import McpServer
 from aof_nb.resources.agents import make_agent
-from aof_nb.resources.documents import Document, read_document
+from aof_nb.resources.documents import Document, is_playbook, read_document
 from aof_nb.resources.problems import Findings
 from aof_nb.resources.servers import make_server
 from aof_nb.yaml_text import parse_documents
@@ -36,28 +36,38 @@ def load(source: str | Path) -> Resource:
         'sre'
     """
     found = load_all(source)
-    if len(found) != 1:
+    agents = [each for each in found if isinstance(each, Agent)]
+    wanted = agents or found
+    if not wanted:
+        raise ResourceError(
+            "there is no agent and no MCP server in it",
+            file=_text_and_file(source)[1],
+            remedy="give an agent's file; a playbook is named by an agent, as model: script:FILE",
+        )
+    if len(wanted) != 1:
         file = _text_and_file(source)[1]
         raise ResourceError(
-            f"{len(found)} resources where one is wanted",
+            f"{len(wanted)} resources where one is wanted",
             file=file,
             remedy="use load_all for a file of several",
         )
-    return found[0]
+    return wanted[0]
 
 
 def load_all(source: str | Path) -> list[Resource]:
-    """Loads every agent and MCP server of a file or a text.
+    """Loads every agent and MCP server of a file or a text, in its order.
+
+    An agent may name the servers of the same file in its ``mcp_servers``. Playbooks are left
+    out.
 
     Raises:
         ResourceError: If one is wrong.
     """
     text, file, folder = _text_and_file(source)
-    return [
-        resource
-        for value in parse_documents(text, file=file)
-        if (resource := _made(read_document(value, file), folder=folder)) is not None
-    ]
+    documents = parse_documents(text, file=file)
+    read = [read_document(each, file) for each in documents if not is_playbook(each)]
+    resources = make_all(read, folder=folder)
+    return [_made(each, made) for each, made in zip(read, resources, strict=True)]
 
 
 def agent_from_yaml(
@@ -79,7 +89,7 @@ def agent_from_yaml(
         ResourceError: If it is wrong.
     """
     document = read_document(_only(text, file), file, flat_kind="Agent")
-    made = _made(document, name=name, servers=servers)
+    made = _made(document, make(document, name=name, servers=servers))
     if not isinstance(made, Agent):
         raise ResourceError("this is not an agent", file=file, remedy="kind: Agent")
     return made
@@ -97,44 +107,49 @@ def mcp_server_from_yaml(text: str, *, name: str, file: str = "<cell>") -> McpSe
         ResourceError: If it is wrong.
     """
     document = read_document(_only(text, file), file, flat_kind="McpServer")
-    made = _made(document, name=name)
+    made = _made(document, make(document, name=name))
     if not isinstance(made, McpServer):
         raise ResourceError("this is not an MCP server", file=file, remedy="command: or url:")
     return made
 
 
 def make(
-    document: Document,
-    *,
-    name: str | None = None,
-    servers: Mapping[str, McpServer] | None = None,
-    folder: Path | None = None,
-) -> Resource | None:
-    """A resource from its document; None if it has problems, which its findings hold."""
-    if document.kind == "McpServer":
-        return make_server(
-            {**document.spec, **({"name": name} if name else {})},
-            document.findings,
-            document.prefix,
-            name=document.name,
-        )
-    return make_agent(document, name=name, servers=servers or {}, folder=folder or Path())
-
-
-def _made(
     document: Document | Findings,
     *,
     name: str | None = None,
     servers: Mapping[str, McpServer] | None = None,
     folder: Path | None = None,
 ) -> Resource | None:
+    """A resource from its document; None if it has problems, which its findings hold."""
     if isinstance(document, Findings):
-        raise document.errors[0].error()
-    resource = make(document, name=name, servers=servers, folder=folder)
-    if document.findings.errors:
-        raise document.findings.errors[0].error()
-    for problem in document.findings.problems:
-        _logger.warning("%s", problem)
+        return None
+    if document.kind == "McpServer":
+        spec = {**document.spec, **({"name": name} if name else {})}
+        return make_server(spec, document.findings, document.prefix, name=document.name)
+    return make_agent(document, name=name, servers=servers or {}, folder=folder or Path())
+
+
+def make_all(documents: Sequence[Document | Findings], *, folder: Path) -> list[Resource | None]:
+    """The resources of one file; its agents may name its servers."""
+    made: dict[int, Resource | None] = {}
+    servers: dict[str, McpServer] = {}
+    for place, each in enumerate(documents):
+        if isinstance(each, Document) and each.kind == "McpServer":
+            made[place] = server = make(each)
+            if isinstance(server, McpServer):
+                servers[server.name] = server
+    return [
+        made[place] if place in made else make(each, servers=servers, folder=folder)
+        for place, each in enumerate(documents)
+    ]
+
+
+def _made(document: Document | Findings, resource: Resource | None) -> Resource:
+    findings = document if isinstance(document, Findings) else document.findings
+    if findings.errors or resource is None:
+        raise findings.error()
+    if findings.problems:
+        _logger.warning("%s", "\n".join(map(str, findings.problems)))
     return resource
 
 

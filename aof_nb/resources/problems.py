@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from aof_nb.errors import ResourceError
 from aof_nb.yaml_text import field_path, line_of
@@ -13,7 +13,20 @@ from aof_nb.yaml_text import field_path, line_of
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
+_Model = TypeVar("_Model", bound="BaseModel")
 Path: TypeAlias = tuple[str | int, ...]
+
+_WANTED = {
+    "bool_parsing": ("true or false", ""),
+    "dict_type": ("a mapping", "write its fields below it, indented, as key: value"),
+    "float_parsing": ("a number", ""),
+    "int_from_float": ("a whole number", ""),
+    "int_parsing": ("a whole number", ""),
+    "list_type": ("a list", "write one item a line, each after '- '"),
+    "model_type": ("a mapping", "write its fields below it, indented, as key: value"),
+    "string_type": ("text", "put it in quotes"),
+}
+"""What pydantic's errors of type say to people."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +58,6 @@ class Problem:
         what = ": ".join(each for each in (place, self.field, self.message) if each)
         return f"{what} ({self.remedy})" if self.remedy else what
 
-    def error(self) -> ResourceError:
-        """The problem as an error."""
-        return ResourceError(
-            self.message, file=self.file, line=self.line, field=self.field, remedy=self.remedy
-        )
-
 
 class Findings:
     """Collects the problems of one document.
@@ -63,12 +70,30 @@ class Findings:
     def __init__(self, document: Any, file: str) -> None:
         self._document = document
         self._file = file
-        self.problems: list[Problem] = []
+        self._problems: list[Problem] = []
+        self._unset: list[Problem] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All of them, in the order of their lines."""
+        return sorted(self._problems, key=lambda each: each.line or 0)
 
     @property
     def errors(self) -> list[Problem]:
-        """Those with which the resource cannot be loaded."""
-        return [each for each in self.problems if each.severity == "error"]
+        """Those with which the resource cannot be loaded here."""
+        return [each for each in self.problems if each.severity == "error"] + self._unset
+
+    def error(self) -> ResourceError:
+        """The first of the errors, to be raised; says how many more there are."""
+        first, *others = self.errors
+        more = f" (and {len(others)} more problem{'s' * (len(others) > 1)})" if others else ""
+        return ResourceError(
+            first.message + more,
+            file=first.file,
+            line=first.line,
+            field=first.field,
+            remedy=first.remedy,
+        )
 
     def add(
         self,
@@ -80,11 +105,34 @@ class Findings:
     ) -> None:
         """Notes a problem of the value at a path."""
         line = line_of(self._document, path)
-        self.problems.append(Problem(self._file, line, field_path(path), message, remedy, severity))
+        found = Problem(self._file, line, field_path(path), message, remedy, severity)
+        self._problems.append(found)
 
     def warn(self, path: Sequence[str | int], message: str, remedy: str = "") -> None:
         """Notes what a user should know of."""
         self.add(path, message, remedy, severity="warning")
+
+    def unset(self, path: Sequence[str | int], variable: str) -> None:
+        """Notes an environment variable without which the resource cannot be loaded.
+
+        The file itself is right, so that this is a warning where files are checked.
+        """
+        self.warn(
+            path,
+            f"the environment variable {variable} is not set",
+            f"export {variable}=..., or write ${{{variable}:-default}}",
+        )
+        self._unset.append(self._problems[-1])
+
+    def validated(self, model: type[_Model], written: Any, path: Path) -> _Model | None:
+        """What was written at a path, read by a model; None if it does not fit, which is noted."""
+        from pydantic import ValidationError
+
+        try:
+            return model.model_validate(written)
+        except ValidationError as error:
+            self.add_validation(error, model, path)
+            return None
 
     def add_validation(
         self, error: ValidationError, model: type[BaseModel], prefix: Path = ()
@@ -97,6 +145,9 @@ class Findings:
                 self.add(path, f"unknown field {name!r}", near(name, known_fields(model, path)))
             elif each["type"] == "missing":
                 self.add(path, f"{path[-1]} is missing", f"add {path[-1]}: ...")
+            elif each["type"] in _WANTED:
+                wanted, remedy = _WANTED[each["type"]]
+                self.add(path, _with_value(f"{path[-1]} is {wanted}", each["input"]), remedy)
             else:
                 said = each["msg"].removeprefix("Value error, ")
                 message, _, remedy = said.partition(" | ")
@@ -112,7 +163,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 def known_fields(model: type[BaseModel], path: Path) -> list[str]:
     """The fields that may stand where a path ends, in all spellings."""
-    from pydantic import AliasChoices, BaseModel
+    from pydantic import BaseModel
 
     for key in path[:-1]:
         found = model.model_fields.get(str(key))
@@ -123,12 +174,15 @@ def known_fields(model: type[BaseModel], path: Path) -> list[str]:
         for candidate in (annotation, *getattr(annotation, "__args__", ())):
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 model = candidate
-    names: list[str] = []
-    for name, info in model.model_fields.items():
-        alias = info.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-        names += [str(each) for each in choices]
-    return names
+    return [each for name in model.model_fields for each in spellings_of(model, name)]
+
+
+def spellings_of(model: type[BaseModel], field: str) -> list[str]:
+    """The names under which a field may be written, the preferred one first."""
+    from pydantic import AliasChoices
+
+    alias = model.model_fields[field].validation_alias
+    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [field]
 
 
 def _with_value(message: str, value: Any) -> str:

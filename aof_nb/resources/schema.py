@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from aof_nb.policy import Action
 from aof_nb.ports import Effect
@@ -31,6 +31,10 @@ def text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _memory(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Text = Annotated[str, BeforeValidator(text)]
 
@@ -38,7 +42,15 @@ Text = Annotated[str, BeforeValidator(text)]
 class Spec(BaseModel):
     """What every spec has in common."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_empty(cls, value: Any) -> Any:
+        """A field with nothing after its colon counts as not written."""
+        if isinstance(value, dict):
+            return {key: each for key, each in value.items() if each is not None}
+        return value
 
 
 class RuleSpec(Spec):
@@ -77,6 +89,8 @@ class SamplingSpec(Spec):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Any = None
+    presence_penalty: Any = None
 
 
 class ResourcesSpec(Spec):
@@ -86,16 +100,24 @@ class ResourcesSpec(Spec):
     timeout: Seconds | None = None
 
 
-class ToolConfig(Spec):
-    """A tool with its configuration."""
+class MemoryConfig(Spec):
+    """AOF's nested form of the same."""
 
-    name: str = ""
-    type: Text = ""
-    source: str = ""
-    server: str = ""
+    path: str = ""
+    max_messages: Annotated[int, Field(gt=0)] | None = None
+
+
+class MemorySpec(Spec):
+    """A memory, in AOF's forms."""
+
+    type: str = ""
+    url: str = ""
+    persistence: str = ""
     enabled: bool = True
-    description: str = ""
-    config: dict[str, Any] = {}
+    path: str = ""
+    max_messages: Annotated[int, Field(gt=0)] | None = None
+    ttl: Any = None
+    config: MemoryConfig | None = None
 
 
 class ServerSpec(Spec):
@@ -115,6 +137,8 @@ class ServerSpec(Spec):
         default=None, validation_alias=AliasChoices("timeout", "timeout_secs")
     )
     tools: list[str] = []
+    init_options: Any = None
+    auto_reconnect: Any = None
 
 
 class AgentSpec(Spec):
@@ -129,7 +153,7 @@ class AgentSpec(Spec):
     )
     tools: list[Any] = []
     mcp_servers: list[Any] = []
-    memory: Any = None
+    memory: Annotated[MemorySpec, BeforeValidator(_memory)] | None = None
     max_context_messages: Annotated[int, Field(gt=0)] | None = None
     policy: PolicySpec = PolicySpec()
     limits: LimitsSpec = LimitsSpec()
@@ -141,18 +165,37 @@ class AgentSpec(Spec):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     reasoning_effort: str | None = None
     thinking_tokens: Annotated[int, Field(gt=0)] | None = None
-    parameters: SamplingSpec = SamplingSpec()
+    parameters: SamplingSpec = Field(
+        default=SamplingSpec(), validation_alias=AliasChoices("parameters", "model_config")
+    )
     resources: ResourcesSpec = ResourcesSpec()
     env: dict[str, Text] = Field(default={}, validation_alias=AliasChoices("env", "environment"))
     labels: dict[str, Text] = Field(default={}, validation_alias=AliasChoices("labels", "tags"))
+    stop: list[Text] = []
+    budget: Any = None
     examples: Any = None
-    state: Any = None
-    sampling: Any = None
-    output_schema: Any = None
     fallback: Any = None
+    input_schema: Any = None
+    output_schema: Any = None
+    research_phase: Any = None
+    routing: Any = None
+    sampling: Any = None
+    state: Any = None
+    vector_memory: Any = None
 
 
-NOT_CARRIED_OUT = ("examples", "state", "sampling", "output_schema", "fallback")
+NOT_CARRIED_OUT = (
+    "budget",
+    "examples",
+    "fallback",
+    "input_schema",
+    "output_schema",
+    "research_phase",
+    "routing",
+    "sampling",
+    "state",
+    "vector_memory",
+)
 """Fields of AOF that are read, and have no effect yet."""
 
 

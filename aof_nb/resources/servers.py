@@ -29,12 +29,8 @@ def make_server(
         name: If the spec has none.
         env: Variables it gets besides its own.
     """
-    from pydantic import ValidationError
-
-    try:
-        parsed = ServerSpec.model_validate(spec)
-    except ValidationError as error:
-        findings.add_validation(error, ServerSpec, prefix)
+    parsed = findings.validated(ServerSpec, spec, prefix)
+    if parsed is None:
         return None
     given = parsed.name or name
     if not given:
@@ -46,6 +42,9 @@ def make_server(
     transport: Transport | None = None
     if parsed.transport is not None:
         transport = "http" if parsed.transport == "streamable-http" else parsed.transport
+    for field in ("init_options", "auto_reconnect"):
+        if field in spec:
+            findings.warn((*prefix, field), f"{field} has no effect yet")
     try:
         return McpServer(
             name=given,
@@ -77,24 +76,20 @@ def named_server(
 
 def _filled(parsed: ServerSpec, findings: Findings, prefix: Path) -> dict[str, Any] | None:
     written = parsed.model_dump(include={"command", "args", "env", "cwd", "url", "headers"})
-    filled: dict[str, Any] = {}
-    for field, value in written.items():
+    complete = True
+
+    def fill(value: Any, path: Path) -> Any:
+        nonlocal complete
+        if isinstance(value, list):
+            return [fill(each, (*path, place)) for place, each in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: fill(each, (*path, key)) for key, each in value.items()}
         try:
-            filled[field] = _fill(value)
+            return interpolate(value) if isinstance(value, str) else value
         except Unset as unset:
-            findings.add(
-                (*prefix, field),
-                f"the environment variable {unset.name} is not set",
-                f"export {unset.name}=..., or write ${{{unset.name}:-default}}",
-            )
-    return filled if len(filled) == len(written) else None
+            findings.unset(path, unset.name)
+            complete = False
+            return value
 
-
-def _fill(value: Any) -> Any:
-    if isinstance(value, str):
-        return interpolate(value)
-    if isinstance(value, list):
-        return [_fill(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _fill(each) for key, each in value.items()}
-    return value
+    filled = {field: fill(value, (*prefix, field)) for field, value in written.items()}
+    return filled if complete else None

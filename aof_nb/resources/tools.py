@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aof_nb.policy import Action, Rule
-from aof_nb.resources.problems import Findings, Path, near
-from aof_nb.resources.schema import ToolConfig, seconds
+from aof_nb.resources.interpolation import Unset, interpolate
+from aof_nb.resources.mcp_tools import McpTools
+from aof_nb.resources.problems import Findings, Path, known_fields, near
+from aof_nb.resources.tool_schema import (
+    FilesConfig,
+    HttpConfig,
+    ShellConfig,
+    ToolConfig,
+    ToolEntry,
+)
 from aof_nb.tools.registry import PROGRAMS, builtin_names
 
 _COMMANDS = ("shell", *PROGRAMS)
 _ALIASES = {"file": "files", "filesystem": "files"}
-_OWN_OPTIONS = {
-    "shell": ("allow", "timeout", "cwd", "env", "expand"),
-    "files": ("root",),
-    "http": ("methods", "allow_private", "allow_hosts", "headers", "timeout"),
-}
-_AOF_OPTIONS = {
-    "shell": ("allowed_commands", "blocked_commands", "working_directory", "timeout_secs"),
-    "files": ("allowed_paths", "read_only"),
-    "http": ("timeout_secs",),
-}
+_TYPO = 0.8
+"""Names at least so like a built-in one are taken for a slip of the pen."""
+
+_Config = TypeVar("_Config", bound=ToolConfig)
 
 
 @dataclass
 class Tools:
-    """What an agent declares of its tools, and what its policy says of them."""
+    """What an agent declares of its tools.
+
+    Args:
+        declared: The tools, as `Agent` takes them.
+        rules: What AOF's configuration of them forbids, for the policy.
+        mcp: What is said of tools of MCP servers.
+    """
 
     declared: list[str | Mapping[str, Any]] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
+    mcp: McpTools = field(default_factory=McpTools)
 
 
 def make_tools(
-    written: Sequence[Any],
-    findings: Findings,
-    prefix: Path,
-    servers: Sequence[str],
-    env: Mapping[str, str],
+    written: Sequence[Any], findings: Findings, prefix: Path, env: Mapping[str, str]
 ) -> Tools:
     """An agent's tools; their problems are noted.
 
-    A name that is not built in is kept: it may be a function's, and the run says if it is not.
+    A tool of AOF's that is not built in is kept: the agent can be loaded, and its run says so.
 
     Args:
         written: The names and mappings.
         findings: Takes the problems.
         prefix: Where the agent's spec stands in its document.
-        servers: Names of the agent's MCP servers.
         env: Variables that commands get.
     """
-    reader = _Reader(findings, servers, env)
+    reader = _Reader(findings, env)
     for place, each in enumerate(written):
         path = (*prefix, "tools", place)
         if isinstance(each, str):
@@ -66,94 +71,132 @@ def make_tools(
 @dataclass
 class _Reader:
     findings: Findings
-    servers: Sequence[str]
     env: Mapping[str, str]
     tools: Tools = field(default_factory=Tools)
 
     def named(self, name: str, path: Path) -> None:
         name = _ALIASES.get(name, name)
-        if name not in builtin_names():
-            self._unknown(name, path)
-        if name in _COMMANDS and self.env:
+        if self._known(name, path) and name in _COMMANDS and self.env:
             self.tools.declared.append({"name": name, "config": {"env": dict(self.env)}})
         else:
             self.tools.declared.append(name)
 
     def configured(self, written: dict[str, Any], path: Path) -> None:
-        from pydantic import ValidationError
-
-        try:
-            tool = ToolConfig.model_validate(written)
-        except ValidationError as error:
-            self.findings.add_validation(error, ToolConfig, path)
+        tool = self.findings.validated(ToolEntry, written, path)
+        if tool is None or not tool.enabled:
             return
-        if not tool.enabled:
+        kind = tool.type.lower()
+        if "mcp" in {tool.source.lower(), kind, tool.name}:
+            self.tools.mcp.add(tool, self.findings, path)
             return
-        if "mcp" in {tool.source.lower(), tool.type.lower(), tool.name}:
-            server = tool.server or str(tool.config.get("server") or tool.name)
-            if server not in self.servers:
-                self.findings.warn(
-                    path, f"no MCP server {server!r} is declared for it", "add it to mcp_servers"
-                )
+        if tool.source not in {"", "builtin", "built-in"}:
+            self.findings.warn(
+                (*path, "source"), f"source {tool.source!r} has no effect", "builtin or mcp"
+            )
+        name = _ALIASES.get(tool.name, tool.name) or _ALIASES.get(kind, kind)
+        if not name:
+            self.findings.add(path, "the tool has no name", f"name: {', '.join(builtin_names())}")
             return
-        name = _ALIASES.get(tool.name, tool.name) or _ALIASES.get(tool.type, tool.type)
-        family = _family(name)
-        if family is None:
-            self._unknown(name, path)
+        if not self._known(name, path):
             self.tools.declared.append(name)
             return
-        config = self._config(tool, name, family, (*path, "config"))
-        if family == "shell" and self.env:
-            config["env"] = {**self.env, **config.get("env", {})}
-        self.tools.declared.append({"name": name, "config": config})
+        config = self._config(tool, name, path)
+        if config is not None:
+            self.tools.declared.append({"name": name, "config": config})
 
-    def _unknown(self, name: str, path: Path) -> None:
-        self.findings.warn(path, f"tool {name!r} is not built in", near(name, builtin_names()))
+    def _known(self, name: str, path: Path) -> bool:
+        names = builtin_names()
+        if name in names:
+            return True
+        said = f"there is no built-in tool {name!r}"
+        if difflib.get_close_matches(name, names, n=1, cutoff=_TYPO):
+            self.findings.add(path, said, near(name, names))
+            return False
+        program = name.partition("_")[0]
+        remedy = f"use {program}, which runs its program" if program in PROGRAMS else ""
+        self.findings.warn(path, said, remedy or "use shell, http, or an MCP server's tools")
+        return False
 
-    def _config(self, tool: ToolConfig, name: str, family: str, path: Path) -> dict[str, Any]:
-        config: dict[str, Any] = {}
-        for option, value in tool.config.items():
-            here = (*path, option)
-            if option in _OWN_OPTIONS[family]:
-                config[option] = value
-            elif option == "working_directory" and family == "shell":
-                config["cwd"] = value
-            elif option == "timeout_secs" and family in {"shell", "http"}:
-                config["timeout"] = seconds(value)
-            elif option == "allowed_commands" and family == "shell":
-                config["allow"] = [form for each in value for form in _with_arguments(str(each))]
-            elif option == "blocked_commands" and family == "shell":
-                self.tools.rules += [_blocked(name, str(each)) for each in value]
-            elif option == "allowed_paths" and family == "files" and value:
-                config["root"] = value[0]
-                if len(value) > 1:
-                    self.findings.warn(
-                        here, f"only the first path is used: {value[0]}", "give one path"
-                    )
-            elif option == "read_only" and family == "files":
-                if value:
-                    self.tools.rules.append(Rule(action=Action.DENY, tool="write_file"))
+    def _config(self, tool: ToolEntry, name: str, path: Path) -> dict[str, Any] | None:
+        here = (*path, "config")
+        found: dict[str, Any] | None
+        if name in _COMMANDS:
+            found = self._command(tool, name, here)
+        elif name == "http":
+            found = self._http(tool, here)
+        else:
+            found = self._files(tool, name, here)
+        if found is not None and tool.timeout is not None:
+            if name in _COMMANDS or name == "http":
+                found.setdefault("timeout", tool.timeout)
             else:
-                known = (*_OWN_OPTIONS[family], *_AOF_OPTIONS[family])
-                self.findings.warn(here, f"{option} has no effect on {name}", near(option, known))
+                self.findings.warn((*path, "timeout"), f"a timeout has no effect on {name}")
+        return found
+
+    def _command(self, tool: ToolEntry, name: str, path: Path) -> dict[str, Any] | None:
+        given = self._read(ShellConfig, tool, name, path)
+        if given is None:
+            return None
+        config = given.model_dump(include={"timeout", "cwd", "expand"}, exclude_defaults=True)
+        allow = [*(given.allow or ())]
+        for command in given.allowed_commands or ():
+            # AOF's "git log" allows it with any arguments; our patterns match whole lines.
+            allow += [command, f"{command} *"] if " " in command else [command]
+        if given.allow is not None or given.allowed_commands is not None:
+            config["allow"] = allow
+        self.tools.rules += [_blocked(name, each, given.expand) for each in given.blocked_commands]
+        if env := {**self.env, **self._filled(given.env, (*path, "env"))}:
+            config["env"] = env
         return config
 
+    def _http(self, tool: ToolEntry, path: Path) -> dict[str, Any] | None:
+        given = self._read(HttpConfig, tool, "http", path)
+        if given is None:
+            return None
+        config = given.model_dump(
+            include={"methods", "allow_private", "allow_hosts", "timeout"}, exclude_defaults=True
+        )
+        if given.headers:
+            config["headers"] = self._filled(given.headers, (*path, "headers"))
+        return config
 
-def _family(name: str) -> str | None:
-    if name in _COMMANDS:
-        return "shell"
-    if name == "http":
-        return "http"
-    return "files" if name in builtin_names() else None
+    def _files(self, tool: ToolEntry, name: str, path: Path) -> dict[str, Any] | None:
+        given = self._read(FilesConfig, tool, name, path)
+        if given is None:
+            return None
+        if given.read_only:
+            self.tools.rules.append(Rule(action=Action.DENY, tool="write_file"))
+        paths = given.allowed_paths
+        if len(paths) > 1:
+            self.findings.warn(
+                (*path, "allowed_paths"), f"only the first is used: {paths[0]}", "give one path"
+            )
+        root = given.root or (paths[0] if paths else None)
+        return {} if root is None else {"root": root}
+
+    def _read(
+        self, schema: type[_Config], tool: ToolEntry, name: str, path: Path
+    ) -> _Config | None:
+        known = known_fields(schema, ())
+        for option in tool.config:
+            if option not in known:
+                here = (*path, str(option))
+                self.findings.warn(here, f"{option} has no effect on {name}", near(option, known))
+        return self.findings.validated(schema, tool.config, path)
+
+    def _filled(self, written: Mapping[str, str], path: Path) -> dict[str, str]:
+        filled = {}
+        for key, value in written.items():
+            try:
+                filled[key] = interpolate(value)
+            except Unset as unset:
+                self.findings.unset((*path, key), unset.name)
+        return filled
 
 
-def _with_arguments(command: str) -> list[str]:
-    """AOF's ``git log`` allows it with any arguments; our patterns match whole lines."""
-    return [command, f"{command} *"] if " " in command else [command]
-
-
-def _blocked(name: str, command: str) -> Rule:
+def _blocked(name: str, command: str, expand: bool) -> Rule:
     if name == "shell":
-        return Rule(action=Action.DENY, tool="shell", arguments={"argv": f"{command}*"})
+        argument = "command" if expand else "argv"
+        return Rule(action=Action.DENY, tool=name, arguments={argument: f"{command}*"})
     arguments = command.removeprefix(name).strip()
     return Rule(action=Action.DENY, tool=name, arguments={"args": f"{arguments}*"})

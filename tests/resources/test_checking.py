@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from aof_nb import Agent, load
 from aof_nb.resources import Problem, check
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "aof-examples"
@@ -16,7 +17,7 @@ EXAMPLES = Path(__file__).parents[3] / "shared" / "aof-examples"
 def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("modl: x\ntemperature: hot\ntools: [shel]\n")
-    problems = sorted(check(file), key=lambda each: (each.line or 0, each.field))
+    problems = check(file)
     assert [(each.line, each.field) for each in problems] == [
         (1, "model"),
         (1, "modl"),
@@ -26,11 +27,19 @@ def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
 
 
 def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("model: m:m\ntools: [shel]\nfallback: [m:n]\n")
+    (tmp_path / "a.yaml").write_text(
+        "model: google:gemini\ntools: [jira, argocd_app_list]\nfallback: [m:n]\n"
+    )
     problems = check(tmp_path)
     assert {each.severity for each in problems} == {"warning"}
-    assert [each.field for each in problems] == ["fallback", "tools[0]"]
-    assert "did you mean 'shell'" in problems[1].remedy
+    assert [(each.line, each.field) for each in problems] == [
+        (1, "model"),
+        (2, "tools[0]"),
+        (2, "tools[1]"),
+        (3, "fallback"),
+    ]
+    assert "use argocd" in problems[2].remedy
+    assert isinstance(load(tmp_path / "a.yaml"), Agent)
 
 
 def test_a_playbook_is_checked(tmp_path: Path) -> None:
@@ -49,7 +58,7 @@ def test_a_notebooks_cells_are_checked(tmp_path: Path) -> None:
         tmp_path / "n.ipynb",
         "%load_ext aof_nb",
         "%%aof_mcp lab\ncommand: python\n",
-        "%%aof_agent sre\nmodel: {model}\npolicy:\n  rules:\n    - {action: {repairs}}\n"
+        "%%aof_agent sre\nmodel: {model}\npolicy:\n  rules:\n    - action: {repairs}\n"
         "mcp_servers: [lab]\n",
         "%%aof_agent other\nmodel: m:m\nmcp_servers: [leb]\ntool: x\n",
         "%%aof sree\nwhy?",

@@ -127,7 +127,7 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://localhost/mcp",
         {"Authorization": "Bearer t0ken"},
     )
-    with pytest.raises(ResourceError, match=r"<cell>:2: env: .*UNSET_OF_TEST is not set"):
+    with pytest.raises(ResourceError, match=r"<cell>:2: env.A: .*UNSET_OF_TEST is not set"):
         mcp_server_from_yaml("command: x\nenv: {A: '${UNSET_OF_TEST}'}\n", name="x")
 
 

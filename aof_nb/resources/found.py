@@ -9,7 +9,7 @@ from pathlib import Path
 
 _SKIPPED = {"node_modules", "venv", "__pycache__", "runs"}
 _OURS = re.compile(
-    rb"^(apiVersion:\s*[\"']?aof\.dev/|kind:\s*[\"']?(Agent|McpServer)\b|model:\s*\S+)",
+    rb"^(apiVersion:\s*[\"']?aof\.|kind:\s*[\"']?(Agent|McpServer|Playbook)\b|model:\s*\S+)",
     re.MULTILINE,
 )
 
