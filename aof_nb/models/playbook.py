@@ -218,7 +218,7 @@ class _Reader:
         if action == "choose":
             if not isinstance(value, list) or not value:
                 raise self._wrong(here, "choose is a list", "- when: ... with steps: below it")
-            return Branches([self._branch(each, (*here, n)) for n, each in enumerate(value)])
+            return self._branches(value, here)
         if action == "call":
             asked = {str(step.get("id") or f"step_{path[-1]}"): value}
         else:
@@ -253,6 +253,17 @@ class _Reader:
             str(key): Literal(self._templates(value, (*path, "arguments", key)))
             for key, value in arguments.items()
         }
+
+    def _branches(self, branches: list[Any], path: tuple[str | int, ...]) -> Branches:
+        # Only one of them is played, so they may use the same ids.
+        before, used = self._ids, set(self._ids)
+        compiled = []
+        for place, each in enumerate(branches):
+            self._ids = set(before)
+            compiled.append(self._branch(each, (*path, place)))
+            used |= self._ids
+        self._ids = used
+        return Branches(compiled)
 
     def _branch(
         self, branch: Any, path: tuple[str | int, ...]

@@ -217,3 +217,11 @@ async def test_templates_cannot_leave_the_sandbox(tmp_path: Path, attack: str) -
     path.write_text(f'steps:\n- answer: "x {attack}"\n')
     with pytest.raises(ResourceError):
         await Conversation(ScriptModel(path)).turn()
+
+
+def test_branches_may_share_ids_and_others_may_not() -> None:
+    once = "steps:\n  - choose:\n"
+    branch = "      - when: 1 == 1\n        steps: [{id: repair, call: {tool: t}}]\n"
+    parse_playbook(once + branch * 2, file="p.yaml")
+    with pytest.raises(ResourceError, match="'repair' is used twice"):
+        parse_playbook(once + branch + "  - {id: repair, call: {tool: t}}\n", file="p.yaml")
