@@ -42,5 +42,8 @@ lab: $(VENV)/.installed-lab
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --builder html docs docs/_build/html
 
+screenshot: $(VENV)/.installed-test
+	AOF_SCREENSHOTS=1 $(BIN)/python -m pytest -p no:cacheprovider tests/e2e/test_jupyterlab.py
+
 clean:
 	rm -rf $(VENV) docs/_build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -17,6 +17,7 @@ from aof_nb.notebook.rows import GREY, in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
+from aof_nb.terminal import TerminalApprover, printable
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ def find_approver(shell: InteractiveShell) -> Approver | None:
         return None
     if place is Frontend.LIVE and clicks_arrive():
         return ButtonApprover(shell)
-    from aof_nb.terminal import TerminalApprover
-
     return TerminalApprover() if place is Frontend.TERMINAL else TerminalApprover(_typed)
 
 
@@ -137,7 +136,7 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         f'<span style="color:{GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
-        f"{escape(truncate(arguments, _ARGUMENTS_CHARS))}</pre>"
+        f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
     )
     return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
 

@@ -74,6 +74,8 @@ class CellRenderer:
         self._rows: dict[str, tuple[Row, Output]] = {}
         self._footer = Output(screen, live=live)
         self._next_progress = 0.0
+        self._asked: dict[str, float] = {}
+        self._waited: dict[str, float] = {}
         if live:
             self._say("starting")
         else:
@@ -176,12 +178,15 @@ class CellRenderer:
                 self._next_progress = now + _PROGRESS_INTERVAL
             case ApprovalRequested():
                 row.state = "waiting"
+                self._asked[event.call_id] = time.monotonic()
                 self._say("waiting for your approval")
             case ApprovalAnswered():
                 row.state = "running"
+                self._waited[event.call_id] = time.monotonic() - self._asked[event.call_id]
             case ToolFinished():
                 row.state, row.content = event.outcome, event.content
-                row.duration, row.progress = event.duration, ""
+                waited = self._waited.pop(event.call_id, 0.0)
+                row.duration, row.progress = max(0.0, event.duration - waited), ""
                 row.artifact = event.artifact is not None
         self._show_row(event.call_id)
 

@@ -53,7 +53,7 @@ class Row:
         effect: ``read``, ``write`` or ``destructive``.
         state: ``running``, ``waiting`` or how it ended.
         content: What the model is shown.
-        duration: Seconds; None while it is not known.
+        duration: Seconds, without those that a person took to answer; None while unknown.
         progress: What the tool says of itself.
         artifact: Whether the whole output is kept beside the run.
     """
@@ -114,7 +114,7 @@ class Row:
         if arguments is None:
             return truncate(self.call.raw_arguments, _ARGUMENTS_CHARS)
         formatted = msgspec.json.format(msgspec.json.encode(arguments)).decode()
-        return truncate(formatted, _ARGUMENTS_CHARS)
+        return truncate(printable(formatted), _ARGUMENTS_CHARS)
 
 
 def _block(title: str, text: str) -> str:
