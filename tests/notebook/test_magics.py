@@ -123,7 +123,7 @@ async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFi
     await cell(shell, "%%aof_mcp web\nurl: http://127.0.0.1:{port}/mcp\n")
     assert registry.servers["web"].url == "http://127.0.0.1:8080/mcp"
     await cell(shell, "%%aof_agent ops\nmodel: openai:gpt-5\nmcp_servers: [web]\n")
-    assert registry.agents["ops"].mcp_servers == (registry.servers["web"],)
+    assert list(registry.agents["ops"].mcp_servers) == [registry.servers["web"]]
     await cell(shell, "%aof agents")
     out = capsys.readouterr().out.splitlines()
     assert out[:2] == [
