@@ -70,6 +70,9 @@ class TerminalApprover:
             except asyncio.CancelledError:
                 console.print("\n(withdrawn)", style="dim")
                 raise
+            except EOFError:
+                console.print("Not approved: there is no terminal to ask on.")
+                raise
             if said in _YES | _SIMILAR | _NO:
                 return said
             console.print("Please type y, a or n.", style="dim")

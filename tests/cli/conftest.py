@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 COMMAND = (sys.executable, "-m", "aof_nb.cli")
 
+Invoke = Callable[..., Result]
 Aofctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -23,6 +25,19 @@ def environment(tmp_path: Path) -> dict[str, str]:
         if not name.startswith(("AOF_", "ANTHROPIC_", "OPENAI_"))
     }
     return kept | {"AOF_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs aofctl in this process: for what ends before anything is started."""
+    from aof_nb.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, stdin: str = "") -> Result:
+        return CliRunner().invoke(app, [*map(str, arguments)], input=stdin, env=environment)
+
+    return run
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Aofctl
+from aof_nb.memory import open_memory
+from tests.cli.conftest import COMMAND, Aofctl, Invoke
 from tests.cli.test_run_notebook import alive, read_until
 
 PLAYBOOK = """\
@@ -158,31 +159,29 @@ def test_what_fails_is_one_line_with_a_remedy(
     assert "MissingCredential" in debugged.stderr
 
 
-def test_a_file_that_is_wrong_says_where(aofctl: Aofctl, clerk: Path) -> None:
+def test_a_file_that_is_wrong_says_where(invoke: Invoke, clerk: Path) -> None:
     clerk.write_text(clerk.read_text().replace("tools:", "toolz:"))
-    done = aofctl("run", clerk, "-i", "x")
-    assert (done.returncode, done.stdout) == (1, "")
+    done = invoke("run", clerk, "-i", "x")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "clerk.yaml:7" in done.stderr
     assert "toolz" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-i", "-"], ["-i", "x", "-p", "a=1"]])
 def test_what_cannot_be_asked_of_it_is_two(
-    aofctl: Aofctl, clerk: Path, arguments: list[str]
+    invoke: Invoke, clerk: Path, arguments: list[str]
 ) -> None:
-    done = aofctl("run", clerk, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke("run", clerk, *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
 
 
-def test_a_conversation_goes_on(aofctl: Aofctl, clerk: Path, tmp_path: Path) -> None:
-    clerk.write_text(clerk.read_text() + '  memory: "disk"\n')
-    for _ in range(2):
-        done = aofctl(
-            *("run", clerk, "-i", "x", "--session", "s", "--approve", "all", "--output", "json")
-        )
-        assert done.returncode == 0, done.stderr
-    other = aofctl("run", clerk, "-i", "x", "--session", "t", "--approve", "all")
-    assert other.stdout.startswith("You asked: x\n")
+async def test_a_conversation_is_kept(aofctl: Aofctl, clerk: Path, tmp_path: Path) -> None:
+    kept = f"disk:{tmp_path / 'kept'}"
+    clerk.write_text(clerk.read_text() + f'  memory: "{kept}"\n')
+    done = aofctl("run", clerk, "-i", "why?", "--session", "inc-42", "--approve", "never")
+    assert done.returncode == 0, done.stderr
+    first, *_, last = await open_memory(kept).load("inc-42")
+    assert (first.text, last.text) == ("why?", "I may not write.")
 
 
 def test_interrupting_stops_the_tool_and_is_130(

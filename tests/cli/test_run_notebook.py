@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Aofctl
+from tests.cli.conftest import COMMAND, Aofctl, Invoke
 from tests.notebooks import printed, write_notebook
 from tests.runbooks.test_run import ASK, WAIT, alive
 
@@ -63,11 +63,11 @@ def test_a_failing_notebook_is_one_and_says_where(aofctl: Aofctl, tmp_path: Path
     ],
 )
 def test_what_cannot_be_asked_of_it_is_two(
-    aofctl: Aofctl, tmp_path: Path, arguments: list[str], said: str
+    invoke: Invoke, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters="replicas = 1")
-    done = aofctl("run", notebook, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke("run", notebook, *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -127,31 +127,110 @@ def test_a_signal_leaves_no_orphan(
     assert printed(tmp_path / "out.ipynb") == "put away\n"
 
 
-@pytest.mark.parametrize(("key", "approved"), [("y", True), ("n", False)])
-def test_an_approval_is_asked_for_on_the_terminal(
-    tmp_path: Path, environment: dict[str, str], key: str, approved: bool
-) -> None:
-    notebook = write_notebook(tmp_path / "n.ipynb", ASK)
-    keyboard, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(notebook), "-o", "out.ipynb"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        cwd=tmp_path,
-        env=environment,
-        start_new_session=True,
+PLAYBOOK = """\
+kind: Playbook
+name: note
+steps:
+  - id: note
+    call: {tool: write_file, arguments: {path: note.txt, content: seen}}
+  - when: results.note.denied
+    answer: I may not write.
+  - answer: Written.
+"""
+
+
+@pytest.fixture
+def runbook(tmp_path: Path) -> Path:
+    (tmp_path / "play.yaml").write_text(PLAYBOOK)
+    return write_notebook(
+        tmp_path / "n.ipynb",
+        "%load_ext aof_nb",
+        "%%aof_agent clerk\nmodel: script:play.yaml\ntools: [files]",
+        "md:## Write it down",
+        "%%aof clerk --out result\nnote it",
+        "print(result.text)",
     )
-    os.close(terminal)
-    shown = read_until(keyboard, b"[n] no: ")
-    os.write(keyboard, key.encode() + b"\n")
-    shown += read_until(keyboard, b"report:")
-    assert process.wait(timeout=60) == 0
-    os.close(keyboard)
-    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", shown)
-    assert b"Approval needed: restart" in shown
-    assert re.search(rb"service\s+web", shown)
-    assert printed(tmp_path / "out.ipynb") == f"approved: {approved}\n"
+
+
+class OnATerminal:
+    """aofctl on a terminal of its own: what it shows, and a keyboard."""
+
+    def __init__(self, arguments: list[str], directory: Path, environment: dict[str, str]) -> None:
+        self.keyboard, terminal = pty.openpty()
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            cwd=directory,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(terminal)
+
+    def see(self, mark: str) -> str:
+        shown = read_until(self.keyboard, mark.encode()).decode(errors="replace")
+        return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+    def end(self) -> int:
+        try:
+            return self.process.wait(timeout=60)
+        finally:
+            os.close(self.keyboard)
+
+
+@pytest.mark.parametrize(("key", "approved"), [("y", True), ("n", False)])
+def test_an_agent_s_cell_asks_on_the_terminal(
+    tmp_path: Path, environment: dict[str, str], runbook: Path, key: str, approved: bool
+) -> None:
+    aofctl = OnATerminal(["run", str(runbook), "-o", "out.ipynb"], tmp_path, environment)
+    shown = aofctl.see("[n] no: ")
+    os.write(aofctl.keyboard, key.encode() + b"\n")
+    aofctl.see("report:")
+    assert aofctl.end() == 0
+    assert "[3/4] … Write it down" in shown
+    assert "Approval needed: write_file  write" in shown
+    assert re.search(r"path\s+note\.txt", shown)
+    assert (tmp_path / "note.txt").exists() == approved
+    last = "Written." if approved else "I may not write."
+    assert printed(tmp_path / "out.ipynb").endswith(f"\n{last}\n")
+
+
+def test_interrupting_while_asked_withdraws_the_question(
+    tmp_path: Path, environment: dict[str, str], runbook: Path
+) -> None:
+    aofctl = OnATerminal(["run", str(runbook), "-o", "out.ipynb"], tmp_path, environment)
+    aofctl.see("[n] no: ")
+    started = time.monotonic()
+    aofctl.process.send_signal(signal.SIGINT)
+    aofctl.see("withdrawn")
+    assert aofctl.end() == 130
+    assert time.monotonic() - started < 30
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_never_and_all_reach_the_cells(aofctl: Aofctl, tmp_path: Path, runbook: Path) -> None:
+    done = aofctl("run", runbook, "-o", "out.ipynb", "--approve", "never")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "note.txt").exists()
+    done = aofctl("run", runbook, "-o", "out.ipynb", "--approve", "all")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "note.txt").exists()
+
+
+def test_an_agent_that_fails_fails_the_notebook(aofctl: Aofctl, tmp_path: Path) -> None:
+    notebook = write_notebook(
+        tmp_path / "n.ipynb",
+        "%load_ext aof_nb",
+        "%%aof_agent clerk\nmodel: anthropic:claude-sonnet-5",
+        "%%aof clerk\nhello",
+        "print('never')",
+    )
+    done = aofctl("run", notebook, "-o", "out.ipynb")
+    assert done.returncode == 1
+    assert "cell 3" in done.stderr
+    assert "ANTHROPIC_API_KEY" in done.stderr
+    assert "ANTHROPIC_API_KEY" in (tmp_path / "out.html").read_text()
 
 
 def read_until(descriptor: int, mark: bytes) -> bytes:
@@ -159,5 +238,8 @@ def read_until(descriptor: int, mark: bytes) -> bytes:
     while mark not in shown:
         ready, _, _ = select.select([descriptor], [], [], 60)
         assert ready, shown
-        shown += os.read(descriptor, 4096)
+        try:
+            shown += os.read(descriptor, 4096)
+        except OSError as error:
+            raise AssertionError(f"it ended before {mark!r}: {shown!r}") from error
     return shown

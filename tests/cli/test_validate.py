@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Aofctl
+from tests.cli.conftest import Invoke
 from tests.notebooks import write_notebook
 
 GOOD = """\
@@ -41,49 +41,49 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "agents"
 
 
-def test_what_is_right_is_zero(aofctl: Aofctl, directory: Path) -> None:
-    done = aofctl("validate", directory)
-    assert (done.returncode, done.stdout) == (0, "2 files: no problems\n"), done.stderr
+def test_what_is_right_is_zero(invoke: Invoke, directory: Path) -> None:
+    done = invoke("validate", directory)
+    assert (done.exit_code, done.stdout) == (0, "2 files: no problems\n"), done.stderr
 
 
-def test_each_problem_is_a_line_and_one(aofctl: Aofctl, directory: Path) -> None:
+def test_each_problem_is_a_line_and_one(invoke: Invoke, directory: Path) -> None:
     (directory / "bad.yml").write_text(BAD)
-    done = aofctl("validate", directory, directory / "good.yaml")
-    assert done.returncode == 1
+    done = invoke("validate", directory, directory / "good.yaml")
+    assert done.exit_code == 1
     [line] = done.stdout.splitlines()
     assert line.startswith(f"{directory / 'bad.yml'}:7")
     assert "shel" in line
     assert "1 problem in 4 files" in done.stderr
-    [problem] = json.loads(aofctl("validate", directory, "--output", "json").stdout)
+    [problem] = json.loads(invoke("validate", directory, "--output", "json").stdout)
     assert (problem["file"], problem["line"]) == (str(directory / "bad.yml"), 7)
     assert "shell" in problem["remedy"]
 
 
-def test_a_directory_with_nothing_of_ours_is_two(aofctl: Aofctl, tmp_path: Path) -> None:
+def test_a_directory_with_nothing_of_ours_is_two(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert aofctl("validate", tmp_path / "empty").returncode == 2
+    assert invoke("validate", tmp_path / "empty").exit_code == 2
 
 
-def test_agents_servers_and_notebooks_are_listed(aofctl: Aofctl, directory: Path) -> None:
-    [agent] = json.loads(aofctl("list", "agents", directory, "--output", "json").stdout)
+def test_agents_servers_and_notebooks_are_listed(invoke: Invoke, directory: Path) -> None:
+    [agent] = json.loads(invoke("list", "agents", directory, "--output", "json").stdout)
     assert agent == {
         "name": "good",
         "model": "anthropic:claude-sonnet-5",
         "description": "Looks after things.",
         "file": str(directory / "good.yaml"),
     }
-    [server] = json.loads(aofctl("list", "mcp", directory, "--output", "json").stdout)
+    [server] = json.loads(invoke("list", "mcp", directory, "--output", "json").stdout)
     assert (server["name"], server["server"]) == (
         "clock",
         "mcp-server-time --local-timezone UTC",
     )
-    [runbook] = json.loads(aofctl("list", "runbooks", directory, "--output", "json").stdout)
+    [runbook] = json.loads(invoke("list", "runbooks", directory, "--output", "json").stdout)
     assert (runbook["title"], runbook["parameters"]) == ("Triage", "service='web'")
-    assert "good" in aofctl("list", "agents", directory).stdout
+    assert "good" in invoke("list", "agents", directory).stdout
 
 
-def test_one_broken_file_does_not_hide_the_others(aofctl: Aofctl, directory: Path) -> None:
+def test_one_broken_file_does_not_hide_the_others(invoke: Invoke, directory: Path) -> None:
     (directory / "a-bad.yaml").write_text("kind: Agent\nspec: [\n")
-    done = aofctl("list", "agents", directory, "--output", "json")
+    done = invoke("list", "agents", directory, "--output", "json")
     assert [each["name"] for each in json.loads(done.stdout)] == ["good"]
     assert "a-bad.yaml" in done.stderr
