@@ -10,9 +10,18 @@ from __future__ import annotations
 def main() -> None:
     """Runs ``aofctl`` with the process's arguments, and exits."""
     import logging
+    import sys
 
     from aof_nb.cli.app import app
+    from aof_nb.cli.ending import ExitCode, complain
+    from aof_nb.errors import AofError
 
     # What matters is in the output; without a handler the libraries' warnings would be too.
     logging.getLogger().addHandler(logging.NullHandler())
-    app(prog_name="aofctl")
+    try:
+        app(prog_name="aofctl")
+    except AofError as error:
+        if "--debug" in sys.argv:
+            raise
+        complain(error.message, error.remedy)
+        sys.exit(ExitCode.FAILED)

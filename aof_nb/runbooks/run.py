@@ -126,10 +126,17 @@ async def run_notebook(
             f"{path} is a notebook in {info.language}", remedy="only Python notebooks can be run"
         )
     values = fitted(info.parameters, parameters or {})
-    executed = Path(output) if output is not None else _default_output(info.path)
-    written = Path(report) if report is not None else executed.with_suffix(".html")
-    for each in (executed, written):
-        each.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        executed = Path(output) if output is not None else _default_output(info.path)
+        written = Path(report) if report is not None else executed.with_suffix(".html")
+        for each in (executed, written):
+            each.parent.mkdir(parents=True, exist_ok=True)
+        executed.touch()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be written: {error.strerror}",
+            remedy="name another place for the executed notebook and the report",
+        ) from error
     loop = asyncio.get_running_loop()
 
     def tell(progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,10 @@ def test_models_and_tools_are_listed(invoke: Invoke, environment: dict[str, str]
     }
     assert tools["read_file"]["effect"] == "read"
     assert "shell" in invoke("list", "tools").stdout
+
+
+def test_the_lab_s_errors_are_one_line_too(aofctl: Aofctl, tmp_path: Path) -> None:
+    done = aofctl("lab", "status", "--directory", tmp_path / "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("aofctl: ")
+    assert "Traceback" not in done.stderr

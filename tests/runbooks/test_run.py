@@ -239,6 +239,8 @@ async def test_what_cannot_be_run_is_said_before_any_kernel_starts(tmp_path: Pat
     with pytest.raises(ConfigurationError, match="is no notebook"):
         await run_notebook(tmp_path / "odd.ipynb")
     notebook = write_notebook(tmp_path / "r.ipynb", "1")
+    with pytest.raises(ConfigurationError, match=r"text\.ipynb.* cannot be written"):
+        await run_notebook(notebook, output=tmp_path / "text.ipynb" / "out.ipynb")
     content = nbformat.read(notebook, as_version=4)
     content.metadata.kernelspec["language"] = "R"
     nbformat.write(content, notebook)
