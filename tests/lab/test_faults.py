@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,6 @@ REPAIRS: dict[str, Callable[[Lab], object]] = {
     "disk-full": lambda lab: lab.free_space("logs"),
     "slow-dependency": lambda lab: lab.restart_service("payments"),
 }
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab.up(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.down()
 
 
 def evidence_of_bad_config(lab: Lab) -> None:
