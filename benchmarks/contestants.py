@@ -1,14 +1,16 @@
 """The loops that are compared: each asks, calls `lookup`, and asks again until there is a text.
 
-`floor_*` are written by hand on one HTTP client and orjson, `sdk_*` are the official SDKs used
-as their documentation shows, `aof_*` is aof_nb with everything switched on: policy, argument
-validation, limits, events.
+`floor_*` are written by hand on one HTTP client and orjson, `transport_*` is the same loop on the
+transport that aof_nb uses, `sdk_*` are the official SDKs used as their documentation shows,
+`aof_*` is aof_nb with everything switched on: policy, argument validation, limits, events.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 PROMPT = "Why is checkout slow?"
@@ -27,10 +29,12 @@ CHAT_TOOLS = [
 CLAUDE_TOOLS = [{"name": "lookup", "description": "Looks a key up.", "input_schema": SCHEMA}]
 
 Loop = Callable[[str], Awaitable[str]]
+TURN_TIMES: list[float] = []
 
 
 def lookup(key: str) -> str:
-    """The tool: what it returns costs nothing."""
+    """The tool: it costs nothing, and notes the CPU time at which its turn came."""
+    TURN_TIMES.append(time.process_time())
     return f"value of {key}: " + "x" * 200
 
 
@@ -74,11 +78,11 @@ async def _chat_by_hand(send: Callable[[bytes], Any], model: str) -> str:
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
 
 
-def floor_httpx2(url: str) -> Loop:
+async def floor_httpx2(url: str, stack: AsyncExitStack) -> Loop:
     """By hand on httpx2 and orjson."""
     import httpx2
 
-    client = httpx2.AsyncClient(timeout=60)
+    client = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
     headers = {"authorization": "Bearer k", "content-type": "application/json"}
 
     async def send(body: bytes) -> Any:
@@ -90,29 +94,54 @@ def floor_httpx2(url: str) -> Loop:
     return lambda model: _chat_by_hand(send, model)
 
 
-def floor_aiohttp(url: str) -> Loop:
+async def floor_aiohttp(url: str, stack: AsyncExitStack) -> Loop:
     """By hand on aiohttp and orjson."""
     import aiohttp
 
-    sessions: list[aiohttp.ClientSession] = []
+    connector = aiohttp.TCPConnector(limit=0)
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
     headers = {"authorization": "Bearer k", "content-type": "application/json"}
 
     async def send(body: bytes) -> Any:
-        if not sessions:
-            sessions.append(aiohttp.ClientSession())
         address = f"{url}/v1/chat/completions"
-        async with sessions[0].post(address, data=body, headers=headers) as response:
+        async with session.post(address, data=body, headers=headers) as response:
             async for data in response.content.iter_any():
                 yield data
 
     return lambda model: _chat_by_hand(send, model)
 
 
-def sdk_openai(url: str) -> Loop:
+async def transport_openai(url: str, stack: AsyncExitStack) -> Loop:
+    """By hand on the openai client's own transport over aiohttp, responses taken as bytes."""
+    import httpx2
+    import openai
+
+    transport = openai.DefaultAioHttpClient()
+    client = await stack.enter_async_context(
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, http_client=transport)
+    )
+    options: Any = {"headers": {"content-type": "application/json"}}
+
+    async def send(body: bytes) -> Any:
+        response: Any = await client.post(
+            "/chat/completions",
+            cast_to=httpx2.Response,
+            content=body,
+            options=options,
+            stream=True,
+        )
+        async for data in response.aiter_bytes():
+            yield data
+        await response.aclose()
+
+    return lambda model: _chat_by_hand(send, model)
+
+
+async def sdk_openai(url: str, stack: AsyncExitStack) -> Loop:
     """The openai SDK, as documented."""
     import openai
 
-    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k")
+    client = await stack.enter_async_context(openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k"))
 
     async def run(model: str) -> str:
         messages: list[Any] = [{"role": "user", "content": PROMPT}]
@@ -141,11 +170,11 @@ def sdk_openai(url: str) -> Loop:
     return run
 
 
-def sdk_anthropic(url: str) -> Loop:
+async def sdk_anthropic(url: str, stack: AsyncExitStack) -> Loop:
     """The anthropic SDK, as documented."""
     import anthropic
 
-    client = anthropic.AsyncAnthropic(base_url=url, api_key="k")
+    client = await stack.enter_async_context(anthropic.AsyncAnthropic(base_url=url, api_key="k"))
 
     async def run(model: str) -> str:
         messages: list[Any] = [{"role": "user", "content": PROMPT}]
@@ -196,24 +225,25 @@ async def _lookup_tool(key: str) -> str:
     return lookup(key)
 
 
-def aof_openai(url: str) -> Loop:
+async def aof_openai(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Chat Completions."""
     return _aof("openai-chat", f"{url}/v1")
 
 
-def aof_responses(url: str) -> Loop:
+async def aof_responses(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Responses."""
     return _aof("openai", f"{url}/v1")
 
 
-def aof_anthropic(url: str) -> Loop:
+async def aof_anthropic(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Messages."""
     return _aof("anthropic", url)
 
 
-CONTESTANTS: dict[str, Callable[[str], Loop]] = {
+CONTESTANTS: dict[str, Callable[[str, AsyncExitStack], Awaitable[Loop]]] = {
     "httpx2 by hand": floor_httpx2,
     "aiohttp by hand": floor_aiohttp,
+    "openai transport by hand": transport_openai,
     "openai SDK as documented": sdk_openai,
     "anthropic SDK as documented": sdk_anthropic,
     "aof_nb openai-chat": aof_openai,
