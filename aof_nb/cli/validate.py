@@ -49,4 +49,6 @@ def validate(
         complain(f"{len(wrong)} problem{'' if len(wrong) == 1 else 's'} in {counted}")
         raise typer.Exit(ExitCode.FAILED)
     if output == "text":
-        typer.echo(f"{counted}: no problems")
+        warned = len(problems)
+        warnings = f", {warned} warning{'' if warned == 1 else 's'}" if warned else ""
+        typer.echo(f"{counted}: no problems{warnings}")
