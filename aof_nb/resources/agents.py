@@ -10,13 +10,13 @@ from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
-from aof_nb.models.registry import parse_name
+from aof_nb.models.registry import parse_name, providers
 from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Sampling
 from aof_nb.resources.documents import Document
 from aof_nb.resources.interpolation import Unset, interpolate
 from aof_nb.resources.memory import memory_of
-from aof_nb.resources.problems import spellings_of
+from aof_nb.resources.problems import near, spellings_of
 from aof_nb.resources.schema import NOT_CARRIED_OUT, AgentSpec
 from aof_nb.resources.servers import make_server, named_server
 from aof_nb.resources.tools import Tools, make_tools
@@ -45,7 +45,7 @@ def make_agent(
     env = _environment(spec, document)
     attached = _servers(spec, document, servers, env)
     tools = make_tools(spec.tools, findings, prefix, env)
-    attached = tools.mcp.applied(attached, findings, env)
+    attached = tools.mcp.applied(attached, findings, env, declared=_names(spec))
     model = _model(spec, document, folder)
     memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))
     if findings.errors:
@@ -83,11 +83,11 @@ def _model(spec: AgentSpec, document: Document, folder: FilePath) -> str:
         model = f"{spec.provider}:{model}"
     try:
         parse_name(model)
-    except ConfigurationError as error:
+    except ConfigurationError:
         document.findings.warn(
             (*document.prefix, "model"),
-            f"{error.message}; a run needs another one",
-            error.remedy,
+            f"{model!r} is of no provider known here, so a run needs another model",
+            near(model.partition(":")[0], providers()),
         )
     kind, _, script = model.partition(":")
     beside = folder / script
@@ -107,6 +107,11 @@ def _environment(spec: AgentSpec, document: Document) -> dict[str, str]:
                 f"export {unset.name}=..., or write ${{{unset.name}:-default}}",
             )
     return filled
+
+
+def _names(spec: AgentSpec) -> set[str]:
+    written = [each.get("name") if isinstance(each, dict) else each for each in spec.mcp_servers]
+    return {each for each in written if isinstance(each, str)}
 
 
 def _servers(

@@ -107,11 +107,15 @@ def _wrapped(value: dict[str, Any], findings: Findings) -> Document | Findings:
         kind=str(kind),
         name=metadata.name if metadata else "",
         labels=metadata.labels if metadata else {},
-        description=metadata.description if metadata else "",
+        description=_description(metadata) if metadata else "",
         spec=dict(spec),
         prefix=("spec",),
         findings=findings,
     )
+
+
+def _description(metadata: Metadata) -> str:
+    return metadata.description or metadata.annotations.get("description", "")
 
 
 def _metadata(value: dict[str, Any], findings: Findings) -> Metadata | None:

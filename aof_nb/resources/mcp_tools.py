@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,12 @@ class McpTools:
         self.named.setdefault(server, []).append(("" if own == server else own, path))
 
     def applied(
-        self, servers: Sequence[McpServer], findings: Findings, env: Mapping[str, str]
+        self,
+        servers: Sequence[McpServer],
+        findings: Findings,
+        env: Mapping[str, str],
+        *,
+        declared: Collection[str],
     ) -> list[McpServer]:
         """The servers, with those written out here, each offering the tools that are named.
 
@@ -58,6 +63,7 @@ class McpTools:
             servers: From ``mcp_servers``.
             findings: Takes the problems.
             env: Variables that servers get besides their own.
+            declared: The names of all servers in ``mcp_servers``, also those with problems.
         """
         known = list(servers)
         for spec, path in self.written:
@@ -66,7 +72,7 @@ class McpTools:
                 findings.add(path, f"there are two MCP servers {server.name!r}", "rename one")
             elif server is not None:
                 known.append(server)
-        names = [each.name for each in known]
+        names = {*declared, *(each.name for each in known)}
         for server_name, tools in self.named.items():
             if server_name not in names:
                 said = f"no MCP server {server_name!r} is declared for it"

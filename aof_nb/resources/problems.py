@@ -147,10 +147,12 @@ class Findings:
                 self.add(path, f"{path[-1]} is missing", f"add {path[-1]}: ...")
             elif each["type"] in _WANTED:
                 wanted, remedy = _WANTED[each["type"]]
-                self.add(path, _with_value(f"{path[-1]} is {wanted}", each["input"]), remedy)
+                subject = path[-1] if path and isinstance(path[-1], str) else "this"
+                self.add(path, _with_value(f"{subject} is {wanted}", each["input"]), remedy)
             else:
                 said = each["msg"].removeprefix("Value error, ")
                 message, _, remedy = said.partition(" | ")
+                message = message[:1].lower() + message[1:]
                 self.add(path, _with_value(message, each["input"]), remedy)
 
 
@@ -187,5 +189,5 @@ def spellings_of(model: type[BaseModel], field: str) -> list[str]:
 
 def _with_value(message: str, value: Any) -> str:
     if isinstance(value, str | int | float | bool) and repr(value) not in message:
-        return f"{message[:1].lower()}{message[1:]}, not {value!r}"
-    return f"{message[:1].lower()}{message[1:]}"
+        return f"{message}, not {value!r}"
+    return message

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from aof_nb import Agent, load
 from aof_nb.resources import Problem, check
-
-EXAMPLES = Path(__file__).parents[3] / "shared" / "aof-examples"
 
 
 def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
@@ -75,17 +72,6 @@ def test_what_is_no_notebook(tmp_path: Path) -> None:
     [problem] = check(tmp_path / "n.ipynb")
     assert problem.message == "not a notebook"
     assert check(tmp_path / "missing.yaml")[0].message.startswith("cannot be read")
-
-
-@pytest.mark.skipif(not EXAMPLES.is_dir(), reason="AOF's published examples are not here")
-def test_the_agents_aof_publishes_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GITHUB_TOKEN", "t")
-    errors = [each for each in check(EXAMPLES) if each.severity == "error"]
-    unexpected = [each for each in errors if "not supported yet" not in each.message]
-    assert [(Path(each.file).name, each.line, each.message) for each in unexpected] == [
-        ("cost-optimization-flow.yaml", 204, 'duplicate key "condition"'),
-        ("gitlab-mr-review.yaml", 334, "there is no MCP server 'security-tools'"),
-    ]
 
 
 def test_a_problem_reads_as_one_line() -> None:
