@@ -39,8 +39,6 @@ def agents_in(path: Path) -> int | None:
         return None
     documents = parse_documents(path.read_text(), file=str(path))
     are_agents = [each.get("kind") == "Agent" or "model" in each for each in documents]
-        each.get("kind", "Agent") == "Agent" and "model" in str(each) for each in documents
-    ]
     return len(documents) if all(are_agents) else None
 
 
