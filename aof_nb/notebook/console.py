@@ -7,6 +7,7 @@ import sys
 from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
+    ApprovalRequested,
     Event,
     LimitReached,
     Notice,
@@ -43,9 +44,14 @@ class ConsoleRenderer:
                 self._rows[call.id] = Row(call, effect)
             case ToolFinished() if event.call_id in self._rows:
                 row = self._rows.pop(event.call_id)
-                row.state, row.content, row.duration = event.outcome, event.content, event.duration
+                row.take(event)
                 self._line(row.text())
+            case ApprovalRequested() if event.call_id in self._rows:
+                self._rows[event.call_id].take(event)
+                self._end_line()
             case ApprovalAnswered(approved=approved, by=by):
+                if event.call_id in self._rows:
+                    self._rows[event.call_id].take(event)
                 self._line(f"{'approved' if approved else 'not approved'} by {by}")
             case Notice(text=text, level=level):
                 self._line(f"{level}: {text}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
 from aof_nb.notebook import registry
+from aof_nb.notebook.panels import counted
+
+if TYPE_CHECKING:
+    from aof_nb.mcp.connection import ServerStatus
 
 
 def agents(variables: Mapping[str, Any]) -> str:
@@ -33,23 +37,25 @@ def agents(variables: Mapping[str, Any]) -> str:
 
 def mcp_servers() -> str:
     """The MCP servers that cells have defined, and how their connections are."""
-    if not registry.servers:
-        return "No MCP servers yet: define one with %%aof_mcp NAME."
     from aof_nb.mcp.pool import pool
 
-    states: dict[str, str] = {each.name: str(each.state) for each in pool().status()}
-    return table(
-        ("server", "transport", "state", "where"),
-        (
-            (
-                name,
-                str(server.transport),
-                states.get(name, "not connected yet"),
-                server.url or " ".join([server.command or "", *server.args]),
-            )
-            for name, server in registry.servers.items()
-        ),
-    )
+    states = {each.name: each for each in pool().status()}
+    if not registry.servers and not states:
+        return "No MCP servers yet: define one with %%aof_mcp NAME."
+    rows = []
+    for name, server in registry.servers.items():
+        where = server.url or " ".join([server.command or "", *server.args])
+        rows.append((name, str(server.transport), where, _standing(states.pop(name, None))))
+    rows += [(each.name, each.transport, "", _standing(each)) for each in states.values()]
+    return table(("server", "transport", "where", "state"), rows)
+
+
+def _standing(status: ServerStatus | None) -> str:
+    if status is None:
+        return "not connected yet"
+    if status.state == "open":
+        return f"open, {counted(status.tools, 'tool')}"
+    return f"{status.state}: {status.error}" if status.error else str(status.state)
 
 
 async def tools(agent: Agent | None) -> str:

@@ -74,8 +74,6 @@ class CellRenderer:
         self._rows: dict[str, tuple[Row, Output]] = {}
         self._footer = Output(screen, live=live)
         self._next_progress = 0.0
-        self._asked: dict[str, float] = {}
-        self._waited: dict[str, float] = {}
         if live:
             self._say("starting")
         else:
@@ -169,25 +167,13 @@ class CellRenderer:
     ) -> None:
         if event.call_id not in self._rows:
             return
-        row = self._rows[event.call_id][0]
-        match event:
-            case ToolProgress():
-                row.progress = _progress(event)
-                if (now := time.monotonic()) < self._next_progress:
-                    return
-                self._next_progress = now + _PROGRESS_INTERVAL
-            case ApprovalRequested():
-                row.state = "waiting"
-                self._asked[event.call_id] = time.monotonic()
-                self._say("waiting for your approval")
-            case ApprovalAnswered():
-                row.state = "running"
-                self._waited[event.call_id] = time.monotonic() - self._asked[event.call_id]
-            case ToolFinished():
-                row.state, row.content = event.outcome, event.content
-                waited = self._waited.pop(event.call_id, 0.0)
-                row.duration, row.progress = max(0.0, event.duration - waited), ""
-                row.artifact = event.artifact is not None
+        self._rows[event.call_id][0].take(event)
+        if isinstance(event, ApprovalRequested):
+            self._say("waiting for your approval")
+        if isinstance(event, ToolProgress):
+            if (now := time.monotonic()) < self._next_progress:
+                return
+            self._next_progress = now + _PROGRESS_INTERVAL
         self._show_row(event.call_id)
 
     def _show_row(self, call_id: str) -> None:
@@ -210,10 +196,3 @@ class CellRenderer:
 def _row_metadata(row: Row) -> dict[str, Any]:
     told = {"tool": row.call.name, "call_id": row.call.id, "outcome": str(row.state)}
     return {"aof": told | ({} if row.duration is None else {"duration": round(row.duration, 4)})}
-
-
-def _progress(event: ToolProgress) -> str:
-    share = ""
-    if event.progress is not None:
-        share = f"{event.progress:g}" + (f" of {event.total:g}" if event.total else "")
-    return " ".join(part for part in (event.message, share) if part)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import msgspec
 
+from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.screen import Bundle
 from aof_nb.terminal import printable
@@ -65,6 +67,25 @@ class Row:
     duration: float | None = None
     progress: str = ""
     artifact: bool = False
+    _asked: float = field(default=0.0, init=False)
+    _waited: float = field(default=0.0, init=False)
+
+    def take(
+        self, event: ToolProgress | ApprovalRequested | ApprovalAnswered | ToolFinished
+    ) -> None:
+        """Takes over what an event says of the call."""
+        match event:
+            case ToolProgress():
+                self.progress = _progress(event)
+            case ApprovalRequested():
+                self.state, self._asked = "waiting", time.monotonic()
+            case ApprovalAnswered():
+                self.state = "running"
+                self._waited += time.monotonic() - self._asked
+            case ToolFinished():
+                self.state, self.content, self.progress = event.outcome, event.content, ""
+                self.duration = max(0.0, event.duration - self._waited)
+                self.artifact = event.artifact is not None
 
     @property
     def ended(self) -> bool:
@@ -115,6 +136,13 @@ class Row:
             return truncate(self.call.raw_arguments, _ARGUMENTS_CHARS)
         formatted = msgspec.json.format(msgspec.json.encode(arguments)).decode()
         return truncate(printable(formatted), _ARGUMENTS_CHARS)
+
+
+def _progress(event: ToolProgress) -> str:
+    share = ""
+    if event.progress is not None:
+        share = f"{event.progress:g}" + (f" of {event.total:g}" if event.total else "")
+    return " ".join(part for part in (event.message, share) if part)
 
 
 def _block(title: str, text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import aof_nb
 from aof_nb.agent import Agent
+from aof_nb.mcp.spec import McpServer
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellFailed
 from aof_nb.policy import set_ambient_approver
@@ -134,6 +137,32 @@ async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFi
     with pytest.raises(CellFailed, match="<cell>:1"):
         await cell(shell, "%%aof_mcp odd\nuri: http://127.0.0.1/mcp\n")
     assert "odd" not in registry.servers
+
+
+async def test_servers_are_listed_with_their_state(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aof_nb.mcp.pool import pool
+
+    await cell(shell, "%aof mcp")
+    assert "No MCP servers yet" in capsys.readouterr().out
+    registry.servers["lab"] = McpServer(
+        name="lab", command=sys.executable, args=("-m", "aof_nb.lab.server")
+    )
+    registry.servers["gone"] = McpServer(name="gone", command="no-such-program")
+    shell.user_ns["ops"] = Agent(name="ops", model=Says(), mcp_servers=[*registry.servers.values()])
+    await cell(shell, "%aof mcp")
+    assert capsys.readouterr().out.count("not connected yet") == 2
+    try:
+        await cell(shell, "%aof tools ops")
+        assert "lab__restart" in (out := capsys.readouterr().out)
+        assert out.startswith("warning: ")
+        await cell(shell, "%aof mcp")
+        lab, gone = capsys.readouterr().out.splitlines()[1:]
+        assert re.match(r"lab +stdio +open, \d+ tools ", lab)
+        assert re.match(r"gone +stdio +failed: .*no-such-program", gone)
+    finally:
+        await pool().close()
 
 
 async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:

