@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from aof_nb.mcp.session import Dropped, Session, Work
+from aof_nb.errors import McpError
+from aof_nb.mcp.elicitation import Elicit
+from aof_nb.mcp.log import log_path
+from aof_nb.mcp.request import Dropped, Work
+from aof_nb.mcp.session import Session
 from aof_nb.mcp.spec import McpServer
-from aof_nb.paths import state_dir
 
 if TYPE_CHECKING:
-    from mcp import Client
     from mcp_types import Tool as McpToolDefinition
 
-State: TypeAlias = Literal["closed", "open", "failed"]
+State: TypeAlias = Literal["connecting", "open", "closed", "failed"]
 
-_MOST_PAGES = 100
+T = TypeVar("T")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
@@ -28,9 +29,9 @@ class ServerStatus(msgspec.Struct, frozen=True):
     Args:
         name: The server's name.
         transport: How it is spoken to.
-        state: ``open``, ``closed`` or ``failed``.
+        state: ``connecting``, ``open``, ``closed`` (it is opened at its next use) or ``failed``.
         tools: How many tools it offered last.
-        latency: Seconds its last answer took; None if it never answered.
+        latency: Seconds it took to list its tools; None if it has not.
         error: Why it failed.
         log: Where its standard error and its log messages go.
     """
@@ -49,36 +50,40 @@ class Connection:
 
     Args:
         spec: The server.
-        elicit: Answers what it asks the user; None declines.
+        elicit: Finds what answers its questions to the user, each time a session is opened.
     """
 
-    def __init__(self, spec: McpServer, elicit: Any = None) -> None:
+    def __init__(self, spec: McpServer, elicit: Callable[[], Elicit | None]) -> None:
         self.spec = spec
+        self.log: Path = log_path(spec.name)
         self._elicit = elicit
         self._session: Session | None = None
-        self._offered = 0
+        self._closed = False
         self._latency: float | None = None
-        self._error = ""
-
-    @property
-    def log(self) -> Path:
-        """Where the server's standard error goes."""
-        return state_dir() / "mcp" / f"{self.spec.name}.log"
+        self._tools: Sequence[McpToolDefinition] = ()
 
     async def list_tools(self) -> Sequence[McpToolDefinition]:
         """The tools it offers now, those that the spec leaves out included.
 
+        They are asked for again on each new session, and when the server has said that they
+        changed.
+
         Raises:
             McpError: If it cannot be started or reached.
+            Dropped: If the session ended, and the next one too.
+            TimeoutError: If it does not answer.
         """
-        begun = time.monotonic()
-        tools: list[McpToolDefinition] = await self.ask(_all_tools, repeatable=True)
-        self._latency = time.monotonic() - begun
-        self._offered = len(tools)
-        return tools
+
+        async def listed(session: Session) -> Sequence[McpToolDefinition]:
+            tools = await session.list_tools()
+            self._latency = session.latency
+            return tools
+
+        self._tools = await self._use(listed, repeatable=True)
+        return self._tools
 
     async def ask(self, work: Work, *, repeatable: bool) -> Any:
-        """Does something with the client; on a session that dropped before, on a new one.
+        """Does something with the client; if the session had dropped before, with a new one's.
 
         Args:
             work: What to do.
@@ -87,52 +92,61 @@ class Connection:
         Raises:
             McpError: If the server cannot be started or reached.
             Dropped: If it may have been done, or the new session dropped too.
+            TimeoutError: If the server shows no sign of life for the spec's timeout.
         """
-        try:
-            return await self._current().ask(work)
-        except Dropped as dropped:
-            if dropped.sent and not repeatable:
-                raise
-        return await self._current().ask(work)
+        return await self._use(lambda session: session.ask(work), repeatable=repeatable)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._session is None or self._session.gone
+
+    def retire(self) -> None:
+        """Has it closed when what it is doing is done."""
+        self._closed = True
+        if self._session is not None:
+            self._session.retire()
 
     async def close(self) -> None:
-        """Ends the session when what it is doing is done."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Closes it now."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
 
     def status(self) -> ServerStatus:
         """How it stands."""
         session = self._session
         state: State = "closed"
         error = ""
-        if session is not None and session.ready.done() and not session.ready.cancelled():
-            failure = session.ready.exception()
-            state = "failed" if failure else "closed" if session.ended else "open"
-            error = str(failure or "")
+        if session is not None and not session.ready.done():
+            state = "connecting"
+        elif session is not None:
+            error = str(session.ready.exception() or "")
+            state = "failed" if error else "closed" if session.lost else "open"
         return ServerStatus(
             name=self.spec.name,
             transport=str(self.spec.transport),
             state=state,
-            tools=self._offered,
+            tools=len(self._tools),
             latency=self._latency,
             error=error,
             log=str(self.log),
         )
 
+    async def _use(self, use: Callable[[Session], Awaitable[T]], *, repeatable: bool) -> T:
+        try:
+            return await use(self._current())
+        except Dropped as dropped:
+            if dropped.sent and not repeatable:
+                raise
+        return await use(self._current())
+
     def _current(self) -> Session:
-        if self._session is None or self._session.ended:
-            self._session = Session(self.spec, self.log, self._elicit)
+        if self._closed:
+            raise McpError(
+                f"the connection to MCP server {self.spec.name!r} has been closed",
+                remedy="run the agent again: that opens a new one",
+            )
+        if self._session is None or self._session.lost:
+            self._session = Session(self.spec, self.log, self._elicit())
         return self._session
-
-
-async def _all_tools(client: Client) -> list[McpToolDefinition]:
-    tools: list[McpToolDefinition] = []
-    cursor: str | None = None
-    for _ in range(_MOST_PAGES):
-        page = await client.list_tools(cursor=cursor, cache_mode="refresh")
-        tools += page.tools
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return tools

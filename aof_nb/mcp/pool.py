@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fnmatch
 import importlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from aof_nb.errors import McpError
+from aof_nb.errors import ConfigurationError, McpError
 from aof_nb.mcp.connection import Connection, ServerStatus
-from aof_nb.mcp.session import Dropped
+from aof_nb.mcp.elicitation import Elicit
 from aof_nb.mcp.spec import McpServer
-from aof_nb.mcp.tool import McpTool
+from aof_nb.mcp.tool import McpTool, is_callable
 from aof_nb.ports import Tool
 
 
@@ -24,7 +24,7 @@ class McpTools:
 
     Args:
         tools: All their tools.
-        warnings: One for each server that cannot be used.
+        warnings: One for each server, or tool, that cannot be used.
     """
 
     tools: list[Tool] = field(default_factory=list)
@@ -35,13 +35,22 @@ class McpPool:
     """Connections to MCP servers. Get the running loop's with `pool`.
 
     Args:
-        elicit: Answers what a server asks the user; None declines.
+        on_elicitation: Answers what servers ask the user. Without one, which is the default,
+            servers are told that nobody can be asked. Holds for connections opened from then on.
+
+    Example:
+        >>> import asyncio
+        >>> async def names() -> list[str]:
+        ...     found = await pool().tools([McpServer(name="time", command="mcp-server-time")])
+        ...     return [tool.spec.name for tool in found.tools]
+        >>> asyncio.run(names())
+        ['time__get_current_time', 'time__convert_time']
     """
 
-    def __init__(self, elicit: Any = None) -> None:
-        self.elicit = elicit
+    def __init__(self, on_elicitation: Elicit | None = None) -> None:
+        self.on_elicitation = on_elicitation
         self._connections: dict[str, Connection] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._retired: list[Connection] = []
 
     async def tools(self, servers: Sequence[McpServer]) -> McpTools:
         """The tools of servers, which are started together if they are not connected.
@@ -50,18 +59,16 @@ class McpPool:
 
         Args:
             servers: Whose.
+
+        Raises:
+            ConfigurationError: If two different servers have the same name.
         """
-        # Importing them takes more than a second: too long for a loop to stand still.
-        for package in ("mcp", "jsonschema"):
-            await asyncio.to_thread(importlib.import_module, package)
-        connections = [self._connection(spec) for spec in servers]
-        offers = await asyncio.gather(*(_offer(each) for each in connections))
+        await asyncio.to_thread(_import_sdk)
+        connections = [self._connection(spec) for spec in _distinct(servers)]
         found = McpTools()
-        for offer in offers:
-            if isinstance(offer, str):
-                found.warnings.append(offer)
-            else:
-                found.tools += offer
+        for offer in await asyncio.gather(*(_offer(each) for each in connections)):
+            found.tools += offer.tools
+            found.warnings += offer.warnings
         return found
 
     def status(self) -> list[ServerStatus]:
@@ -69,13 +76,15 @@ class McpPool:
         return [connection.status() for connection in self._connections.values()]
 
     async def close(self, name: str | None = None) -> None:
-        """Closes the connection to one server, or all.
+        """Closes the connection to one server, or all; calls that are under way are dropped.
 
         Args:
             name: Which; None for all.
         """
         names = list(self._connections) if name is None else [name]
         closed = [self._connections.pop(each) for each in names if each in self._connections]
+        if name is None:
+            closed += self._retired
         await asyncio.gather(*(connection.close() for connection in closed))
 
     def _connection(self, spec: McpServer) -> Connection:
@@ -83,40 +92,76 @@ class McpPool:
         if known is not None and known.spec == spec:
             return known
         if known is not None:
-            # It ends when what it is doing is done; nobody waits for that.
-            closing = asyncio.ensure_future(known.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-        made = self._connections[spec.name] = Connection(spec, self.elicit)
+            known.retire()
+            self._retired = [each for each in self._retired if not each.ended] + [known]
+        made = self._connections[spec.name] = Connection(spec, lambda: self.on_elicitation)
         return made
 
 
-async def _offer(connection: Connection) -> list[McpTool] | str:
-    from mcp import MCPError
+def _import_sdk() -> None:
+    """Imports what takes seconds, which a loop must not stand still for."""
+    for module in ("mcp", "mcp.client.sse", "jsonschema"):
+        importlib.import_module(module)
 
+
+def _distinct(servers: Sequence[McpServer]) -> list[McpServer]:
+    distinct: dict[str, McpServer] = {}
+    for spec in servers:
+        if distinct.setdefault(spec.name, spec) != spec:
+            raise ConfigurationError(
+                f"two different MCP servers are called {spec.name!r}",
+                remedy="give one of them another name",
+            )
+    return list(distinct.values())
+
+
+async def _offer(connection: Connection) -> McpTools:
     spec = connection.spec
+    offer = McpTools()
     try:
         definitions = await connection.list_tools()
     except McpError as error:
-        return f"{error.message}; {error.remedy}"
-    except (MCPError, Dropped) as error:
-        return f"MCP server {spec.name!r} does not tell its tools: {error}; see {connection.log}"
-    return [
-        McpTool(connection, definition)
-        for definition in definitions
-        if not spec.tools or any(fnmatch.fnmatchcase(definition.name, p) for p in spec.tools)
-    ]
+        offer.warnings.append(f"{error.message}; {error.remedy}")
+        return offer
+    except Exception as error:  # noqa: BLE001  it must not cost the run
+        said = str(error) or type(error).__name__
+        offer.warnings.append(
+            f"MCP server {spec.name!r} does not tell its tools: {said}; its log is {connection.log}"
+        )
+        return offer
+    for definition in definitions:
+        if spec.tools and not any(fnmatch.fnmatchcase(definition.name, p) for p in spec.tools):
+            continue
+        if is_callable(definition):
+            offer.tools.append(McpTool(connection, definition))
+        else:
+            offer.warnings.append(
+                f"MCP server {spec.name!r}: its tool {definition.name!r} cannot be used, "
+                "for its input schema is not that of an object"
+            )
+    return offer
 
 
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, McpPool] = weakref.WeakKeyDictionary()
 
 
 def pool() -> McpPool:
-    """The running event loop's pool."""
+    """The running event loop's pool. It is closed when the loop shuts down."""
     loop = asyncio.get_running_loop()
     found = _pools.get(loop)
     if found is None:
-        for ended in [each for each in _pools if each.is_closed()]:
-            del _pools[ended]
         found = _pools[loop] = McpPool()
+        # A loop closes its unfinished async generators when it shuts down, which is the one
+        # hook it offers. Nothing is awaited before the first yield: it runs to there at once.
+        with contextlib.suppress(StopIteration):
+            _close_at_shutdown(found).__anext__().send(None)
     return found
+
+
+async def _close_at_shutdown(opened: McpPool) -> AsyncGenerator[None, None]:
+    loop = asyncio.get_running_loop()
+    try:
+        yield
+    finally:
+        _pools.pop(loop, None)
+        await opened.close()

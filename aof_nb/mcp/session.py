@@ -10,44 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO
 
+from aof_nb._version import __version__
 from aof_nb.errors import McpError
+from aof_nb.mcp.elicitation import Elicit, Question, as_callback
+from aof_nb.mcp.log import current_log, divert_sdk_log, last_words, open_log
+from aof_nb.mcp.request import Dropped, Request, Work, current
 from aof_nb.mcp.spec import McpServer
-from aof_nb.mcp.transports import connected
+from aof_nb.mcp.transports import HTTP_SERVER_ERROR, connected
 
 if TYPE_CHECKING:
     from mcp import Client
+    from mcp.client import IncomingMessage
     from mcp_types import LoggingMessageNotificationParams
+    from mcp_types import Tool as McpToolDefinition
 
-_LOG_BYTES = 1_000_000
-_START = "[aof] connecting"
-_WORDS = 300
-
-Work: TypeAlias = Callable[["Client"], Awaitable[Any]]
-
-
-class Dropped(Exception):
-    """The session ended before a request was answered.
-
-    Args:
-        sent: Whether the server may have received it.
-    """
-
-    def __init__(self, *, sent: bool) -> None:
-        super().__init__("the session ended")
-        self.sent = sent
-
-
-@dataclass(eq=False)
-class _Request:
-    work: Work
-    answer: asyncio.Future[Any]
-    task: asyncio.Task[None] | None = None
-    sent: bool = False
+_ENDED = "the session ended"
+_MOST_PAGES = 100
+_CUT_OFF = "SSE stream "
 
 
 @dataclass(eq=False)
@@ -57,37 +41,50 @@ class Session:
     Args:
         spec: The server.
         log: The file that takes its standard error and its log messages.
-        elicit: Answers what the server asks the user; None declines.
+        elicit: Answers what the server asks the user; None tells it that nobody does.
     """
 
     spec: McpServer
     log: Path
-    elicit: Any = None
+    elicit: Elicit | None = None
+    latency: float | None = None
+    _stale: bool = True
+    _tools: Sequence[McpToolDefinition] = ()
     _file: TextIO | None = None
+    _status: int | None = None
     _lost: bool = False
-    _queue: asyncio.Queue[_Request | None] = field(default_factory=asyncio.Queue)
-    _active: set[_Request] = field(default_factory=set)
+    _queue: asyncio.Queue[Request | None] = field(default_factory=asyncio.Queue)
+    _active: set[Request] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._own(), name=f"mcp:{self.spec.name}")
 
     @property
-    def ended(self) -> bool:
+    def lost(self) -> bool:
         """Whether it is of no more use."""
         return self._lost or self._owner.done()
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._owner.done()
 
     async def ask(self, work: Work) -> Any:
         """Has the owner do something with the client.
 
+        Args:
+            work: What to do.
+
         Raises:
             McpError: If the session cannot be opened.
             Dropped: If it ends meanwhile.
+            TimeoutError: If there is no sign of life for the spec's timeout.
         """
         await asyncio.shield(self.ready)
-        if self.ended:
-            raise Dropped(sent=False)
-        request = _Request(work, asyncio.get_running_loop().create_future())
+        if self.lost:
+            raise Dropped(_ENDED, sent=False)
+        request = Request(work, timeout=self.spec.timeout)
         self._queue.put_nowait(request)
         try:
             return await request.answer
@@ -95,69 +92,153 @@ class Session:
             if request.task is not None and not request.task.done():
                 request.task.cancel()
 
-    async def close(self) -> None:
-        """Ends it when its requests are answered."""
-        self._queue.put_nowait(None)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(self._owner)
+    async def list_tools(self) -> Sequence[McpToolDefinition]:
+        """The tools, kept until the server says that they have changed. Raises as `ask`."""
+        if self._stale:
+            self._tools = await self.ask(self._list_tools)
+        return self._tools
 
-    def abandon(self) -> None:
-        """Ends it now, without waiting."""
+    def retire(self) -> None:
+        """Has it end when its requests are answered."""
+        self._queue.put_nowait(None)
+
+    async def close(self) -> None:
+        """Ends it now; requests that are under way are dropped."""
+        if self.ready.done():
+            self.ended()
+        else:
+            self._owner.cancel()
+        await asyncio.wait([self._owner])
+
+    def ended(self) -> None:
+        """Ends it without waiting."""
+        # The owner is not cancelled: that would interrupt the SDK where it stops a process.
         self._lost = True
-        self._owner.cancel()
+        self._queue.put_nowait(None)
+
+    def refused(self, status: int) -> None:
+        """Notes an HTTP status that may say why it cannot be opened."""
+        self._status = status
 
     async def _own(self) -> None:
+        divert_sdk_log()
         problem: BaseException | None = None
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                self._file = stack.enter_context(_opened(self.log))
-                async with asyncio.timeout(self.spec.timeout):
-                    client = await stack.enter_async_context(self._client(self._file))
-                self.ready.set_result(None)
-                await self._serve(client)
-        except asyncio.CancelledError:
-            if not self.ready.done():
-                self.ready.cancel()
-            raise
-        except BaseException as error:  # noqa: BLE001  whatever ends a session ends only it
+            with open_log(self.log) as self._file:
+                current_log.set(self._file)
+                try:
+                    await self._live(self._file)
+                except BaseException as error:
+                    problem = error
+                    self._file.write(f"[aof] {self._cause(error)}\n")
+                    if isinstance(error, asyncio.CancelledError):
+                        raise
+        except OSError as error:
             problem = error
         finally:
-            self._settle(problem)
+            self._lost = True
+            if not self.ready.done():
+                self.ready.set_exception(self._unreachable(problem))
+                self.ready.exception()
+            self._drop_all()
+
+    async def _live(self, log: TextIO) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(self.spec.timeout):
+                client = await stack.enter_async_context(self._client(log))
+            self.ready.set_result(None)
+            await self._serve(client)
 
     def _client(self, log: TextIO) -> Any:
         from mcp import Client
+        from mcp_types import Implementation
 
         return Client(
-            connected(self.spec, log, self._sent),
+            connected(self.spec, log, self),
             logging_callback=self._logged,
-            elicitation_callback=self.elicit,
+            log_level="info",
+            message_handler=self._noticed,
+            elicitation_callback=as_callback(self.spec.name, self._elicit()),
+            client_info=Implementation(name="aof-nb", version=__version__),
         )
 
+    def _elicit(self) -> Elicit | None:
+        elicit = self.elicit
+        if elicit is None:
+            return None
+
+        async def ask(question: Question) -> Mapping[str, Any] | None:
+            # It cannot be told which of them asks.
+            waiting = list(self._active)
+            for request in waiting:
+                request.suspend()
+            try:
+                return await elicit(question)
+            finally:
+                for request in waiting:
+                    request.alive()
+
+        return ask
+
     async def _serve(self, client: Client) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while (request := await self._queue.get()) is not None:
-                if not request.answer.done():
-                    self._active.add(request)
-                    request.task = tasks.create_task(self._answer(client, request))
-
-    async def _answer(self, client: Client, request: _Request) -> None:
-        from mcp import MCPError
-        from mcp_types import CONNECTION_CLOSED
-
         try:
-            outcome = await request.work(client)
+            async with asyncio.TaskGroup() as tasks:
+                while (request := await self._queue.get()) is not None and not self._lost:
+                    if not request.answer.done():
+                        self._active.add(request)
+                        request.task = tasks.create_task(self._answer(client, request))
+                if self._lost:
+                    tasks_left = [each.task for each in self._active if each.task is not None]
+                    self._drop_all()
+                    for task in tasks_left:
+                        task.cancel()
+        finally:
+            self._lost = True
+            self._drop_all()
+
+    async def _list_tools(self, client: Client) -> list[McpToolDefinition]:
+        from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+        # Protocol 2026-07-28 tells of changes only where they are subscribed to, but says how
+        # long a list is good for, which the SDK heeds.
+        told = client.protocol_version not in MODERN_PROTOCOL_VERSIONS
+        begun = time.monotonic()
+        tools: list[McpToolDefinition] = []
+        cursor: str | None = None
+        self._stale = False
+        try:
+            for _ in range(_MOST_PAGES):
+                page = await client.list_tools(
+                    cursor=cursor, cache_mode="bypass" if told else "use"
+                )
+                self.latency = self.latency or time.monotonic() - begun
+                tools += page.tools
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        except BaseException:
+            self._stale = True
+            raise
+        self._stale = self._stale or not told
+        return tools
+
+    async def _answer(self, client: Client, request: Request) -> None:
+        from mcp import MCPError
+
+        current.set(request)
+        try:
+            outcome = await request.run(client)
         except MCPError as error:
-            if not request.answer.done():
-                closed = error.code == CONNECTION_CLOSED
-                lost = "session" in error.message.lower() and self.spec.transport == "http"
-                if closed or lost:
-                    request.answer.set_exception(Dropped(sent=request.sent and not lost))
-                    self.abandon()
-                else:
-                    request.answer.set_exception(error)
+            if self._lost:
+                request.fail(Dropped(_ENDED, sent=request.sent))
+            elif (request.status or 0) >= HTTP_SERVER_ERROR:
+                request.fail(Dropped(f"HTTP {request.status}", sent=request.sent))
+            elif self.spec.transport == "http" and error.message.startswith(_CUT_OFF):
+                request.fail(Dropped(error.message, sent=request.sent))
+            else:
+                request.fail(error)
         except Exception as error:  # noqa: BLE001  it is the caller's, not the owner's
-            if not request.answer.done():
-                request.answer.set_exception(error)
+            request.fail(error)
         else:
             if not request.answer.done():
                 request.answer.set_result(outcome)
@@ -165,69 +246,45 @@ class Session:
             if request.answer.done():
                 self._active.discard(request)
 
-    def _sent(self, task: asyncio.Task[Any] | None, reached: bool) -> None:
-        if not reached:
-            # With several calls on their way it cannot be told which of them it was.
-            if len(self._active) == 1:
-                next(iter(self._active)).sent = False
-            return
-        for request in self._active:
-            if request.task is task:
-                request.sent = True
-
-    def _settle(self, problem: BaseException | None) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(self._unreachable(problem))
-            self.ready.exception()
+    def _drop_all(self) -> None:
         while not self._queue.empty():
             left = self._queue.get_nowait()
             if left is not None:
                 self._active.add(left)
         for request in self._active:
-            if not request.answer.done():
-                request.answer.set_exception(Dropped(sent=request.sent))
+            request.fail(Dropped(_ENDED, sent=request.sent))
+        self._active.clear()
 
     def _unreachable(self, problem: BaseException | None) -> McpError:
-        if isinstance(problem, TimeoutError):
-            said = f"it did not answer within {self.spec.timeout:g} s"
-        else:
-            said = _last_words(self.log) or _root(problem)
-        place = self.spec.url or " ".join([self.spec.command or "", *self.spec.args])
+        spec = self.spec
+        said = self._cause(problem)
+        if spec.transport == "stdio" and (words := last_words(self.log)):
+            said = f"{said} ({words})"
+        place = (spec.url or "").partition("?")[0] or " ".join([spec.command or "", *spec.args])
         return McpError(
-            f"MCP server {self.spec.name!r} ({place}) cannot be used: {said}",
+            f"MCP server {spec.name!r} ({place}) cannot be used: {said}",
             remedy=f"its log is {self.log}",
         )
+
+    def _cause(self, problem: BaseException | None) -> str:
+        while isinstance(problem, BaseExceptionGroup):
+            problem = problem.exceptions[0]
+        if isinstance(problem, TimeoutError):
+            return f"it did not answer within {self.spec.timeout:g} s"
+        if isinstance(problem, asyncio.CancelledError):
+            return "the connection was closed"
+        if self._status is not None:
+            return f"it answered with HTTP status {self._status}"
+        if self.spec.transport == "stdio" and self._lost:
+            return "it ended"
+        return f"{type(problem).__name__}: {problem}".removesuffix(": ")
 
     async def _logged(self, params: LoggingMessageNotificationParams) -> None:
         if self._file is not None and not self._file.closed:
             self._file.write(f"[{params.level}] {params.data}\n")
-            self._file.flush()
 
+    async def _noticed(self, message: IncomingMessage) -> None:
+        from mcp_types import ToolListChangedNotification
 
-def _opened(log: Path) -> TextIO:
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
-    file = log.open("a", encoding="utf-8")
-    file.write(f"{_START} {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-    file.flush()
-    return file
-
-
-def _last_words(log: Path) -> str:
-    """What a server said last before it ended, which says more than that it did."""
-    with contextlib.suppress(OSError):
-        text = log.read_text(encoding="utf-8", errors="replace")
-        said = text.rpartition(_START)[2].splitlines()[1:]
-        lines = [line for line in said if line.strip() and "the server ended" not in line]
-        return lines[-1].removeprefix("[aof] ").strip()[:_WORDS] if lines else ""
-    return ""
-
-
-def _root(problem: BaseException | None) -> str:
-    while isinstance(problem, BaseExceptionGroup):
-        problem = problem.exceptions[0]
-    if problem is None:
-        return "it ended"
-    said = getattr(problem, "message", "") or str(problem)
-    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
+        if isinstance(message, ToolListChangedNotification):
+            self._stale = True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from aof_nb.errors import McpError, OutcomeUnknown, ToolError
 from aof_nb.events import ToolProgress
 from aof_nb.mcp.connection import Connection
-from aof_nb.mcp.session import Dropped
+from aof_nb.mcp.request import Dropped, current
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
@@ -33,7 +34,7 @@ class McpTool:
         self.spec = ToolSpec(
             name=safe_name(f"{server}__{definition.name}"),
             description=definition.description or definition.title or "",
-            input_schema=_object_schema(definition.input_schema),
+            input_schema={"type": "object", **definition.input_schema},
             effect=_effect(definition),
             source=f"mcp:{server}",
         )
@@ -43,51 +44,56 @@ class McpTool:
 
         Raises:
             OutcomeUnknown: If the call may have been carried out and no answer came.
-            ToolError: If the server says that it cannot be carried out.
+            ToolError: If it could not be carried out, or its answer is not what it should be.
         """
         from mcp import MCPError
 
-        timeout = self._connection.spec.timeout
-        read = self.spec.effect is Effect.READ
-
         async def work(client: Client) -> CallToolResult:
-            # Each sign of life grants the time anew, which the SDK's own timeout does not.
-            async with asyncio.timeout(timeout) as deadline:
-                loop = asyncio.get_running_loop()
+            request = current.get()
+            assert request is not None
 
-                async def progressed(
-                    progress: float, total: float | None, message: str | None
-                ) -> None:
-                    deadline.reschedule(loop.time() + timeout)
-                    context.emit(ToolProgress(context.call_id, message or "", progress, total))
+            async def progressed(progress: float, total: float | None, message: str | None) -> None:
+                request.alive()
+                context.emit(ToolProgress(context.call_id, message or "", progress, total))
 
-                return await client.call_tool(self._name, arguments, progress_callback=progressed)
+            return await client.call_tool(self._name, arguments, progress_callback=progressed)
 
+        source, read = self.spec.source, self.spec.effect is Effect.READ
         try:
             result: CallToolResult = await self._connection.ask(work, repeatable=read)
         except MCPError as error:
-            raise ToolError(f"{self.spec.name}: {error.message}") from error
+            raise ToolError(f"{source}: {error.message}") from error
         except McpError as error:
             raise ToolError(error.message, remedy=error.remedy) from error
         except Dropped as dropped:
-            if dropped.sent and not read:
-                raise OutcomeUnknown(
-                    f"the connection to {self.spec.source} ended during the call: it may or may "
-                    "not have been carried out. Look before you repeat it."
-                ) from None
-            raise ToolError(f"the connection to {self.spec.source} ended again") from None
+            raise self._unanswered(f"{source} did not answer: {dropped}", dropped.sent) from None
         except TimeoutError:
-            said = f"{self.spec.source} did not answer within {timeout:g} s"
-            if read:
-                raise ToolError(said) from None
-            raise OutcomeUnknown(
-                f"{said}: the call may or may not have been carried out. Look before you repeat it."
-            ) from None
+            timeout = self._connection.spec.timeout
+            raise self._unanswered(f"{source} did not answer within {timeout:g} s", True) from None
+        except (RuntimeError, ValueError) as error:
+            # The SDK checks an answer against the schemas once the call has been carried out.
+            raise ToolError(
+                f"{source} has carried it out, but its answer is wrong: {error}"
+            ) from error
         return _output(result)
 
+    def _unanswered(self, said: str, sent: bool) -> ToolError:
+        if not sent:
+            return ToolError(f"{said}. The call was not carried out.")
+        if self.spec.effect is Effect.READ:
+            return ToolError(said)
+        return OutcomeUnknown(
+            f"{said}. It is not known whether the call was carried out: look before you repeat it."
+        )
 
-def _object_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", **schema} if "type" not in schema else schema
+
+def is_callable(definition: McpToolDefinition) -> bool:
+    """Whether a tool takes an object, as it must.
+
+    Args:
+        definition: As the server offers it.
+    """
+    return bool(definition.input_schema.get("type", "object") == "object")
 
 
 def _effect(definition: McpToolDefinition) -> Effect:
@@ -102,9 +108,14 @@ def _effect(definition: McpToolDefinition) -> Effect:
 def _output(result: CallToolResult) -> ToolOutput:
     texts = [_text(block) for block in result.content]
     data = result.structured_content
-    if not texts and data is not None:
-        import msgspec
-
+    if data is None and any(block.type != "text" for block in result.content):
+        data = {
+            "content": [
+                block.model_dump(mode="json", by_alias=True, exclude_none=True)
+                for block in result.content
+            ]
+        }
+    elif not texts and data is not None:
         texts = [msgspec.json.encode(data).decode()]
     return ToolOutput("\n".join(texts), data=data, is_error=bool(result.is_error))
 
@@ -115,14 +126,20 @@ def _text(block: Any) -> str:
         case "text":
             return str(block.text)
         case "image" | "audio":
-            return f"[{block.type}: {block.mime_type}, {len(block.data) * 3 // 4:,} bytes]"
+            return f"[{block.type}: {block.mime_type}, {_size(block.data)}]"
         case "resource":
             inner = block.resource
             text = getattr(inner, "text", None)
             if text is not None:
-                return str(text)
-            return f"[resource: {inner.uri}, {inner.mime_type or 'binary'}]"
+                return f"[resource: {inner.uri}]\n{text}"
+            kind = inner.mime_type or "binary"
+            return f"[resource: {inner.uri}, {kind}, {_size(inner.blob)}]"
         case "resource_link":
-            return f"[resource: {block.uri}, {block.name}]"
-        case _:
-            return f"[{block.type}]"
+            details = [str(block.uri), block.name, block.mime_type or "", block.description or ""]
+            return f"[resource: {', '.join(each for each in details if each)}]"
+        case other:
+            return f"[{other}]"
+
+
+def _size(base64: str) -> str:
+    return f"{len(base64.rstrip('=')) * 3 // 4:,} bytes"
