@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.contestants import CONTESTANTS
 
@@ -132,7 +132,7 @@ class Contestant:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def __enter__(self) -> Contestant:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

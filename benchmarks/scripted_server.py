@@ -70,13 +70,18 @@ PROTOCOLS = {
 }
 
 
+def answer(chunks: int) -> list[str]:
+    """The deltas of a text."""
+    words = _SENTENCE.split()
+    return [words[i % len(words)] + " " for i in range(chunks)]
+
+
 def _reply(turns: int, chunks: int, done: int) -> Reply:
     """What the model says when `done` tools have answered."""
     if done < turns:
         call = ToolCall(TOOL, {"key": f"turn-{done + 1}"}, id=f"call_{done + 1:04}")
         return Reply(call, usage=Usage(input=400 + 120 * done, output=20))
-    words = _SENTENCE.split()
-    deltas = [words[i % len(words)] + " " for i in range(chunks)]
+    deltas = answer(chunks)
     usage = Usage(input=400 + 120 * done, output=max(1, chunks))
     return Reply(Text("".join(deltas), deltas), usage=usage)
 
