@@ -72,14 +72,21 @@ class AofMagics(Magics):
     def aof_agent(self, line: str, cell: str) -> None:
         """Defines an agent: ``%%aof_agent NAME``, and its YAML below.
 
-        ``{name}`` reads a variable, if there is one of that name.
+        ``{name}`` reads a variable, if there is one of that name. ``tools`` may name functions
+        of the notebook that are decorated with ``@tool``.
         """
         name = _one_name(line, "%%aof_agent")
         from aof_nb.resources import agent_from_yaml
 
         text = expand_known(cell, self._shell.user_ns)
         try:
-            agent = agent_from_yaml(text, name=name, file="<cell>", servers=registry.servers)
+            agent = agent_from_yaml(
+                text,
+                name=name,
+                file="<cell>",
+                servers=registry.servers,
+                functions=self._shell.user_ns,
+            )
         except AofError as error:
             raise failed(error) from error
         registry.agents[name] = agent

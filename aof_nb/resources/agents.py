@@ -23,7 +23,12 @@ from aof_nb.resources.tools import Tools, make_tools
 
 
 def make_agent(
-    document: Document, *, name: str | None, servers: Mapping[str, McpServer], folder: FilePath
+    document: Document,
+    *,
+    name: str | None,
+    servers: Mapping[str, McpServer],
+    functions: Mapping[str, Any],
+    folder: FilePath,
 ) -> Agent | None:
     """An agent from its document; None if it has problems, which are noted.
 
@@ -31,6 +36,7 @@ def make_agent(
         document: As it was written.
         name: Overrides the document's name.
         servers: MCP servers that may be named.
+        functions: Tools that may be named besides the built-in ones.
         folder: Where its file is: scripts are looked for there first.
     """
     findings, prefix = document.findings, document.prefix
@@ -44,7 +50,7 @@ def make_agent(
             findings.warn((*prefix, field), f"{field} has no effect yet")
     env = _environment(spec, document)
     attached = _servers(spec, document, servers, env)
-    tools = make_tools(spec.tools, findings, prefix, env)
+    tools = make_tools(spec.tools, findings, prefix, env, functions)
     attached = tools.mcp.applied(attached, findings, env, declared=_names(spec))
     model = _model(spec, document, folder)
     memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))

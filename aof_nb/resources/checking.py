@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from aof_nb.errors import ResourceError
 from aof_nb.mcp.spec import McpServer
@@ -13,11 +14,16 @@ from aof_nb.resources.documents import is_playbook, read_document
 from aof_nb.resources.found import files_in
 from aof_nb.resources.loading import make, make_all
 from aof_nb.resources.problems import Findings, Problem, near
+from aof_nb.tools import tool
 from aof_nb.yaml_text import parse_documents
 
 _MAGIC = re.compile(r"\s*%%(aof_agent|aof_mcp|aof)[ \t]+([^\s-]\S*)")
 _PLACEHOLDER = re.compile(r"(?<![{$])\{[A-Za-z_]\w*\}(?!\})")
 _UNKNOWN = "value-of-a-variable"
+_DEFINITION = re.compile(
+    r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)|^(\w+)[ \t]*=|^[ \t]*(?:from|import)\b(.*)",
+    re.MULTILINE,
+)
 
 
 def check(path: str | Path) -> list[Problem]:
@@ -83,10 +89,12 @@ def _notebook(text: str, file: str) -> Iterator[Problem]:
         return
     agents: set[str] = set()
     servers: dict[str, McpServer] = {}
+    functions: dict[str, Any] = {}
     uses_python_agents = any("Agent(" in source or "load(" in source for source in sources)
     for number, source in enumerate(sources, start=1):
         magic = _MAGIC.match(source)
         if magic is None:
+            functions |= dict.fromkeys(_defined(source), _a_function)
             continue
         kind, name = magic.groups()
         place = f"{file}#cell-{number}"
@@ -96,19 +104,37 @@ def _notebook(text: str, file: str) -> Iterator[Problem]:
                 yield Problem(place, 1, "", f"no cell before it defines agent {name!r}", remedy)
         elif kind == "aof_agent":
             agents.add(name)
-            yield from _cell(source, place, name, servers, kind="Agent")
+            yield from _cell(source, place, name, servers, functions, kind="Agent")
         else:
             servers.setdefault(name, McpServer(name=name, command="-"))
-            yield from _cell(source, place, name, servers, kind="McpServer")
+            yield from _cell(source, place, name, servers, {}, kind="McpServer")
+
+
+@tool
+def _a_function() -> None:
+    """Stands for a function of the notebook, which is not there before it runs."""
+
+
+def _defined(source: str) -> set[str]:
+    """The names that Python code defines or imports."""
+    return {
+        name
+        for match in _DEFINITION.finditer(source)
+        for name in re.findall(r"\w+", match[1] or match[2] or match[3])
+    }
 
 
 def _cell(
-    source: str, place: str, name: str, servers: dict[str, McpServer], *, kind: str
+    source: str,
+    place: str,
+    name: str,
+    servers: dict[str, McpServer],
+    functions: dict[str, Any],
+    *,
+    kind: str,
 ) -> Iterator[Problem]:
     # The magic line stays as an empty one, so that lines are counted as the cell shows them.
-    first, newline, rest = source.partition("\n")
-    del first
-    body = newline + _PLACEHOLDER.sub(_UNKNOWN, rest)
+    body = "\n" + _PLACEHOLDER.sub(_UNKNOWN, source.partition("\n")[2])
     try:
         documents = parse_documents(body, file=place)
     except ResourceError as error:
@@ -121,7 +147,7 @@ def _cell(
     if isinstance(document, Findings):
         yield from document.problems
         return
-    make(document, name=name, servers=servers)
+    make(document, name=name, servers=servers, functions=functions)
     # What a variable will hold is not known here, so nothing is wrong with it yet.
     yield from (each for each in document.findings.problems if _UNKNOWN not in each.message)
 

@@ -76,20 +76,27 @@ def agent_from_yaml(
     name: str | None = None,
     file: str = "<cell>",
     servers: Mapping[str, McpServer] | None = None,
+    functions: Mapping[str, Any] | None = None,
 ) -> Agent:
-    """An agent from YAML: its fields alone, or a whole document of kind Agent.
+    r"""An agent from YAML: its fields alone, or a whole document of kind Agent.
 
     Args:
         text: The YAML.
         name: What it is called, whatever the text says.
         file: The text's name, for errors.
         servers: MCP servers that ``mcp_servers`` may name.
+        functions: Where ``tools`` finds functions decorated with `tool`, such as a
+            notebook's variables; what is no tool there is passed over.
 
     Raises:
         ResourceError: If it is wrong.
+
+    Example:
+        >>> agent_from_yaml("model: openai:gpt-5\ntools: [shell]\n", name="sre").tools
+        ['shell']
     """
     document = read_document(_only(text, file), file, flat_kind="Agent")
-    made = _made(document, make(document, name=name, servers=servers))
+    made = _made(document, make(document, name=name, servers=servers, functions=functions))
     if not isinstance(made, Agent):
         raise ResourceError("this is not an agent", file=file, remedy="kind: Agent")
     return made
@@ -118,6 +125,7 @@ def make(
     *,
     name: str | None = None,
     servers: Mapping[str, McpServer] | None = None,
+    functions: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Resource | None:
     """A resource from its document; None if it has problems, which its findings hold."""
@@ -126,7 +134,13 @@ def make(
     if document.kind == "McpServer":
         spec = {**document.spec, **({"name": name} if name else {})}
         return make_server(spec, document.findings, document.prefix, name=document.name)
-    return make_agent(document, name=name, servers=servers or {}, folder=folder or Path())
+    return make_agent(
+        document,
+        name=name,
+        servers=servers or {},
+        functions=functions or {},
+        folder=folder or Path(),
+    )
 
 
 def make_all(documents: Sequence[Document | Findings], *, folder: Path) -> list[Resource | None]:

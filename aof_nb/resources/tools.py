@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aof_nb.policy import Action, Rule
+from aof_nb.ports import Tool
 from aof_nb.resources.interpolation import Unset, interpolate
 from aof_nb.resources.mcp_tools import McpTools
 from aof_nb.resources.problems import Findings, Path, known_fields, near
@@ -38,13 +39,17 @@ class Tools:
         mcp: What is said of tools of MCP servers.
     """
 
-    declared: list[str | Mapping[str, Any]] = field(default_factory=list)
+    declared: list[str | Tool | Mapping[str, Any]] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     mcp: McpTools = field(default_factory=McpTools)
 
 
 def make_tools(
-    written: Sequence[Any], findings: Findings, prefix: Path, env: Mapping[str, str]
+    written: Sequence[Any],
+    findings: Findings,
+    prefix: Path,
+    env: Mapping[str, str],
+    functions: Mapping[str, Any],
 ) -> Tools:
     """An agent's tools; their problems are noted.
 
@@ -55,8 +60,9 @@ def make_tools(
         findings: Takes the problems.
         prefix: Where the agent's spec stands in its document.
         env: Variables that commands get.
+        functions: Tools that may be named besides the built-in ones.
     """
-    reader = _Reader(findings, env)
+    reader = _Reader(findings, env, functions)
     for place, each in enumerate(written):
         path = (*prefix, "tools", place)
         if isinstance(each, str):
@@ -72,9 +78,14 @@ def make_tools(
 class _Reader:
     findings: Findings
     env: Mapping[str, str]
+    functions: Mapping[str, Any]
     tools: Tools = field(default_factory=Tools)
 
     def named(self, name: str, path: Path) -> None:
+        function = self.functions.get(name)
+        if isinstance(function, Tool):
+            self.tools.declared.append(function)
+            return
         name = _ALIASES.get(name, name)
         if self._known(name, path) and name in _COMMANDS and self.env:
             self.tools.declared.append({"name": name, "config": {"env": dict(self.env)}})
@@ -108,6 +119,9 @@ class _Reader:
         names = builtin_names()
         if name in names:
             return True
+        if callable(self.functions.get(name)):
+            self.findings.add(path, f"{name} is not a tool yet", "put @tool above its definition")
+            return False
         said = f"there is no built-in tool {name!r}"
         if difflib.get_close_matches(name, names, n=1, cutoff=_TYPO):
             self.findings.add(path, said, near(name, names))

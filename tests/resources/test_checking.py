@@ -67,6 +67,17 @@ def test_a_notebooks_cells_are_checked(tmp_path: Path) -> None:
     ]
 
 
+def test_functions_of_the_notebook_are_tools(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "from mine import tail, grep as search\n@tool\ndef disks():\n    ...\nread = make()",
+        "%%aof_agent a\nmodel: openai:gpt-5\ntools: [tail, search, disks, read]\n",
+        "%%aof_agent b\nmodel: openai:gpt-5\ntools: [disc]\n",
+    )
+    [problem] = check(path)
+    assert str(problem).startswith(f"{path}#cell-3:3: tools[0]: there is no built-in tool 'disc'")
+
+
 def test_what_is_no_notebook(tmp_path: Path) -> None:
     (tmp_path / "n.ipynb").write_text("{}")
     [problem] = check(tmp_path / "n.ipynb")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aof_nb import tool
 from aof_nb.agent import Agent
 from aof_nb.errors import ResourceError
 from aof_nb.policy import Action
@@ -147,3 +148,17 @@ def test_what_has_no_effect_is_said_once(
 
 def test_a_tool_that_is_not_enabled_is_none() -> None:
     assert agent("tools: [{name: git, enabled: false}]\n").tools == []
+
+
+def test_functions_with_tool_above_them() -> None:
+    @tool
+    def disks() -> str:
+        """The disks."""
+        return "fine"
+
+    variables = {"disks": disks, "plain": print, "shell": "a string"}
+    made = agent_from_yaml("model: m:m\ntools: [disks, shell]\n", functions=variables)
+    assert made.tools == [disks, "shell"]
+    with pytest.raises(ResourceError, match="plain is not a tool yet") as caught:
+        agent_from_yaml("model: m:m\ntools: [plain]\n", functions=variables)
+    assert "@tool" in caught.value.remedy
