@@ -14,8 +14,10 @@ from aof_nb.errors import ConfigurationError, McpError
 from aof_nb.mcp.connection import Connection, ServerStatus
 from aof_nb.mcp.elicitation import Elicit
 from aof_nb.mcp.spec import McpServer
-from aof_nb.mcp.tool import McpTool, is_callable
+from aof_nb.mcp.tool import McpTool
 from aof_nb.ports import Tool
+
+_MOST_WORDS = 300
 
 
 @dataclass
@@ -24,7 +26,7 @@ class McpTools:
 
     Args:
         tools: All their tools.
-        warnings: One for each server, or tool, that cannot be used.
+        warnings: One for each server that cannot be used.
     """
 
     tools: list[Tool] = field(default_factory=list)
@@ -51,6 +53,7 @@ class McpPool:
         self.on_elicitation = on_elicitation
         self._connections: dict[str, Connection] = {}
         self._retired: list[Connection] = []
+        self.closing: AsyncGenerator[None, None] | None = None
 
     async def tools(self, servers: Sequence[McpServer]) -> McpTools:
         """The tools of servers, which are started together if they are not connected.
@@ -124,21 +127,17 @@ async def _offer(connection: Connection) -> McpTools:
         offer.warnings.append(f"{error.message}; {error.remedy}")
         return offer
     except Exception as error:  # noqa: BLE001  it must not cost the run
-        said = str(error) or type(error).__name__
+        # pydantic's messages have several lines, and the first says least.
+        said = " ".join(f"{error}".split())[:_MOST_WORDS] or type(error).__name__
         offer.warnings.append(
             f"MCP server {spec.name!r} does not tell its tools: {said}; its log is {connection.log}"
         )
         return offer
-    for definition in definitions:
-        if spec.tools and not any(fnmatch.fnmatchcase(definition.name, p) for p in spec.tools):
-            continue
-        if is_callable(definition):
-            offer.tools.append(McpTool(connection, definition))
-        else:
-            offer.warnings.append(
-                f"MCP server {spec.name!r}: its tool {definition.name!r} cannot be used, "
-                "for its input schema is not that of an object"
-            )
+    offer.tools += [
+        McpTool(connection, definition)
+        for definition in definitions
+        if not spec.tools or any(fnmatch.fnmatchcase(definition.name, p) for p in spec.tools)
+    ]
     return offer
 
 
@@ -153,8 +152,10 @@ def pool() -> McpPool:
         found = _pools[loop] = McpPool()
         # A loop closes its unfinished async generators when it shuts down, which is the one
         # hook it offers. Nothing is awaited before the first yield: it runs to there at once.
+        # It is held by its pool: one that nobody refers to would be finalised right away.
+        found.closing = _close_at_shutdown(found)
         with contextlib.suppress(StopIteration):
-            _close_at_shutdown(found).__anext__().send(None)
+            found.closing.__anext__().send(None)
     return found
 
 

@@ -159,8 +159,8 @@ async def test_servers_are_listed_with_their_state(
         assert out.startswith("warning: ")
         await cell(shell, "%aof mcp")
         lab, gone = capsys.readouterr().out.splitlines()[1:]
-        assert re.match(r"lab +stdio +open, \d+ tools ", lab)
-        assert re.match(r"gone +stdio +failed: .*no-such-program", gone)
+        assert re.match(r"lab +stdio .*aof_nb.lab.server +open, \d+ tools$", lab)
+        assert re.match(r"gone +stdio +no-such-program +failed: .*no-such-program", gone)
     finally:
         await pool().close()
 
