@@ -61,7 +61,7 @@ QUICK = (
     Shape("1,000 chunks, one a ms", "bench-0-50-p1ms"),
     Shape("5 turns, 20 at once", "bench-5-20", concurrent=3),
     Shape("5 turns, 100 at once", "bench-5-20", concurrent=5),
-    Shape("5 turns, 100 in flight, paced", "bench-5-20-p1ms", concurrent=5, fresh=True),
+    Shape("5 turns, 100 in flight, paced", "bench-5-20-p1ms", concurrent=5),
 )
 
 

@@ -1,0 +1,56 @@
+"""`python -m benchmarks`: measures, and writes docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.iopub import traffic
+from benchmarks.report import page
+from benchmarks.rounds import QUICK, ROOT, SHAPES, compare, scripted_server
+from benchmarks.start import import_times
+from benchmarks.targets import targets
+
+PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+ANSWERS = {"burst": "bench-0-5000", "twice the burst": "bench-0-10000"}
+ANSWERS["paced"] = "bench-0-5000-p5ms"
+QUICK_ANSWERS = {"burst": "bench-0-500", "twice the burst": "bench-0-1000"}
+QUICK_ANSWERS["paced"] = "bench-0-100-p5ms"
+
+
+def main() -> None:
+    """Parse the command line, measure and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a smoke test: figures mean nothing")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each shape")
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="also the frameworks in .venv-peers (see benchmarks/peers.py)",
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    options = parser.parse_args()
+    if options.peers and not PEERS_PYTHON.exists():
+        from benchmarks.peers import INSTALL
+
+        parser.error(f"the peers are not installed; run: {INSTALL}")
+    shapes, rounds = (QUICK, 1) if options.quick else (SHAPES, options.rounds)
+    peers = str(PEERS_PYTHON) if options.peers else None
+    imports = import_times(1 if options.quick else 15)
+    figures = compare(shapes, rounds, peers, _say)
+    _say("bytes on the iopub channel")
+    with scripted_server() as url:
+        bytes_sent = traffic(url, QUICK_ANSWERS if options.quick else ANSWERS)
+    found = targets(figures, imports, bytes_sent)
+    text = page(figures, shapes, imports, bytes_sent, found, rounds)
+    options.output.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()

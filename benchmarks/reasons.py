@@ -1,0 +1,3 @@
+"""Why targets are missed, for the page; each is shown only if a target of its words is."""
+
+REASONS: dict[str, str] = {}

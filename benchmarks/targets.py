@@ -1,0 +1,95 @@
+"""What the figures should be, and whether they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.iopub import Traffic
+from benchmarks.rounds import Figures
+
+FLOOR = "httpx2 by hand"
+AIOHTTP = "aiohttp by hand"
+SAME_TRANSPORT = "openai transport by hand"
+OURS = ("aof_nb openai-chat", "aof_nb openai", "aof_nb anthropic")
+FIVE, TWENTY, FIFTY = "5 turns", "20 turns", "50 turns"
+BURST, PACED = "5,000 chunks at once", "1,000 chunks, one a ms"
+AT_ONCE, MANY = "5 turns, 20 at once", "5 turns, 100 at once"
+IN_FLIGHT = "5 turns, 100 in flight, paced"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound and what was found.
+
+    Args:
+        title: What is bounded.
+        bound: The most (or, for `at_least`, the least) it may be.
+        found: What it is.
+        unit: What it is counted in.
+        at_least: Whether more is better.
+    """
+
+    title: str
+    bound: float
+    found: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the bound is kept."""
+        return self.found >= self.bound if self.at_least else self.found <= self.bound
+
+
+def targets(
+    figures: Mapping[str, Figures],
+    imports: Mapping[str, float],
+    traffic: Mapping[str, Traffic],
+) -> list[Target]:
+    """The design's targets, in a fixed order."""
+    chat = figures[OURS[0]]
+    floor, aiohttp, same = (figures[name] for name in (FLOOR, AIOHTTP, SAME_TRANSPORT))
+    own = (chat.median(FIVE) - same.median(FIVE)) / 6
+    found = [
+        Target("own cost of a model request, over the same transport by hand", 0.25, own, "ms"),
+    ]
+    for name in OURS:
+        mine = figures[name]
+        ratio = mine.median(FIVE) / floor.median(FIVE)
+        found.append(Target(f"{name}: run of 5 turns, of {FLOOR}", 1.0, ratio, "times"))
+        growth = mine.median(FIFTY, "growth")
+        found.append(Target(f"{name}: request at turn 50, of one at turn 5", 1.3, growth, "times"))
+        paced = mine.median(PACED) / aiohttp.median(PACED)
+        found.append(Target(f"{name}: paced stream, of {AIOHTTP}", 1.2, paced, "times"))
+        many = mine.median(MANY) / mine.median(FIVE)
+        found.append(Target(f"{name}: one of 100 runs at once, of a single", 1.1, many, "times"))
+        flight = mine.median(IN_FLIGHT, "kb_per_run")
+        found.append(Target(f"{name}: memory of a run in flight", 60, flight, "KB"))
+        held = mine.start("memory_mb")
+        found.append(Target(f"{name}: memory after the first run", 80, held, "MB"))
+        first = mine.start("first_cpu_ms") / 1000
+        found.append(Target(f"{name}: first run, CPU from start to answer", 1.5, first, "s"))
+    found.append(Target("`import aof_nb` above empty", 100, imports["import aof_nb"], "ms"))
+    burst, twice, paced_bytes = traffic["burst"], traffic["twice the burst"], traffic["paced"]
+    grown = twice.content / burst.content
+    found += [
+        Target("iopub content of a burst, of the text", 3, burst.ratio, "times"),
+        Target("iopub content at 200 chunks a second, of the text", 10, paced_bytes.ratio, "times"),
+        Target("iopub content of twice the answer, of the answer's", 2.1, grown, "times"),
+    ]
+    known = {FLOOR, AIOHTTP, SAME_TRANSPORT, *OURS}
+    for name in (each for each in figures if each not in known and "SDK as" not in each):
+        ours = min(figures[mine].median(FIVE) for mine in OURS)
+        found.append(
+            Target(
+                f"{name}: run of 5 turns, of ours",
+                10,
+                figures[name].median(FIVE) / ours,
+                "times",
+                at_least=True,
+            )
+        )
+        burst_cpu = figures[name].median(BURST) / chat.median(BURST)
+        found.append(Target(f"{name}: burst, of ours", 50, burst_cpu, "times", at_least=True))
+    return found
