@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aof_nb.notebook.approval import find_approver
+from aof_nb.notebook.completion import Completion, take_from
 from aof_nb.notebook.magics import AofMagics
 from aof_nb.notebook.transform import await_magics
 from aof_nb.policy import set_ambient_approver
@@ -24,6 +25,8 @@ def load(ipython: InteractiveShell) -> None:
     unload(ipython)
     ipython.register_magics(AofMagics(ipython))
     ipython.input_transformers_post.append(await_magics)
+    if ipython.Completer is not None:
+        Completion(ipython).add_to(ipython.Completer)
     set_ambient_approver(lambda: find_approver(ipython))
 
 
@@ -43,4 +46,6 @@ def unload(ipython: InteractiveShell) -> None:
         for each in ipython.input_transformers_post
         if getattr(each, "__module__", "") != await_magics.__module__
     ]
+    if ipython.Completer is not None:
+        take_from(ipython.Completer)
     set_ambient_approver(None)

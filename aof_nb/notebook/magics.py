@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aof_nb.agent import Agent, RunResult
     from aof_nb.notebook.cell_run import RunOptions
 
-_COMMANDS = ("ask", "agents", "mcp", "tools", "help")
+COMMANDS = ("ask", "agents", "mcp", "tools", "help")
+"""The first words of a ``%aof`` line."""
 
 HELP = """\
 %%aof_agent NAME          defines an agent; the body is its YAML: model, instructions, tools...
@@ -139,10 +140,10 @@ class AofMagics(Magics):
         if command == "help":
             _say(HELP.rstrip())
             return None
-        if command not in _COMMANDS:
+        if command not in COMMANDS:
             raise UsageError(
-                f"%aof {command}: no such command{registry.near(command, _COMMANDS)}; "
-                f"there are {', '.join(_COMMANDS)}"
+                f"%aof {command}: no such command{registry.near(command, COMMANDS)}; "
+                f"there are {', '.join(COMMANDS)}"
             )
         from aof_nb.notebook import listing
 

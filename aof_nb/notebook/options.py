@@ -13,7 +13,8 @@ from IPython.core.error import UsageError
 from aof_nb.notebook.cell_run import RunOptions
 from aof_nb.policy import ApproveMode
 
-_MODES = get_args(ApproveMode)
+MODES = get_args(ApproveMode)
+"""What ``--approve`` takes."""
 
 _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--session", "-s"), {"help": "the conversation to go on with; memory keeps it"}),
@@ -21,7 +22,7 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--approve", "-a"),
         {
-            "choices": _MODES,
+            "choices": MODES,
             "help": "where the policy asks: ask a person, never approve, approve all; "
             "AOF_APPROVE or ask if not given",
         },
@@ -30,6 +31,9 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--max-turns",), {"type": int, "metavar": "N", "help": "model responses at most"}),
     (("--debug",), {"action": "store_true", "help": "show tracebacks of failures"}),
 ]
+
+FLAGS = [flags[0] for flags, _ in _ARGUMENTS]
+"""The options' long names."""
 
 
 def documented(magic: Any) -> Any:
@@ -83,8 +87,8 @@ def _options(read: argparse.Namespace) -> RunOptions:
     if read.max_turns is not None and read.max_turns < 1:
         raise UsageError(f"--max-turns {read.max_turns}: give 1 or more")
     approve = read.approve or os.environ.get("AOF_APPROVE") or "ask"
-    if approve not in _MODES:
-        raise UsageError(f"AOF_APPROVE={approve}: give one of {', '.join(_MODES)}")
+    if approve not in MODES:
+        raise UsageError(f"AOF_APPROVE={approve}: give one of {', '.join(MODES)}")
     return RunOptions(
         session=read.session,
         out=read.out,

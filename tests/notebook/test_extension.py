@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 import aof_nb
+from aof_nb.notebook.completion import Completion
 from aof_nb.notebook.transform import await_magics
 from aof_nb.policy import ambient_approver, set_ambient_approver
 
@@ -40,6 +42,7 @@ def state(shell: Any) -> tuple[Any, ...]:
         {kind: frozenset(magics[kind]) for kind in magics},
         list(shell.input_transformers_post),
         frozenset(shell.magics_manager.registry),
+        list(shell.Completer.custom_matchers),
         ambient_approver(),
     )
 
@@ -66,6 +69,36 @@ def test_loading_twice_is_loading_once(shell: Any) -> None:
     assert shell.input_transformers_post.count(await_magics) == 1
     shell.run_line_magic("reload_ext", "aof_nb")
     assert len(shell.input_transformers_post) == 1
+    assert len(shell.Completer.custom_matchers) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("%%aof s", ["sre"]),
+        ("%aof ask ", ["dba", "sre"]),
+        ("r = %aof too", ["tools"]),
+        ("%aof tools d", ["dba"]),
+        ("%%aof sre --ap", ["--approve"]),
+        ("%%aof sre --approve n", ["never"]),
+        ("%%aof sre --approve ", ["all", "ask", "never"]),
+    ],
+)
+def test_what_is_typed_is_completed(shell: Any, typed: str, completed: list[str]) -> None:
+    aof_nb.load_ipython_extension(shell)
+    shell.user_ns["sre"] = shell.user_ns["dba"] = aof_nb.Agent(model="script:x.yaml")
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(typed, len(typed)))
+    assert [each.text for each in found] == completed
+    assert {typed[: each.start] + each.text for each in found} == {
+        typed[: typed.rindex(" ") + 1] + each for each in completed
+    }
+
+
+def test_other_text_is_not_completed(shell: Any) -> None:
+    completion = Completion(shell)
+    for line in ("%%time a", "print(%aof", "aof ask ", "%%aof_agent s", "%%aof sre x"):
+        assert completion.candidates(line) == []
 
 
 def test_loading_imports_nothing_heavy() -> None:
