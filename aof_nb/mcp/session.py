@@ -122,23 +122,23 @@ class Session:
 
     async def _own(self) -> None:
         divert_sdk_log()
-        problem: BaseException | None = None
+        cause = ""
         try:
             with open_log(self.log) as self._file:
                 current_log.set(self._file)
                 try:
                     await self._live(self._file)
                 except BaseException as error:
-                    problem = error
-                    self._file.write(f"[aof] {self._cause(error)}\n")
+                    cause = self._cause(error)
+                    self._file.write(f"[aof] {cause}\n")
                     if isinstance(error, asyncio.CancelledError):
                         raise
         except OSError as error:
-            problem = error
+            cause = self._cause(error)
         finally:
             self._lost = True
             if not self.ready.done():
-                self.ready.set_exception(self._unreachable(problem))
+                self.ready.set_exception(self._unreachable(cause))
                 self.ready.exception()
             self._drop_all()
 
@@ -255,9 +255,8 @@ class Session:
             request.fail(Dropped(_ENDED, sent=request.sent))
         self._active.clear()
 
-    def _unreachable(self, problem: BaseException | None) -> McpError:
+    def _unreachable(self, said: str) -> McpError:
         spec = self.spec
-        said = self._cause(problem)
         if spec.transport == "stdio" and (words := last_words(self.log)):
             said = f"{said} ({words})"
         place = (spec.url or "").partition("?")[0] or " ".join([spec.command or "", *spec.args])
@@ -266,7 +265,7 @@ class Session:
             remedy=f"its log is {self.log}",
         )
 
-    def _cause(self, problem: BaseException | None) -> str:
+    def _cause(self, problem: BaseException) -> str:
         while isinstance(problem, BaseExceptionGroup):
             problem = problem.exceptions[0]
         if isinstance(problem, TimeoutError):

@@ -34,7 +34,7 @@ class McpTool:
         self.spec = ToolSpec(
             name=safe_name(f"{server}__{definition.name}"),
             description=definition.description or definition.title or "",
-            input_schema={"type": "object", **definition.input_schema},
+            input_schema=definition.input_schema,
             effect=_effect(definition),
             source=f"mcp:{server}",
         )
@@ -85,15 +85,6 @@ class McpTool:
         return OutcomeUnknown(
             f"{said}. It is not known whether the call was carried out: look before you repeat it."
         )
-
-
-def is_callable(definition: McpToolDefinition) -> bool:
-    """Whether a tool takes an object, as it must.
-
-    Args:
-        definition: As the server offers it.
-    """
-    return bool(definition.input_schema.get("type", "object") == "object")
 
 
 def _effect(definition: McpToolDefinition) -> Effect:
