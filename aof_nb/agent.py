@@ -397,6 +397,13 @@ class Agent:
             future.cancel()
             raise
 
+    @property
+    def model_name(self) -> str:
+        """The model as people are shown it."""
+        from aof_nb.models.registry import shown_name
+
+        return shown_name(self.model)
+
     def open_memory(self) -> Memory:
         """The memory the agent keeps its conversations in."""
         from aof_nb.memory import open_memory

@@ -32,7 +32,7 @@ def agents(directory: Where = Path(), *, output: OutputOption = "text") -> None:
     from aof_nb.agent import Agent
 
     rows = [
-        (agent.name, str(getattr(agent.model, "name", agent.model)), agent.description, str(file))
+        (agent.name, agent.model_name, agent.description, str(file))
         for file, agent in _declared(directory)
         if isinstance(agent, Agent)
     ]

@@ -103,6 +103,18 @@ def parse_name(name: str) -> tuple[Provider, str]:
     return provider, model
 
 
+def shown_name(model: str | Model) -> str:
+    """A model's name as people are shown it: a scripted one says so, and not where it lies.
+
+    Example:
+        >>> shown_name("script:playbooks/triage.yaml")
+        'script:triage.yaml (scripted)'
+    """
+    if isinstance(model, str) and not model.startswith("script:"):
+        return model
+    return resolve_model(model).name
+
+
 def resolve_model(
     name: str | Model,
     *,

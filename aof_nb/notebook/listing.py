@@ -25,7 +25,7 @@ def agents(variables: Mapping[str, Any]) -> str:
         (
             (
                 name,
-                str(getattr(agent.model, "name", agent.model)),
+                agent.model_name,
                 str(len(agent.tools)),
                 ", ".join(server.name for server in agent.mcp_servers),
                 agent.description,

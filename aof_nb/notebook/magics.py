@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -111,7 +112,8 @@ class AofMagics(Magics):
             except AofError as error:
                 raise failed(error) from error
             registry.servers[name] = server
-            where = server.url or " ".join([server.command or "", *server.args])
+            program = Path(server.command or "").name
+            where = server.url or " ".join([program, *server.args])
             _say(f"MCP server {name}: {server.transport}, {where}")
 
         return Pending(define)
@@ -183,7 +185,7 @@ def _one_name(line: str, magic: str) -> str:
 
 
 def _described(agent: Agent) -> str:
-    parts = [str(getattr(agent.model, "name", agent.model)), counted(len(agent.tools), "tool")]
+    parts = [agent.model_name, counted(len(agent.tools), "tool")]
     if agent.mcp_servers:
         parts.append("MCP: " + ", ".join(server.name for server in agent.mcp_servers))
     return ", ".join(parts)
