@@ -48,6 +48,10 @@ def make_agent(
     for field in NOT_CARRIED_OUT:
         if field in document.spec:
             findings.warn((*prefix, field), f"{field} has no effect yet")
+    for field in ("frequency_penalty", "presence_penalty"):
+        if field in spec.parameters.model_fields_set:
+            where = next(each for each in ("parameters", "model_config") if each in document.spec)
+            findings.warn((*prefix, where, field), f"{field} has no effect yet")
     env = _environment(spec, document)
     attached = _servers(spec, document, servers, env)
     tools = make_tools(spec.tools, findings, prefix, env, functions)

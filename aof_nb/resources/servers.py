@@ -32,6 +32,9 @@ def make_server(
     parsed = findings.validated(ServerSpec, spec, prefix)
     if parsed is None:
         return None
+    for field in ("init_options", "auto_reconnect"):
+        if field in spec:
+            findings.warn((*prefix, field), f"{field} has no effect yet")
     given = parsed.name or name
     if not given:
         findings.add(prefix, "the server has no name", "name: ...")
@@ -42,9 +45,6 @@ def make_server(
     transport: Transport | None = None
     if parsed.transport is not None:
         transport = "http" if parsed.transport == "streamable-http" else parsed.transport
-    for field in ("init_options", "auto_reconnect"):
-        if field in spec:
-            findings.warn((*prefix, field), f"{field} has no effect yet")
     try:
         return McpServer(
             name=given,

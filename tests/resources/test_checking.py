@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from aof_nb import Agent, load
+from aof_nb.errors import ResourceError
 from aof_nb.resources import Problem, check
 
 
@@ -37,6 +39,35 @@ def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
     ]
     assert "use argocd" in problems[2].remedy
     assert isinstance(load(tmp_path / "a.yaml"), Agent)
+
+
+def test_what_has_no_effect_and_what_is_not_set_are_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET_OF_TEST", raising=False)
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "model: openai:gpt-5\nmodel_config:\n  frequency_penalty: 1\nmcp_servers:\n"
+        "  - name: x\n    command: x\n    auto_reconnect: true\n    env:\n"
+        "      TOKEN: ${UNSET_OF_TEST}\n"
+    )
+    assert [(each.line, each.field, each.severity) for each in check(file)] == [
+        (3, "model_config.frequency_penalty", "warning"),
+        (7, "mcp_servers[0].auto_reconnect", "warning"),
+        (9, "mcp_servers[0].env.TOKEN", "warning"),
+    ]
+    with pytest.raises(ResourceError, match=r"a.yaml:9: .*UNSET_OF_TEST is not set"):
+        load(file)
+    monkeypatch.setenv("UNSET_OF_TEST", "")
+    assert isinstance(load(file), Agent)
+
+
+def test_a_directorys_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in (".git", "node_modules", "ours"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.yml").write_text("kind: Agent\n")
+    (tmp_path / "ours" / "compose.yaml").write_text("services: {web: {image: x}}\n")
+    assert {each.file for each in check(tmp_path)} == {str(tmp_path / "ours" / "a.yml")}
 
 
 def test_a_playbook_is_checked(tmp_path: Path) -> None:
