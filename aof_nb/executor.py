@@ -62,7 +62,7 @@ from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolO
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+    from jsonschema_rs import Validator
 
 INTERRUPTED = (
     "Interrupted before it had finished: whether it took effect is unknown. "
@@ -439,7 +439,7 @@ class ArgumentChecks:
 
     def __init__(self, tools: dict[str, Tool]) -> None:
         self._tools = tools
-        self._validators: dict[str, Validator] = {}
+        self._validators: dict[str, Validator | None] = {}
 
     def complaint(self, call: ToolCall) -> str | None:
         """What is wrong with a call; None if it can be made."""
@@ -454,19 +454,33 @@ class ArgumentChecks:
                 f"The arguments of {call.name} are not a JSON object: "
                 f"{truncate(call.raw_arguments, 400)!r}. Send one that fits the tool's schema."
             )
-        validator = self._validators.get(call.name)
-        if validator is None:
-            from jsonschema import Draft202012Validator
-
-            validator = Draft202012Validator(tool.spec.input_schema)
-            self._validators[call.name] = validator
-        errors = sorted(validator.iter_errors(call.arguments), key=lambda error: error.json_path)
-        if not errors:
+        if call.name not in self._validators:
+            self._validators[call.name] = _validator(tool.spec.input_schema)
+        validator = self._validators[call.name]
+        if validator is None or validator.is_valid(call.arguments):
             return None
-        listed = "; ".join(
-            f"{error.json_path}: {truncate(error.message, 400)}" for error in errors[:5]
+        errors = sorted(
+            (_json_path(error.instance_path), truncate(error.message, 400))
+            for error in validator.iter_errors(call.arguments)
         )
+        listed = "; ".join(f"{path}: {message}" for path, message in errors[:5])
         return f"The arguments of {call.name} do not fit its schema: {listed}. Correct the call."
+
+
+def _validator(schema: dict[str, Any]) -> Validator | None:
+    """What checks a schema; None if it is no schema, so that its tool has to check itself."""
+    import jsonschema_rs
+
+    try:
+        # Schemas come from servers: what they refer to elsewhere is not fetched.
+        return jsonschema_rs.validator_for(schema, offline=True)
+    except ValueError:
+        return None
+
+
+def _json_path(path: Sequence[str | int]) -> str:
+    """Where in the arguments: ``$.hosts[1].name``."""
+    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
 class _ToolPhase:

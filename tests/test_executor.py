@@ -219,8 +219,8 @@ SCHEMA = {
     ("asked", "expected"),
     [
         (call("read_lgo"), "Did you mean 'read_log'?"),
-        (call("read_log", lines="x"), "$.lines: 'x' is not of type 'integer'"),
-        (call("read_log"), "'lines' is a required property"),
+        (call("read_log", lines="x"), '$.lines: "x" is not of type "integer"'),
+        (call("read_log"), '"lines" is a required property'),
         (ToolCall("c0", "read_log", None, '{"lines": '), "not a JSON object"),
     ],
 )
@@ -232,6 +232,15 @@ async def test_a_wrong_call_goes_back_to_the_model(asked: ToolCall, expected: st
     assert expected in content
     assert not tool.calls
     assert finish(events).status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "objekt"}, {"$ref": "http://127.0.0.1:1/schema"}, {"$ref": "#/none"}]
+)
+async def test_a_tool_whose_schema_is_unusable_can_be_called(schema: dict[str, Any]) -> None:
+    tool = Does("read_log", schema=schema)
+    await run(task(Scripted(Turn(calls=(call("read_log", lines=1),)), Turn("ok")), tool))
+    assert len(tool.calls) == 1
 
 
 async def test_a_tools_exception_goes_back_to_the_model() -> None:
