@@ -11,6 +11,7 @@ import msgspec
 
 from aof_nb.errors import MissingCredential
 from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.importing import imported
 from aof_nb.messages import (
     Message,
     Opaque,
@@ -71,7 +72,7 @@ class AnthropicModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        import anthropic
+        anthropic = await imported("anthropic")
 
         key = (_PROVIDER, self._api_key, self._base_url, self._timeout)
         client = await shared_client(key, self._client)

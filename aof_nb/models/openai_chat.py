@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.importing import imported
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.openai import Failure, client, is_reasoning
@@ -62,7 +63,7 @@ class OpenAIChatModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        import openai
+        openai = await imported("openai")
 
         response = stream_response(
             sdk=openai,

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
+from aof_nb.importing import imported
 from aof_nb.messages import (
     Message,
     Opaque,
@@ -67,7 +68,7 @@ class OpenAIResponsesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        import openai
+        openai = await imported("openai")
 
         response = stream_response(
             sdk=openai,

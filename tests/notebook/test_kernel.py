@@ -111,7 +111,7 @@ def test_a_row_changes_in_place(kernel: Kernel) -> None:
 def test_an_agent_in_yaml(kernel: Kernel) -> None:
     kernel.run("playbook = 'bye.yaml'")
     defined = kernel.run("%%aof_agent bye\nmodel: script:{playbook}\ntools: [read_file]\n")
-    assert defined.printed == "agent bye: script:bye.yaml, 1 tool\n"
+    assert defined.printed == "agent bye: script:bye.yaml (scripted), 1 tool\n"
     assert "\nBye.\n" in kernel.run("%%aof bye\nHello").text
     wrong = kernel.run("%%aof_agent odd\nmodel: script:bye.yaml\ntols: [shell]\n")
     [error] = wrong.of("error")
