@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -44,6 +44,7 @@ def make_agent(
         return None
     spec = findings.validated(AgentSpec, document.spec, prefix)
     if spec is None:
+        _look_on(document, servers, functions)
         return None
     for field in NOT_CARRIED_OUT:
         if field in document.spec:
@@ -53,9 +54,9 @@ def make_agent(
             where = next(each for each in ("parameters", "model_config") if each in document.spec)
             findings.warn((*prefix, where, field), f"{field} has no effect yet")
     env = _environment(spec, document)
-    attached = _servers(spec, document, servers, env)
+    attached = _servers(spec.mcp_servers, document, servers, env)
     tools = make_tools(spec.tools, findings, prefix, env, functions)
-    attached = tools.mcp.applied(attached, findings, env, declared=_names(spec))
+    attached = tools.mcp.applied(attached, findings, env, declared=_names(spec.mcp_servers))
     model = _model(spec, document, folder)
     memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))
     if findings.errors:
@@ -119,21 +120,36 @@ def _environment(spec: AgentSpec, document: Document) -> dict[str, str]:
     return filled
 
 
-def _names(spec: AgentSpec) -> set[str]:
-    written = [each.get("name") if isinstance(each, dict) else each for each in spec.mcp_servers]
-    return {each for each in written if isinstance(each, str)}
+def _look_on(
+    document: Document, servers: Mapping[str, McpServer], functions: Mapping[str, Any]
+) -> None:
+    """Finds the problems of tools and servers in a spec that has others besides."""
+    tools, attached = document.spec.get("tools"), document.spec.get("mcp_servers")
+    if isinstance(tools, list):
+        make_tools(tools, document.findings, document.prefix, {}, functions)
+    if isinstance(attached, list):
+        _servers(attached, document, servers, {})
+
+
+def _names(written: Sequence[Any]) -> list[str]:
+    names = [each.get("name") if isinstance(each, dict) else each for each in written]
+    return [each for each in names if isinstance(each, str)]
 
 
 def _servers(
-    spec: AgentSpec,
+    written: Sequence[Any],
     document: Document,
     servers: Mapping[str, McpServer],
     env: Mapping[str, str],
 ) -> list[McpServer]:
     attached: list[McpServer | None] = []
-    for place, each in enumerate(spec.mcp_servers):
+    names = _names(written)
+    for place, each in enumerate(written):
         path = (*document.prefix, "mcp_servers", place)
-        if isinstance(each, str):
+        name = each.get("name") if isinstance(each, dict) else each
+        if isinstance(name, str) and names.count(name) > 1:
+            document.findings.add(path, f"there are two MCP servers {name!r}", "rename one")
+        elif isinstance(each, str):
             attached.append(named_server(each, servers, document.findings, path))
         elif isinstance(each, dict):
             attached.append(make_server(each, document.findings, path, env=env))

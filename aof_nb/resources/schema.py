@@ -35,6 +35,13 @@ def _memory(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
 
 
+def _count(value: Any) -> Any:
+    if value is True or value is False:
+        raise ValueError("a number is wanted")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Text = Annotated[str, BeforeValidator(text)]
 
@@ -74,20 +81,20 @@ class PolicySpec(Spec):
 class LimitsSpec(Spec):
     """How far a run may go."""
 
-    max_turns: Annotated[int, Field(gt=0)] | None = None
-    max_tool_calls: Annotated[int, Field(gt=0)] | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_turns: Count | None = None
+    max_tool_calls: Count | None = None
+    max_tokens: Count | None = None
     max_seconds: Seconds | None = None
     max_corrections: Annotated[int, Field(ge=0)] | None = None
-    max_repeats: Annotated[int, Field(gt=0)] | None = None
-    max_output_chars: Annotated[int, Field(gt=0)] | None = None
+    max_repeats: Count | None = None
+    max_output_chars: Count | None = None
 
 
 class SamplingSpec(Spec):
     """How the model answers, in AOF's nested form."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Count | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     frequency_penalty: Any = None
     presence_penalty: Any = None
@@ -96,7 +103,7 @@ class SamplingSpec(Spec):
 class ResourcesSpec(Spec):
     """AOF's bounds of a run."""
 
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Count | None = None
     timeout: Seconds | None = None
 
 
@@ -104,7 +111,7 @@ class MemoryConfig(Spec):
     """AOF's nested form of the same."""
 
     path: str = ""
-    max_messages: Annotated[int, Field(gt=0)] | None = None
+    max_messages: Count | None = None
 
 
 class MemorySpec(Spec):
@@ -115,7 +122,7 @@ class MemorySpec(Spec):
     persistence: str = ""
     enabled: bool = True
     path: str = ""
-    max_messages: Annotated[int, Field(gt=0)] | None = None
+    max_messages: Count | None = None
     ttl: Any = None
     config: MemoryConfig | None = None
 
@@ -154,17 +161,17 @@ class AgentSpec(Spec):
     tools: list[Any] = []
     mcp_servers: list[Any] = []
     memory: Annotated[MemorySpec, BeforeValidator(_memory)] | None = None
-    max_context_messages: Annotated[int, Field(gt=0)] | None = None
+    max_context_messages: Count | None = None
     policy: PolicySpec = PolicySpec()
     limits: LimitsSpec = LimitsSpec()
-    max_iterations: Annotated[int, Field(gt=0)] | None = Field(
+    max_iterations: Count | None = Field(
         default=None, validation_alias=AliasChoices("max_iterations", "max_turns")
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Count | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     reasoning_effort: str | None = None
-    thinking_tokens: Annotated[int, Field(gt=0)] | None = None
+    thinking_tokens: Count | None = None
     parameters: SamplingSpec = Field(
         default=SamplingSpec(), validation_alias=AliasChoices("parameters", "model_config")
     )

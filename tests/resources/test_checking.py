@@ -15,12 +15,18 @@ from aof_nb.resources import Problem, check
 
 def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("modl: x\ntemperature: hot\ntools: [shel]\n")
+    file.write_text(
+        "modl: x\ntemperature: hot\ntools: [shel]\nmcp_servers:\n  - {name: a, comand: x}\n"
+        "limits: {max_turns: true}\n"
+    )
     problems = check(file)
     assert [(each.line, each.field) for each in problems] == [
         (1, "model"),
         (1, "modl"),
         (2, "temperature"),
+        (3, "tools[0]"),
+        (5, "mcp_servers[0].comand"),
+        (6, "limits.max_turns"),
     ]
     assert str(problems[1]) == f"{file}:1: modl: unknown field 'modl' (did you mean 'model'?)"
 
@@ -93,6 +99,7 @@ def test_a_notebooks_cells_are_checked(tmp_path: Path) -> None:
     )
     problems = check(path)
     assert [str(each).removeprefix(str(path)) for each in problems] == [
+        "#cell-4:3: mcp_servers[0]: there is no MCP server 'leb' (did you mean 'lab'?)",
         "#cell-4:4: tool: unknown field 'tool' (did you mean 'tools'?)",
         "#cell-5:1: no cell before it defines agent 'sree' (did you mean 'sre'?)",
     ]

@@ -89,6 +89,12 @@ def test_servers_may_be_named() -> None:
     assert "did you mean 'lab'" in caught.value.remedy
 
 
+def test_two_servers_of_one_name() -> None:
+    with pytest.raises(ResourceError, match=r"<cell>:3: mcp_servers\[0\]: there are two") as caught:
+        agent_from_yaml("model: m:m\nmcp_servers:\n  - {name: a, command: x}\n  - a\n")
+    assert "and 1 more problem" in str(caught.value)
+
+
 def test_a_policy_and_limits() -> None:
     agent = agent_from_yaml(
         "model: m:m\npolicy:\n  destructive: deny\n  rules:\n"
