@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fnmatch
 import importlib
 import weakref
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aof_nb.errors import ConfigurationError, McpError
@@ -53,7 +52,6 @@ class McpPool:
         self.on_elicitation = on_elicitation
         self._connections: dict[str, Connection] = {}
         self._retired: list[Connection] = []
-        self.closing: AsyncGenerator[None, None] | None = None
 
     async def tools(self, servers: Sequence[McpServer]) -> McpTools:
         """The tools of servers, which are started together if they are not connected.
@@ -145,24 +143,15 @@ _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, McpPool] = weakref.
 
 
 def pool() -> McpPool:
-    """The running event loop's pool. It is closed when the loop shuts down."""
+    """The running event loop's pool.
+
+    What runs a loop to its end, as `asyncio.run` does, cancels the loop's tasks: those that own
+    the connections close them.
+    """
     loop = asyncio.get_running_loop()
     found = _pools.get(loop)
     if found is None:
+        for ended in [each for each in _pools if each.is_closed()]:
+            del _pools[ended]
         found = _pools[loop] = McpPool()
-        # A loop closes its unfinished async generators when it shuts down, which is the one
-        # hook it offers. Nothing is awaited before the first yield: it runs to there at once.
-        # It is held by its pool: one that nobody refers to would be finalised right away.
-        found.closing = _close_at_shutdown(found)
-        with contextlib.suppress(StopIteration):
-            found.closing.__anext__().send(None)
     return found
-
-
-async def _close_at_shutdown(opened: McpPool) -> AsyncGenerator[None, None]:
-    loop = asyncio.get_running_loop()
-    try:
-        yield
-    finally:
-        _pools.pop(loop, None)
-        await opened.close()
