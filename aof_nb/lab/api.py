@@ -17,7 +17,7 @@ from typing import Any
 
 from aof_nb.errors import AofError, MissingExtra
 from aof_nb.lab.faults import FAULTS
-from aof_nb.lab.layout import Layout, LogVolume, read_lines
+from aof_nb.lab.layout import Layout, LogVolume, read_lines, version_before
 from aof_nb.lab.probe import Probe, probe
 from aof_nb.paths import state_dir
 
@@ -266,7 +266,7 @@ class Lab:
     ) -> dict[str, Any]:
         """What differs between two versions; by default, what the running one changed."""
         new = to_version or self.read_config(service)["version"]
-        old = from_version or max(1, new - 1)
+        old = from_version or version_before(self._layout, service, new) or new
         before, after = (
             json.dumps(self._config(service, version), indent=2).splitlines()
             for version in (old, new)

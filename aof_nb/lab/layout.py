@@ -58,6 +58,17 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def version_before(layout: Layout, service: str, version: int) -> int | None:
+    """The version a service ran before it was first given this one; None if there was none."""
+    deployed = [
+        each["version"] for each in read_lines(layout.deploys) if each["service"] == service
+    ]
+    if version not in deployed:
+        return None
+    place: int = deployed.index(version)
+    return int(deployed[place - 1]) if place else None
+
+
 class LogVolume:
     """A directory that holds so many bytes and no more.
 

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.lab.children import SERVICES, Children
 from aof_nb.lab.faults import FAULTS, Breaker, deployed, lay_out
-from aof_nb.lab.layout import Layout, LogVolume, append_line, read_lines, timestamp
+from aof_nb.lab.layout import (
+    Layout,
+    LogVolume,
+    append_line,
+    read_lines,
+    timestamp,
+    version_before,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -90,12 +97,15 @@ class Supervisor:
     def _roll_back(self, service: str, version: int | None = None) -> dict[str, Any]:
         self._known(service)
         child = self.children[service]
-        deploys = [each for each in read_lines(self.layout.deploys) if each["service"] == service]
-        earlier = {each["version"] for each in deploys if each["version"] < child.config}
-        if version is None and not earlier:
+        known = {
+            each["version"]
+            for each in read_lines(self.layout.deploys)
+            if each["service"] == service
+        }
+        target = version or version_before(self.layout, service, child.config)
+        if target is None:
             raise Refused(f"{service} has no version before {child.config}")
-        target = max(earlier) if version is None else version
-        if target != child.config and target not in {each["version"] for each in deploys}:
+        if target not in known:
             raise Refused(f"{service} never had a version {target}")
         left, child.config = child.config, target
         deployed(self.layout, service, target, author="operator", note=f"rolled back from {left}")

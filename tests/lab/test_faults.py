@@ -76,6 +76,16 @@ def test_a_fault_breaks_the_shop_until_the_right_repair(lab: Lab, fault: str) ->
     assert lab.actions()[-1]["action"] in {"roll_back", "restart_service", "free_space"}
 
 
+def test_a_second_bad_rollout_rolls_back_to_what_ran_before(lab: Lab) -> None:
+    good = lab.read_config("checkout")
+    for _ in range(2):
+        lab.inject("bad-config")
+        assert lab.diff_config("checkout")["from_version"] == good["version"]
+        assert lab.roll_back("checkout")["to_version"] == good["version"]
+        assert lab.wait_until_healthy().healthy
+    assert lab.read_config("checkout") == good
+
+
 def test_freeing_space_keeps_live_logs_and_the_audit_log(lab: Lab) -> None:
     lab.free_space("logs")
     names = {path.name for path in (lab.directory / "volumes" / "logs").iterdir()}
