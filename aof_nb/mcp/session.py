@@ -183,18 +183,24 @@ class Session:
     async def _serve(self, client: Client) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                while (request := await self._queue.get()) is not None and not self._lost:
-                    if not request.answer.done():
-                        self._active.add(request)
-                        request.task = tasks.create_task(self._answer(client, request))
+                while (request := await self._queue.get()) is not None:
+                    if request.answer.done():
+                        continue
+                    self._active.add(request)
+                    if self._lost:
+                        break
+                    request.task = tasks.create_task(self._answer(client, request))
                 if self._lost:
-                    tasks_left = [each.task for each in self._active if each.task is not None]
-                    self._drop_all()
-                    for task in tasks_left:
-                        task.cancel()
+                    for request in self._active:
+                        if request.task is not None:
+                            request.task.cancel()
         finally:
             self._lost = True
-            self._drop_all()
+            for request in self._active:
+                # Those that were not sent learn it when the transport is gone, for only then
+                # is it sure that they will not be sent.
+                if request.sent:
+                    request.fail(Dropped(_ENDED, sent=True))
 
     async def _list_tools(self, client: Client) -> list[McpToolDefinition]:
         from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -230,7 +236,8 @@ class Session:
             outcome = await request.run(client)
         except MCPError as error:
             if self._lost:
-                request.fail(Dropped(_ENDED, sent=request.sent))
+                if request.sent:
+                    request.fail(Dropped(_ENDED, sent=True))
             elif (request.status or 0) >= HTTP_SERVER_ERROR:
                 request.fail(Dropped(f"HTTP {request.status}", sent=request.sent))
             elif self.spec.transport == "http" and error.message.startswith(_CUT_OFF):
@@ -253,7 +260,6 @@ class Session:
                 self._active.add(left)
         for request in self._active:
             request.fail(Dropped(_ENDED, sent=request.sent))
-        self._active.clear()
 
     def _unreachable(self, said: str) -> McpError:
         spec = self.spec

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO, TypeAlias
 
-from aof_nb.mcp.request import Dropped, current
+from aof_nb.mcp.request import Dropped, Request, current
 from aof_nb.mcp.spec import McpServer
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def connected(
         watcher: Is told how it goes.
     """
     async with _transport(spec, log, watcher) as (read, write):
-        yield _Reading(read, watcher), _Writing(write)
+        yield _Reading(read, watcher), write
 
 
 def _transport(
@@ -71,8 +72,8 @@ async def _stdio(spec: McpServer, log: TextIO) -> AsyncGenerator[Streams, None]:
         cwd=spec.cwd,
         encoding_error_handler="replace",
     )
-    async with stdio_client(parameters, errlog=log) as streams:
-        yield streams
+    async with stdio_client(parameters, errlog=log) as (read, write):
+        yield read, _Writing(write)
 
 
 @contextlib.asynccontextmanager
@@ -113,16 +114,18 @@ def _http_client(spec: McpServer, watcher: Watcher) -> httpx2.AsyncClient:
                 # The end of a session must not wait long for a server that is gone.
                 request.extensions["timeout"] = httpx2.Timeout(_GOODBYE_SECONDS).as_dict()
             asking = current.get() if request.method == "POST" else None
+            if asking is not None:
+                request.extensions["trace"] = functools.partial(_trace, asking)
             try:
                 response = await super().send(request, **options)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                if asking is not None:
-                    asking.sent = False
-                    _unanswerable(asking, error)
-                raise
             except httpx2.HTTPError as error:
-                _unanswerable(asking, error)
+                if asking is not None and spec.transport == "sse":
+                    # This transport would leave the request waiting.
+                    asking.fail(Dropped(type(error).__name__, sent=asking.sent))
+                    watcher.ended()
                 raise
+            if asking is not None:
+                asking.status = None
             if request.method == "POST" and response.is_error:
                 await self._refused(request, response)
             return response
@@ -141,15 +144,15 @@ def _http_client(spec: McpServer, watcher: Watcher) -> httpx2.AsyncClient:
                 asking.fail(Dropped(f"HTTP {status}", sent=status >= HTTP_SERVER_ERROR))
                 watcher.ended()
 
-    def _unanswerable(asking: Any, error: Exception) -> None:
-        if asking is not None and spec.transport == "sse":
-            asking.fail(Dropped(type(error).__name__, sent=asking.sent))
-            watcher.ended()
-
     return Client(
         headers=dict(spec.headers),
         timeout=httpx2.Timeout(spec.timeout, read=_SSE_SILENCE_SECONDS),
     )
+
+
+async def _trace(asking: Request, event: str, _info: dict[str, Any]) -> None:
+    if event.endswith(".send_request_headers.started"):
+        asking.sent = True
 
 
 def _forgotten(request: httpx2.Request, response: httpx2.Response, body: bytes) -> bool:
