@@ -107,17 +107,21 @@ class Row:
         return line
 
     def _seconds(self) -> str:
-        return "" if self.duration is None else seconds(self.duration)
+        if self.duration is None or self.state is Outcome.DENIED:
+            return ""
+        return seconds(self.duration)
 
     def _html(self) -> str:
         mark, colour, word = _MARKS[self.state]
         icon, tint = _EFFECTS.get(self.effect, ("?", GREY))
         told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
+        short = escape(in_short(self.call.arguments))
+        arguments = f"<code>{short}</code> " if short else ""
         summary = (
             f'<b style="color:{colour}">{mark}</b> '
             f'<span style="color:{tint}" title="{escape(self.effect)}">{icon}</span> '
             f"<b>{escape(self.call.name)}</b> "
-            f"<code>{escape(in_short(self.call.arguments))}</code> "
+            f"{arguments}"
             f'<span style="color:{GREY}">{escape(told)}</span>'
         )
         body = _block("arguments", self._arguments())

@@ -63,7 +63,7 @@ def test_approve_while_it_runs_and_interrupt_another(tmp_path: Path, page: Page)
         approve = cell.get_by_role("button", name="Approve", exact=True)
         approve.wait_for()
         assert json.loads((work / "checkout.json").read_text())["version"] == "v42"
-        assert "waiting for your approval" in output(cell)
+        cell.locator(".jp-OutputArea-output", has_text="waiting for your approval").wait_for()
         photograph(page, cell, "approval.png")
         approve.click()
         lengths = streamed(cell)

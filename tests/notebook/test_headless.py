@@ -25,7 +25,7 @@ SHOWN = [
     "Let me look at the **service** first.",
     "✓ read_log service=checkout (T)",
     "The log says: <b>disk full</b>",
-    "⊘ restart service=checkout (denied, T)\n" + REFUSED,
+    "⊘ restart service=checkout (denied)\n" + REFUSED,
     "Nothing was restarted.",
     "script:fix.yaml (scripted) · 3 turns · 2 tool calls · 0 tokens · T",
 ]

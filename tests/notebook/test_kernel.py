@@ -41,6 +41,7 @@ def restart(service: str) -> str:
 @tool(effect="read")
 async def wait() -> str:
     "Waits."
+    print("it waits")
     await asyncio.sleep(600)
 
 sre = Agent(name="sre", model="script:fix.yaml", tools=[read_log, restart])

@@ -16,9 +16,11 @@ from IPython.core.interactiveshell import InteractiveShell
 import aof_nb
 from aof_nb.agent import Agent
 from aof_nb.mcp.spec import McpServer
+from aof_nb.messages import ToolCall
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellFailed
 from aof_nb.policy import set_ambient_approver
+from aof_nb.tools import tool
 from tests.notebook.fakes import Says
 
 
@@ -191,11 +193,18 @@ def test_help_names_the_options(shell: Any) -> None:
 
 
 async def test_an_interrupt_ends_the_run(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.notebook.test_renderer import agent, call
+    napping = asyncio.Event()
 
-    shell.user_ns["sre"] = agent([call(1, "nap", seconds=60)], ["Never."])
+    @tool(effect="read")
+    async def nap(seconds: float) -> None:
+        """Sleeps."""
+        napping.set()
+        await asyncio.sleep(seconds)
+
+    model = Says([ToolCall("1", "nap", {"seconds": 60})], ["Never."])
+    shell.user_ns["sre"] = Agent(name="sre", model=model, tools=[nap])
     running = asyncio.create_task(cell(shell, "%%aof sre --out r\nhi"))
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(napping.wait(), 30)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

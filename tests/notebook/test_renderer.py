@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aof_nb.agent import Agent
+from aof_nb.events import ToolFinished
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.console import ConsoleRenderer
@@ -115,12 +116,16 @@ async def test_calls_that_were_cut_off_are_unknown(live: bool) -> None:
     asked = agent([call(1, "nap", seconds=60), call(2, "nap", seconds=0)], ["Never."])
     run = asked.stream("why?")
 
+    one_ended = asyncio.Event()
+
     async def consume() -> None:
         async for event in run:
             renderer.event(event)
+            if isinstance(event, ToolFinished):
+                one_ended.set()
 
     task = asyncio.create_task(consume())
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(one_ended.wait(), 30)
     task.cancel()
     await asyncio.wait([task])
     renderer.end(run.result, interrupted=True)
