@@ -54,13 +54,16 @@ async def stream_response(
         raise from_response(provider, answer.status_code, answer.headers, answer.content) from None
     except sdk.APIConnectionError as error:
         raise _unreachable(provider, error, client) from error
-    events = EventStream()
+    events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
+    encoded = "content-encoding" in response.headers
     try:
-        async for data in response.aiter_bytes():
+        async for data in response.aiter_bytes() if encoded else response.aiter_raw():
             for payload in events.feed(data):
                 decoder.feed(payload)
             for event in decoder.events():
                 yield event
+            if pace.is_close(len(data)) and not decoder.complete:
+                await pace.gather()
         for payload in events.flush():
             decoder.feed(payload)
         for event in decoder.events():
@@ -81,6 +84,41 @@ async def stream_response(
     if not decoder.complete:
         raise broken(decoder, provider, "it ended too early")
     yield decoder.response()
+
+
+class Pace:
+    """Lets a fast stream's small pieces gather, so that one reading takes several of them.
+
+    Most of what a piece costs is being woken for it. A stream of more than 200 pieces a second is
+    read 100 times a second; a slower one, and what comes in large pieces, is read as it comes.
+
+    Args:
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = 0.0
+        self._close = 0
+
+    def is_close(self, size: int) -> bool:
+        """Whether a piece of this many bytes is one more in a row that came close together."""
+        now = self._clock()
+        near = now - self._last < _CLOSE and size < _SMALL
+        self._close = self._close + 1 if near else 0
+        self._last = now
+        return self._close >= _IN_A_ROW
+
+    async def gather(self) -> None:
+        """Waits a moment that nobody sees."""
+        await asyncio.sleep(_GATHER)
+        self._last = self._clock()
+
+
+_CLOSE = 0.005
+_GATHER = 0.01
+_IN_A_ROW = 4
+_SMALL = 8192
 
 
 def _cause(error: BaseException) -> str:
