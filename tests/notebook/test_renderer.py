@@ -196,7 +196,7 @@ async def test_the_time_a_person_takes_is_not_the_tools() -> None:
     marks = [data["text/plain"][0] for data, *_ in screen.sent if "nap" in str(data)[:2000]]
     assert "?" in marks
     [row] = [m["aof"] for _, m, *_ in screen.sent if m.get("aof", {}).get("tool")]
-    assert 0.1 <= row["duration"] < 0.5
+    assert 0.05 <= row["duration"] < 0.5
 
 
 def test_a_row_is_bounded_and_escaped() -> None:
