@@ -134,12 +134,17 @@ class Connection:
         )
 
     async def _use(self, use: Callable[[Session], Awaitable[T]], *, repeatable: bool) -> T:
-        try:
-            return await use(self._current())
-        except Dropped as dropped:
-            if dropped.sent and not repeatable:
-                raise
-        return await use(self._current())
+        may_repeat, may_reopen = repeatable, True
+        while True:
+            try:
+                return await use(self._current())
+            except Dropped as dropped:
+                if dropped.sent:
+                    may, may_repeat = may_repeat, False
+                else:
+                    may, may_reopen = may_reopen, False
+                if not may:
+                    raise
 
     def _current(self) -> Session:
         if self._closed:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +20,7 @@ from aof_nb.errors import OutcomeUnknown, ToolError
 from aof_nb.events import ToolProgress
 from aof_nb.mcp.pool import McpPool
 from aof_nb.ports import Effect
-from tests.mcp.conftest import HttpServer, Npm, Run, Serve, offered
+from tests.mcp.conftest import HttpServer, Npm, Run, Serve, offered, until
 
 PYTHON_SERVERS = Path(sys.prefix) / "bin"
 TRANSPORTS = ["stdio", "http", "sse"]
@@ -26,13 +32,38 @@ class Everything:
     def __init__(self, transport: str, program: str, serve: Serve) -> None:
         self.transport = transport
         self.server: HttpServer | None = None
+        self.tag = secrets.token_hex()
         if transport == "stdio":
-            self.where: dict[str, Any] = {"command": "node", "args": (program,)}
+            self.where: dict[str, Any] = {
+                "command": "node",
+                "args": (program,),
+                "env": {"EVERYTHING": self.tag},
+            }
             return
         self.server = serve("node", program, {"http": "streamableHttp", "sse": "sse"}[transport])
         path = {"http": "mcp", "sse": "sse"}[transport]
         url = f"http://127.0.0.1:{self.server.port}/{path}"
         self.where = {"url": url, "transport": transport}
+
+    def kill(self) -> None:
+        """Kills it at once; one that is not ours to start is started again."""
+        if self.server is not None:
+            self.server.kill()
+            self.server.start()
+            return
+        [pid] = (
+            int(path.name)
+            for path in Path("/proc").iterdir()
+            if path.name.isdigit() and self._is_the_server(path)
+        )
+        os.kill(pid, signal.SIGKILL)
+
+    def _is_the_server(self, process: Path) -> bool:
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes()
+            return command[0] == b"node" and f"EVERYTHING={self.tag}".encode() in environment
+        return False
 
     def spec(self, **more: Any) -> McpServer:
         return McpServer(name="every", **self.where, **more)
@@ -92,6 +123,46 @@ async def test_everything_tells_its_progress_and_outlives_its_time_by_it(
         ToolProgress("call-1", "", float(step), 7.0) for step in range(1, len(run.events) + 1)
     ]
     assert len(run.events) >= 6
+
+
+@pytest.mark.npm
+@over_all
+async def test_a_read_is_made_again_when_the_server_is_killed_in_the_middle_of_it(
+    mcp: McpPool, everything: Everything, run: Run
+) -> None:
+    tools = await offered(mcp, everything.spec())
+    operation = tools["every__trigger-long-running-operation"]
+    assert operation.spec.effect is Effect.READ
+    call = asyncio.create_task(run.call(operation, duration=2, steps=2))
+    await until(lambda: len(run.events) == 1)
+    everything.kill()
+    done = await call
+    assert "completed" in done.content
+    progress = [event.progress for event in run.events if isinstance(event, ToolProgress)]
+    assert progress == [1.0, 1.0, 2.0]
+
+
+@pytest.mark.npm
+@over_all
+async def test_a_write_is_not_made_again_when_the_server_is_killed_in_the_middle_of_it(
+    mcp: McpPool, everything: Everything, run: Run
+) -> None:
+    tools = await offered(mcp, everything.spec())
+    write = tools["every__gzip-file-as-resource"]
+    assert write.spec.effect is Effect.WRITE
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/never-answers"
+        call = asyncio.create_task(run.call(write, name="x", data=url, outputType="resource"))
+        fetching, _ = await asyncio.get_running_loop().run_in_executor(None, listener.accept)
+        with fetching:
+            everything.kill()
+            with pytest.raises(OutcomeUnknown):
+                await call
+        listener.settimeout(1)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert (await run.call(tools["every__echo"], message="a")).content == "Echo: a"
 
 
 @pytest.mark.npm
