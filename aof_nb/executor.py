@@ -199,16 +199,18 @@ class _Run:
             if response is None:
                 raise BrokenStream(f"{self._task.model.name} ended without a response")
             phase = self._receive(response, withheld)
-            yield TurnFinished(
+            finished = TurnFinished(
                 record.turns, response.message, response.stop_reason, response.usage, response.model
             )
             if phase is None:
+                yield finished
                 if response.stop_reason is StopReason.PAUSE and not withheld:
                     continue
                 if (cut := self._finish(response)) is not None:
                     yield cut
                 return
             try:
+                yield finished
                 async with contextlib.aclosing(phase.events()) as events:
                     async for event in events:
                         yield event
@@ -302,7 +304,7 @@ class _Run:
             refusals = dict.fromkeys(range(left, len(calls)), text)
         repeated: set[int] = set()
         last_chance: set[int] = set()
-        for place, call in enumerate(calls):
+        for place, call in enumerate(calls if self._failures else ()):
             times = self._failures[_identity(call)]
             if times >= limits.max_repeats and place not in refusals:
                 refusals[place] = _REPEATED.format(times)
@@ -369,11 +371,10 @@ class _Run:
         record, limits = self._record, self._task.limits
         results = phase.results()
         for call, result in zip(phase.calls, results, strict=True):
-            identity = _identity(call)
             if result.is_error:
-                self._failures[identity] += 1
-            else:
-                self._failures.pop(identity, None)
+                self._failures[_identity(call)] += 1
+            elif self._failures:
+                self._failures.pop(_identity(call), None)
         failed = all(result.outcome is Outcome.ERROR for result in results)
         self._failed_turns = self._failed_turns + 1 if failed else 0
         if self._out_of_time():
@@ -555,8 +556,7 @@ class _ToolPhase:
                 pending[place] = (running, time.perf_counter())
             while pending:
                 try:
-                    async with asyncio.timeout_at(self._deadline):
-                        item = await self._queue.get()
+                    item = await self._next()
                 except TimeoutError:
                     break
                 if isinstance(item, int):
@@ -574,6 +574,13 @@ class _ToolPhase:
             await _stop([running for running, _ in pending.values()])
             for place, (running, _) in pending.items():
                 self._note(place, running)
+
+    async def _next(self) -> Event | int:
+        """The next event, or the place of a call that has ended."""
+        if self._deadline is None:
+            return await self._queue.get()
+        async with asyncio.timeout_at(self._deadline):
+            return await self._queue.get()
 
     def _ended(self, place: int, _: asyncio.Task[ToolOutput]) -> None:
         self._queue.put_nowait(place)

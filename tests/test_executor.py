@@ -26,6 +26,7 @@ from aof_nb.events import (
     ToolFinished,
     ToolProgress,
     ToolStarted,
+    TurnFinished,
     TurnStarted,
 )
 from aof_nb.executor import INTERRUPTED, Record, Task, execute
@@ -232,6 +233,17 @@ async def test_a_wrong_call_goes_back_to_the_model(asked: ToolCall, expected: st
     assert expected in content
     assert not tool.calls
     assert finish(events).status is RunStatus.COMPLETED
+
+
+async def test_a_run_closed_between_a_response_and_its_calls_is_valid() -> None:
+    record = Record(transcript=[])
+    asked = Scripted(Turn(calls=(call("read_log"),)), Turn("ok"))
+    events = execute(task(asked, Does("read_log")), record)
+    async for event in events:
+        if isinstance(event, TurnFinished):
+            break
+    await events.aclose()
+    assert_valid(record)
 
 
 @pytest.mark.parametrize(
