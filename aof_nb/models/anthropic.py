@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Iterator
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -25,7 +23,7 @@ from aof_nb.messages import (
 )
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.failures import classify
-from aof_nb.models.transport import EncodeOnce, shared_client, stream_response
+from aof_nb.models.transport import EncodeOnce, EncodeTools, shared_client, stream_response
 from aof_nb.ports import ModelRequest, ToolSpec
 
 _PROVIDER = "anthropic"
@@ -64,29 +62,28 @@ class AnthropicModel:
         self._base_url = base_url
         self._timeout = timeout
         self._encoded = EncodeOnce(encode_message)
+        self._tools = EncodeTools(_declaration)
 
     @property
     def name(self) -> str:
         """``anthropic:`` and the model's name."""
         return f"{_PROVIDER}:{self._model}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        anthropic = await imported("anthropic")
-
-        key = (_PROVIDER, self._api_key, self._base_url, self._timeout)
-        client = await shared_client(key, self._client)
-        response = stream_response(
-            sdk=anthropic,
-            client=client,
+        return stream_response(
+            request,
+            connect=self._connect,
+            encode=self._body,
             provider=_PROVIDER,
             path="/v1/messages",
-            body=self._body(request),
             decoder=MessagesDecoder(self.name),
         )
-        async with contextlib.aclosing(response) as events:
-            async for event in events:
-                yield event
+
+    async def _connect(self) -> tuple[Any, Any]:
+        anthropic = await imported("anthropic")
+        key = (_PROVIDER, self._api_key, self._base_url, self._timeout)
+        return anthropic, await shared_client(key, self._client)
 
     def _client(self) -> Any:
         import anthropic
@@ -125,7 +122,7 @@ class AnthropicModel:
             head["system"] = request.system
         fields = [msgspec.json.encode(head)[1:-1]]
         if request.tools:
-            fields.append(b'"tools":' + encode_tools(request.tools))
+            fields.append(b'"tools":' + bytes(self._tools(request.tools)))
             if request.tool_choice == "none":
                 fields.append(b'"tool_choice":{"type":"none"}')
         fields.append(b'"messages":[' + b",".join(self._turns(request.messages)) + b"]")
@@ -180,23 +177,12 @@ def _block(part: Part) -> dict[str, Any] | None:
             return block | {"is_error": True} if part.is_error else block
 
 
-@lru_cache(maxsize=64)
-def _tool(fingerprint: tuple[str, str, bytes]) -> bytes:
-    name, description, schema = fingerprint
-    head = msgspec.json.encode({"name": name, "description": description})
-    return head[:-1] + b',"input_schema":' + schema + b"}"
-
-
-def encode_tools(tools: tuple[ToolSpec, ...]) -> bytes:
-    """The tools' declarations as JSON."""
-    return (
-        b"["
-        + b",".join(
-            _tool((tool.name, tool.description, msgspec.json.encode(tool.input_schema)))
-            for tool in tools
-        )
-        + b"]"
-    )
+def _declaration(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+    }
 
 
 class _Delta(msgspec.Struct):

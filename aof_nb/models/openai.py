@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.errors import MissingCredential, ModelError
+from aof_nb.importing import imported
 from aof_nb.models.failures import classify
 from aof_nb.models.transport import shared_client
 
@@ -39,16 +40,19 @@ def is_reasoning(model: str) -> bool:
     return _REASONING.search(model) is not None
 
 
-async def client(api_key: str | None, base_url: str | None, timeout: float) -> Any:  # noqa: ASYNC109
-    """The loop's client for this key and address.
+async def connect(
+    api_key: str | None,
+    base_url: str | None,
+    timeout: float,  # noqa: ASYNC109
+) -> tuple[Any, Any]:
+    """The SDK, and the loop's client for this key and address.
 
     Raises:
         MissingCredential: If there is no key.
     """
+    openai: Any = await imported("openai")
 
     def make() -> Any:
-        import openai
-
         try:
             return openai.AsyncOpenAI(
                 api_key=api_key,
@@ -60,4 +64,4 @@ async def client(api_key: str | None, base_url: str | None, timeout: float) -> A
         except openai.OpenAIError as error:
             raise MissingCredential("OpenAI", "OPENAI_API_KEY") from error
 
-    return await shared_client(("openai", api_key, base_url, timeout), make)
+    return openai, await shared_client(("openai", api_key, base_url, timeout), make)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
-from aof_nb.importing import imported
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
-from aof_nb.models.openai import Failure, client, is_reasoning
-from aof_nb.models.transport import EncodeOnce, stream_response
-from aof_nb.ports import ModelRequest
+from aof_nb.models.openai import Failure, connect, is_reasoning
+from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
+from aof_nb.ports import ModelRequest, ToolSpec
 
 _PROVIDER = "openai-chat"
 _STOP = {
@@ -55,27 +53,26 @@ class OpenAIChatModel:
             "max_completion_tokens" if is_reasoning(model) else "max_tokens"
         )
         self._encoded = EncodeOnce(encode_message)
+        self._tools = EncodeTools(_declaration)
 
     @property
     def name(self) -> str:
         """``openai-chat:`` and the model's name."""
         return f"{_PROVIDER}:{self._model}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        openai = await imported("openai")
-
-        response = stream_response(
-            sdk=openai,
-            client=await client(self._api_key, self._base_url, self._timeout),
+        return stream_response(
+            request,
+            connect=self._connect,
+            encode=self._body,
             provider=_PROVIDER,
             path="/chat/completions",
-            body=self._body(request),
             decoder=ChatDecoder(self.name),
         )
-        async with contextlib.aclosing(response) as events:
-            async for event in events:
-                yield event
+
+    async def _connect(self) -> tuple[Any, Any]:
+        return await connect(self._api_key, self._base_url, self._timeout)
 
     def _body(self, request: ModelRequest) -> bytes:
         sampling = request.sampling
@@ -96,17 +93,7 @@ class OpenAIChatModel:
         if sampling.stop:
             head["stop"] = sampling.stop
         if request.tools:
-            head["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": tool.name,
-                        "description": tool.description,
-                        "parameters": tool.input_schema,
-                    },
-                }
-                for tool in request.tools
-            ]
+            head["tools"] = self._tools(request.tools)
             if request.tool_choice == "none":
                 head["tool_choice"] = "none"
         messages = [encoded for message in request.messages if (encoded := self._encoded(message))]
@@ -117,6 +104,17 @@ class OpenAIChatModel:
             msgspec.json.encode(head)[:-1],
             b'"messages":[' + b",".join(messages) + b"]",
         )
+
+
+def _declaration(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.input_schema,
+        },
+    }
 
 
 def encode_message(message: Message) -> bytes:

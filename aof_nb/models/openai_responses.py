@@ -6,14 +6,12 @@ guide to stateless use of reasoning models asks.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
-from aof_nb.importing import imported
 from aof_nb.messages import (
     Message,
     Opaque,
@@ -26,9 +24,9 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, tool_call
-from aof_nb.models.openai import Failure, client, is_reasoning
-from aof_nb.models.transport import EncodeOnce, stream_response
-from aof_nb.ports import ModelRequest
+from aof_nb.models.openai import Failure, connect, is_reasoning
+from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
+from aof_nb.ports import ModelRequest, ToolSpec
 
 _PROVIDER = "openai"
 
@@ -60,27 +58,26 @@ class OpenAIResponsesModel:
         self._timeout = timeout
         self._reasoning_summary = reasoning_summary
         self._encoded = EncodeOnce(encode_message)
+        self._tools = EncodeTools(_declaration)
 
     @property
     def name(self) -> str:
         """``openai:`` and the model's name."""
         return f"{_PROVIDER}:{self._model}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
-        openai = await imported("openai")
-
-        response = stream_response(
-            sdk=openai,
-            client=await client(self._api_key, self._base_url, self._timeout),
+        return stream_response(
+            request,
+            connect=self._connect,
+            encode=self._body,
             provider=_PROVIDER,
             path="/responses",
-            body=self._body(request),
             decoder=ResponsesDecoder(self.name),
         )
-        async with contextlib.aclosing(response) as events:
-            async for event in events:
-                yield event
+
+    async def _connect(self) -> tuple[Any, Any]:
+        return await connect(self._api_key, self._base_url, self._timeout)
 
     def _body(self, request: ModelRequest) -> bytes:
         sampling = request.sampling
@@ -101,16 +98,7 @@ class OpenAIResponsesModel:
             if sampling.top_p is not None:
                 head["top_p"] = sampling.top_p
         if request.tools:
-            head["tools"] = [
-                {
-                    "type": "function",
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.input_schema,
-                    "strict": False,
-                }
-                for tool in request.tools
-            ]
+            head["tools"] = self._tools(request.tools)
             if request.tool_choice == "none":
                 head["tool_choice"] = "none"
         items = [encoded for message in request.messages if (encoded := self._encoded(message))]
@@ -118,6 +106,16 @@ class OpenAIResponsesModel:
             msgspec.json.encode(head)[:-1],
             b'"input":[' + b",".join(items) + b"]",
         )
+
+
+def _declaration(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.input_schema,
+        "strict": False,
+    }
 
 
 def encode_message(message: Message) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,26 +21,35 @@ from aof_nb.messages import Message
 from aof_nb.models.assembly import Decoder, broken, with_partial
 from aof_nb.models.failures import from_response
 from aof_nb.models.sse import EventStream
+from aof_nb.ports import ModelRequest, ToolSpec
 
 
 async def stream_response(
-    *, sdk: Any, client: Any, provider: str, path: str, body: bytes, decoder: Decoder
+    request: ModelRequest,
+    *,
+    connect: Callable[[], Awaitable[tuple[Any, Any]]],
+    encode: Callable[[ModelRequest], bytes],
+    provider: str,
+    path: str,
+    decoder: Decoder,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Sends a request and streams what comes back.
 
     Args:
-        sdk: The SDK's module, for its exceptions.
-        client: Its async client.
+        request: What is asked.
+        connect: Gives the SDK's module, for its exceptions, and its async client.
+        encode: Makes the request JSON.
         provider: The provider's name, for errors.
         path: The endpoint's path.
-        body: The request, as JSON.
         decoder: What makes sense of the stream.
 
     Raises:
         ModelError: Classified; with what had arrived, if the stream had begun.
     """
+    sdk, client = await connect()
     import httpx2
 
+    body = encode(request)
     try:
         response = await client.post(
             path,
@@ -214,3 +223,23 @@ class EncodeOnce:
         data = self._encode(message)
         self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), data)
         return data
+
+
+class EncodeTools:
+    """Encodes the tools once for all the requests of a run, which declare the same ones.
+
+    Args:
+        declare: How the provider wants a tool declared.
+    """
+
+    def __init__(self, declare: Callable[[ToolSpec], dict[str, Any]]) -> None:
+        self._declare = declare
+        self._tools: tuple[ToolSpec, ...] = ()
+        self._encoded = msgspec.Raw(b"[]")
+
+    def __call__(self, tools: tuple[ToolSpec, ...]) -> msgspec.Raw:
+        """The tools' declarations as JSON."""
+        if tools is not self._tools:
+            declared = [self._declare(tool) for tool in tools]
+            self._tools, self._encoded = tools, msgspec.Raw(msgspec.json.encode(declared))
+        return self._encoded

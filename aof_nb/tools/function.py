@@ -38,6 +38,7 @@ class FunctionTool(Generic[P, R]):
     ) -> None:
         self._function = function
         self._timeout = timeout
+        self._is_async = inspect.iscoroutinefunction(function)
         self._context_parameter, self._arguments = _signature(function)
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
@@ -73,17 +74,14 @@ class FunctionTool(Generic[P, R]):
         if self._context_parameter is not None:
             named[self._context_parameter] = context
         function: Callable[..., Any] = self._function
+        work = function(**named) if self._is_async else asyncio.to_thread(function, **named)
+        if self._timeout is None:
+            return as_output(await work)
         try:
             async with asyncio.timeout(self._timeout):
-                if inspect.iscoroutinefunction(function):
-                    result = await function(**named)
-                else:
-                    result = await asyncio.to_thread(function, **named)
+                return as_output(await work)
         except TimeoutError:
-            if self._timeout is None:
-                raise
             raise ToolError(f"{self.spec.name} did not finish within {self._timeout:g} s") from None
-        return as_output(result)
 
 
 def as_output(result: Any) -> ToolOutput:
