@@ -40,7 +40,10 @@ class EventStream:
         blocks = data.split(b"\n\n")
         self._rest = blocks.pop() + held
         for block in blocks:
-            payload = _data(block)
+            if block.startswith(b"data: ") and b"\n" not in block:
+                payload = block[6:]
+            else:
+                payload = _data(block)
             if payload:
                 yield payload
 
@@ -53,8 +56,6 @@ class EventStream:
 
 
 def _data(block: bytes) -> bytes:
-    if block.startswith(b"data: ") and b"\n" not in block:
-        return block[6:]
     lines = []
     for line in block.split(b"\n"):
         if line.startswith(b"data:"):
