@@ -34,6 +34,7 @@ class Request:
 
     Args:
         work: What to do.
+        context: The caller's, in which the work is done, so that traces and output find home.
         answer: The caller waits for it.
         task: Does the work.
         sent: Whether the server may have received it.
@@ -42,6 +43,7 @@ class Request:
     """
 
     work: Work
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     answer: asyncio.Future[Any] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from aof_nb._version import __version__
 from aof_nb.errors import McpError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mcp_types import Tool as McpToolDefinition
 
 _ENDED = "the session ended"
+T = TypeVar("T")
+
 _MOST_PAGES = 100
 _CUT_OFF = "SSE stream "
 
@@ -54,11 +57,14 @@ class Session:
     _status: int | None = None
     _lost: bool = False
     _queue: asyncio.Queue[Request | None] = field(default_factory=asyncio.Queue)
-    _active: set[Request] = field(default_factory=set)
+    _active: dict[Request, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._owner = asyncio.create_task(self._own(), name=f"mcp:{self.spec.name}")
+        # A context of its own: it outlives the cell, and the trace, that it was started in.
+        self._owner = asyncio.create_task(
+            self._own(), name=f"mcp:{self.spec.name}", context=contextvars.Context()
+        )
 
     @property
     def lost(self) -> bool:
@@ -168,12 +174,12 @@ class Session:
             return None
 
         async def ask(question: Question) -> Mapping[str, Any] | None:
-            # It cannot be told which of them asks.
+            # It cannot be told which of them the server asks for.
             waiting = list(self._active)
             for request in waiting:
                 request.suspend()
             try:
-                return await elicit(question)
+                return await _within(waiting, elicit(question))
             finally:
                 for request in waiting:
                     request.alive()
@@ -186,10 +192,12 @@ class Session:
                 while (request := await self._queue.get()) is not None:
                     if request.answer.done():
                         continue
-                    self._active.add(request)
+                    self._active[request] = None
                     if self._lost:
                         break
-                    request.task = tasks.create_task(self._answer(client, request))
+                    request.task = tasks.create_task(
+                        self._answer(client, request), context=request.context
+                    )
                 if self._lost:
                     for request in self._active:
                         if request.task is not None:
@@ -232,6 +240,7 @@ class Session:
         from mcp import MCPError
 
         current.set(request)
+        current_log.set(self._file)
         try:
             outcome = await request.run(client)
         except MCPError as error:
@@ -251,13 +260,13 @@ class Session:
                 request.answer.set_result(outcome)
         finally:
             if request.answer.done():
-                self._active.discard(request)
+                self._active.pop(request, None)
 
     def _drop_all(self) -> None:
         while not self._queue.empty():
             left = self._queue.get_nowait()
             if left is not None:
-                self._active.add(left)
+                self._active[left] = None
         for request in self._active:
             request.fail(Dropped(_ENDED, sent=request.sent))
 
@@ -293,3 +302,13 @@ class Session:
 
         if isinstance(message, ToolListChangedNotification):
             self._stale = True
+
+
+async def _within(waiting: Sequence[Request], answer: Awaitable[T]) -> T:
+    """Waits for something in the context of the youngest request."""
+
+    async def wait() -> T:
+        return await answer
+
+    context = waiting[-1].context if waiting else None
+    return await asyncio.create_task(wait(), context=context)

@@ -20,6 +20,7 @@ Streams: TypeAlias = tuple[Any, Any]
 
 _CHILD = Path(__file__).with_name("child.py")
 _SSE_SILENCE_SECONDS = 24 * 3600.0
+_MOST_EVENT_BYTES = 64 * 2**20
 _GOODBYE_SECONDS = 2.0
 _SESSION_HEADER = "mcp-session-id"
 HTTP_SERVER_ERROR = 500
@@ -100,7 +101,9 @@ async def _http(spec: McpServer, watcher: Watcher) -> AsyncGenerator[Streams, No
     assert spec.url is not None
     async with (
         _http_client(spec, watcher) as client,
-        streamable_http_client(spec.url, http_client=client) as streams,
+        streamable_http_client(
+            spec.url, http_client=client, max_sse_event_size=_MOST_EVENT_BYTES
+        ) as streams,
     ):
         yield streams
 

@@ -1,8 +1,9 @@
 """A streamable HTTP MCP server (2025-11-25) in a thread, that fails the way networks fail.
 
 It speaks the wire protocol with the standard library alone. A tool's name says what becomes of a
-call of it: ``ok``, ``status_502``, ``cut`` (the response stream ends without a response), ``die``
-(the connection is closed without a word), each with ``read_`` before it for a read-only tool.
+call of it: ``ok``, ``big`` (an answer of 3 MB), ``status_502``, ``cut`` (the response stream ends
+without a response), ``die`` (the connection is closed without a word), each with ``read_`` before
+it for a read-only tool.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-KINDS = ("ok", "status_502", "status_500", "cut", "die")
+BIG = 3_000_000
+KINDS = ("ok", "big", "status_502", "status_500", "cut", "die")
 TOOLS = [
     {
         "name": f"{prefix}{kind}",
@@ -110,14 +112,22 @@ class OddHttp:
                         error = {"code": -32603, "message": "Internal server error"}
                         self.reply(500, {"id": message["id"], "error": error})
                     case "cut":
-                        self.send_response(200)
-                        self.send_header("content-type", "text/event-stream")
-                        self.send_header("connection", "close")
-                        self.end_headers()
-                        self.wfile.write(b": a comment\n\n")
-                        self.close_connection = True
+                        self.stream(b": a comment\n\n")
+                    case "big":
+                        text = {"type": "text", "text": "x" * BIG}
+                        result = {"id": message["id"], "result": {"content": [text]}}
+                        data = json.dumps({"jsonrpc": "2.0", **result}).encode()
+                        self.stream(b"event: message\ndata: " + data + b"\n\n")
                     case "die":
                         self.close_connection = True
+
+            def stream(self, data: bytes) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.send_header("connection", "close")
+                self.end_headers()
+                self.wfile.write(data)
+                self.close_connection = True
 
             def result(self, message: dict[str, Any], result: Any, *headers: Any) -> None:
                 self.reply(200, {"id": message["id"], "result": result}, *headers)

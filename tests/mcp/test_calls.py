@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from aof_nb.mcp.elicitation import Question, accept_defaults
 from aof_nb.mcp.pool import McpPool
 from tests.mcp.conftest import Odd, Run, offered, until
 
+CELL: contextvars.ContextVar[str] = contextvars.ContextVar("CELL")
 WITH_DEFAULTS = {
     "type": "object",
     "properties": {"name": {"type": "string", "default": "Ann"}, "age": {"type": "integer"}},
@@ -149,6 +151,23 @@ async def test_a_handler_answers_questions_and_its_time_does_not_count(
     output = await run.call(tools["odd__ask"], schema=WITH_DEFAULTS)
     assert json.loads(output.content) == {"action": "accept", "content": {"name": "Bob"}}
     assert questions == [Question(server="odd", message="Which?", schema=WITH_DEFAULTS)]
+
+
+async def test_questions_are_asked_in_the_context_of_the_call(
+    mcp: McpPool, odd: Odd, run: Run
+) -> None:
+    cells = []
+
+    async def answer(_: Question) -> None:
+        cells.append(CELL.get())
+
+    mcp.on_elicitation = answer
+    for cell in ("first", "second"):
+        CELL.set(cell)
+        tools = await offered(mcp, odd.spec())
+        output = await run.call(tools["odd__ask"], schema=WITH_DEFAULTS)
+        assert json.loads(output.content) == {"action": "decline"}
+    assert cells == ["first", "second"]
 
 
 async def test_defaults_are_accepted_only_where_nothing_required_lacks_one(

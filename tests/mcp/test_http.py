@@ -12,7 +12,7 @@ from aof_nb import McpServer
 from aof_nb.errors import OutcomeUnknown, ToolError
 from aof_nb.mcp.pool import McpPool
 from tests.mcp.conftest import Run, offered
-from tests.mcp.odd_http import OddHttp
+from tests.mcp.odd_http import BIG, OddHttp
 
 
 @pytest.fixture
@@ -54,6 +54,11 @@ async def test_a_read_whose_answer_is_lost_is_repeated_once(
         await run.call(tools[f"odd__read_{how}"])
     assert not isinstance(caught.value, OutcomeUnknown)
     assert odd_http.calls == [f"read_{how}"] * 2
+
+
+async def test_an_answer_may_be_large(mcp: McpPool, odd_http: OddHttp, run: Run) -> None:
+    tools = await offered(mcp, spec(odd_http))
+    assert len((await run.call(tools["odd__big"])).content) == BIG
 
 
 @pytest.mark.parametrize("how", ["cut", "status_502"])
