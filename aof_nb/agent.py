@@ -252,7 +252,7 @@ class Run:
             limits=self._limits,
             sampling=agent.sampling,
             session=self._session,
-            artifacts=Artifacts(state_dir() / "runs" / self.run_id / "artifacts"),
+            artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
         )
 

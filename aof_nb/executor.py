@@ -456,7 +456,8 @@ class ArgumentChecks:
                 f"{truncate(call.raw_arguments, 400)!r}. Send one that fits the tool's schema."
             )
         if call.name not in self._validators:
-            self._validators[call.name] = _validator(tool.spec.input_schema)
+            schema = msgspec.json.encode(tool.spec.input_schema)
+            self._validators[call.name] = _validator(schema)
         validator = self._validators[call.name]
         if validator is None or validator.is_valid(call.arguments):
             return None
@@ -468,13 +469,14 @@ class ArgumentChecks:
         return f"The arguments of {call.name} do not fit its schema: {listed}. Correct the call."
 
 
-def _validator(schema: dict[str, Any]) -> Validator | None:
-    """What checks a schema; None if it is no schema, so that its tool has to check itself."""
+@functools.lru_cache(maxsize=512)
+def _validator(schema: bytes) -> Validator | None:
+    """What checks against a schema; None if it is none, so that its tool has to check itself."""
     import jsonschema_rs
 
     try:
         # Schemas come from servers: what they refer to elsewhere is not fetched.
-        return jsonschema_rs.validator_for(schema, offline=True)
+        return jsonschema_rs.validator_for(schema.decode(), offline=True)
     except ValueError:
         return None
 

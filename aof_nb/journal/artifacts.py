@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -14,11 +15,11 @@ class Artifacts:
     The directory is made when the first artifact is saved.
 
     Args:
-        directory: Where the run's artifacts go.
+        directory: Where the run's artifacts go, or what finds it when it is needed.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path | Callable[[], Path]) -> None:
+        self._directory = directory
 
     @staticmethod
     def name(call_id: str) -> str:
@@ -34,8 +35,9 @@ class Artifacts:
         return await asyncio.to_thread(self._write, self.name(call_id), text)
 
     def _write(self, name: str, text: str) -> Path:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.directory / name
+        directory = self._directory() if callable(self._directory) else self._directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / name
         partial = path.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:

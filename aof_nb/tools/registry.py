@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from aof_nb.errors import ConfigurationError
 from aof_nb.ports import Tool
@@ -59,8 +59,9 @@ def _resolve(declared: str | Tool | Callable[..., Any] | Mapping[str, Any]) -> S
         config = dict(declared.get("config") or {})
         name = str(declared.get("name") or declared.get("type") or "")
         return _builtin(name, config)
-    if isinstance(declared, Tool):
-        return [declared]
+    # isinstance(declared, Tool) inspects the whole protocol each time.
+    if hasattr(declared, "spec") and hasattr(declared, "call"):
+        return [cast("Tool", declared)]
     if callable(declared):
         from aof_nb.tools.function import FunctionTool
 
