@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import CONTESTANTS, TURN_TIMES, Loop
+from benchmarks.peers import PEERS
 
 FIRST = "bench-5-200"
 
@@ -78,7 +79,7 @@ def _peak_kb(*, reset: bool = False) -> int:
 async def serve(url: str, name: str, begun: float) -> None:
     """Carry orders out until the input ends."""
     async with AsyncExitStack() as stack:
-        run = await CONTESTANTS[name](url, stack)
+        run = await (CONTESTANTS | PEERS)[name](url, stack)
         _say(await first_run(run, begun))
         while line := sys.stdin.readline():
             _say(await measure(run, **json.loads(line)))

@@ -9,6 +9,7 @@ from datetime import date
 from importlib.metadata import version
 
 from benchmarks.iopub import Traffic
+from benchmarks.reasons import reasons
 from benchmarks.rounds import Figures, Shape
 from benchmarks.targets import AIOHTTP, BURST, FIVE, FLOOR, Target
 
@@ -127,8 +128,6 @@ def _verdict(each: Target) -> list[str]:
 
 
 def _summary(figures: Mapping[str, Figures], found: Sequence[Target]) -> str:
-    from benchmarks.reasons import REASONS
-
     missed = [each.title for each in found if not each.met]
     lines = [f"{len(found) - len(missed)} of {len(found)} targets are met.\n"]
     floors = figures[FLOOR], figures[AIOHTTP]
@@ -138,11 +137,7 @@ def _summary(figures: Mapping[str, Figures], found: Sequence[Target]) -> str:
         f"The two floors are {apart:.1f} times apart in runs of five turns and {burst:.1f} times "
         "in a burst: the HTTP client matters more than what is built on it.\n"
     )
-    reasons = [
-        f"- {reason}\n"
-        for words, reason in REASONS.items()
-        if any(words in title for title in missed)
-    ]
-    if reasons:
-        lines += ["## Why what is missed is missed\n", "".join(reasons)]
+    if why := reasons(figures, found):
+        lines += ["## Why what is missed is missed\n", *(f"- {reason}" for reason in why)]
+        lines.append("")
     return "\n".join(lines)
