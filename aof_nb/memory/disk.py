@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000_000
 
+# A value in a file of its own can be replaced by another process between the look-up of its
+# name and its reading; diskcache then takes it for missing. In the database it cannot.
+_NEVER_A_FILE = 2**40
+
 T = TypeVar("T")
 
 
@@ -34,7 +38,8 @@ class DiskMemory:
     Args:
         directory: Where; made if it is missing.
         max_session_bytes: What one session may take, as JSON; older exchanges go first.
-        max_bytes: What the whole store may take on disk; sessions longest unused go first.
+        max_bytes: What the whole store may take on disk; sessions without a new message for
+            the longest time go first, never the one that is written.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class DiskMemory:
         max_session_bytes: int = MAX_SESSION_BYTES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._directory = Path(directory).expanduser()
+        self._directory = Path(directory).expanduser().absolute()
         self._max_session_bytes = max_session_bytes
         self._max_bytes = max_bytes
 
@@ -58,7 +63,15 @@ class DiskMemory:
         def add(cache: Cache) -> None:
             with cache.transact(retry=True):
                 together = fitted([*_read(cache, session), *messages], self._max_session_bytes)
-                cache.set(session, msgspec.to_builtins(together), retry=True)
+                # A new row goes to the end: rows are in the order of their last message.
+                cache.delete(session)
+                cache.set(session, msgspec.to_builtins(together))
+            while cache.volume() > self._max_bytes:
+                with cache.transact(retry=True):
+                    oldest = next(iter(cache), session)
+                    if oldest == session:
+                        break
+                    cache.delete(oldest)
 
         await self._with(add)
 
@@ -74,7 +87,7 @@ class DiskMemory:
         return await asyncio.to_thread(self._operate, operation)
 
     def _operate(self, operation: Callable[[Cache], T]) -> T:
-        from diskcache import Cache
+        from diskcache import Cache, Timeout
 
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,12 +95,20 @@ class DiskMemory:
                 Cache(
                     str(self._directory),
                     disk=_json_disk(),
-                    size_limit=self._max_bytes,
-                    eviction_policy="least-recently-used",
+                    disk_min_file_size=_NEVER_A_FILE,
+                    eviction_policy="none",
                 )
             ) as cache:
                 return operation(cache)
-        except (OSError, sqlite3.Error, zlib.error, ValueError, _Refused) as error:
+        except (
+            OSError,
+            sqlite3.Error,
+            zlib.error,
+            TypeError,
+            ValueError,
+            Timeout,
+            _Refused,
+        ) as error:
             raise MemoryStoreError(
                 f"the memory in {self._directory} cannot be used: {error}",
                 remedy="if it is damaged, move the directory away; a new one is made",
@@ -105,12 +126,12 @@ def _read(cache: Cache, session: str) -> list[Message]:
 
 
 class _Refused(Exception):
-    """The store holds something that only pickle could read."""
+    """The store holds what this module never writes."""
 
 
 def _json_disk() -> type[Any]:
     from diskcache import JSONDisk
-    from diskcache.core import MODE_PICKLE
+    from diskcache.core import MODE_PICKLE, MODE_RAW
 
     class StrictJsonDisk(JSONDisk):  # type: ignore[misc]
         """JSON only: the base class unpickles what the database says is a pickle."""
@@ -123,6 +144,11 @@ def _json_disk() -> type[Any]:
         def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
             if mode == MODE_PICKLE:
                 raise _Refused("it holds a pickled value")
+            if mode != MODE_RAW or filename is not None:
+                raise _Refused("it holds a value in a file")
             return super().fetch(mode, filename, value, read)
+
+        def remove(self, file_path: str) -> None:
+            raise _Refused(f"it names a file to remove, {file_path!r}")
 
     return StrictJsonDisk

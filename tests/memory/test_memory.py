@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import random
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +137,63 @@ async def test_two_processes_lose_nothing(tmp_path: Path) -> None:
     assert is_valid(kept)
 
 
+async def test_it_survives_its_process(tmp_path: Path) -> None:
+    script = APPENDER.replace("range(25)", "range(2)")
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "m"), "a"], check=True)
+    memory = open_memory(f"disk:{tmp_path / 'm'}")
+    await memory.append("s", [Message.user("now"), Message.assistant("yes")])
+    said = [each.text for each in await DiskMemory(tmp_path / "m").load("s")]
+    assert said == ["a-0", "ok", "a-1", "ok", "now", "yes"]
+    assert (tmp_path / "m").stat().st_mode & 0o077 == 0
+
+
+async def test_the_store_stays_within_its_size(tmp_path: Path) -> None:
+    memory = DiskMemory(tmp_path / "m", max_bytes=1_000_000)
+    noise = random.Random(7)
+    for n in range(30):
+        await memory.append(f"s{n:02}", exchange(n, output=noise.randbytes(50_000).hex()))
+        await memory.append("s00", exchange(n))
+    kept = await memory.sessions()
+    assert kept[0] == "s00"
+    assert kept[1:] == [f"s{n:02}" for n in range(30)][-len(kept) + 1 :]
+    assert 3 <= len(kept) < 20
+    assert sum(each.stat().st_size for each in (tmp_path / "m").iterdir()) <= 1_200_000
+
+
+async def test_what_is_written_is_never_dropped_for_its_size(tmp_path: Path) -> None:
+    memory = DiskMemory(tmp_path / "m", max_bytes=1)
+    await memory.append("a", exchange(1))
+    await memory.append("b", exchange(2))
+    assert await memory.sessions() == ["b"]
+    assert await memory.load("b") == exchange(2)
+
+
+async def test_the_sessions_in_a_process_are_bounded() -> None:
+    memory = InMemory(max_sessions=3)
+    for session in ["a", "b", "c", "a", "d", "e"]:
+        await memory.append(session, exchange(1))
+    assert await memory.sessions() == ["a", "d", "e"]
+
+
+async def test_a_large_conversation_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    memory = DiskMemory(tmp_path / "m")
+    output = random.Random(7).randbytes(500_000).hex()
+    await memory.append("s", exchange(1, output=output))
+    assert {each.name.partition("-")[0] for each in (tmp_path / "m").iterdir()} == {"cache.db"}
+    assert await memory.load("s") == exchange(1, output=output)
+
+
+async def test_a_relative_place_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    memory = open_memory("disk:m")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    await memory.append("s", exchange(1))
+    assert (tmp_path / "m").is_dir()
+
+
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path(self.target),))  # type: ignore[return-value]
@@ -168,9 +227,42 @@ async def test_damage_is_named(tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
-def test_an_unknown_memory_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="redys"):
-        open_memory("redys://x")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "mode = 2, filename = '../outside', value = NULL",
+        "value = x'789c'",
+        "value = 'text'",
+        "value = 7",
+        f"value = x'{zlib.compress(b'{}').hex()}'",
+    ],
+)
+async def test_a_damaged_conversation_is_named(tmp_path: Path, change: str) -> None:
+    (tmp_path / "outside").write_bytes(zlib.compress(b"[]"))
+    memory = DiskMemory(tmp_path / "m")
+    await memory.append("s", exchange(1))
+    with sqlite3.connect(tmp_path / "m" / "cache.db") as database:
+        database.execute(f"UPDATE Cache SET {change}")
+    database.close()
+    with pytest.raises(MemoryStoreError, match=str(tmp_path / "m")):
+        await memory.load("s")
+    with pytest.raises(MemoryStoreError, match=str(tmp_path / "m")):
+        await memory.append("s", exchange(2))
+    assert (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("url", ["redys://x", "", "in_memory:x", "Disk"])
+def test_an_unknown_memory_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{url}'") as caught:
+        open_memory(url)
+    assert "disk:PATH" in caught.value.remedy
+
+
+async def test_the_places_of_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path / "state"))
+    for url, place in [("disk", "state/memory"), (f"disk://{tmp_path}/far", "far")]:
+        await open_memory(url).append("s", exchange(1))
+        assert (tmp_path / place / "cache.db").exists()
 
 
 @st.composite
