@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-lint $(VENV)/.installed-lab
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
