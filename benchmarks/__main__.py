@@ -26,8 +26,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each shape")
     parser.add_argument(
         "--peers",
-        action="store_true",
-        help="also the frameworks in .venv-peers (see benchmarks/peers.py)",
+        action=argparse.BooleanOptionalAction,
+        default=PEERS_PYTHON.exists(),
+        help="also the frameworks in .venv-peers, if it is there (see benchmarks/peers.py)",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()

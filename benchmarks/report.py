@@ -9,6 +9,7 @@ from datetime import date
 from importlib.metadata import version
 
 from benchmarks.iopub import Traffic
+from benchmarks.peers import INSTALL, PEERS
 from benchmarks.reasons import reasons
 from benchmarks.rounds import Figures, Shape
 from benchmarks.targets import AIOHTTP, BURST, FIVE, FLOOR, Target
@@ -30,6 +31,9 @@ aof_nb runs with everything switched on: the policy, the validation of arguments
 its events. A run of N turns makes N tool calls and N + 1 requests, and answers in 200 chunks.
 
 Measured on {date}, on {cores} cores, Python {python}: {libraries}.
+"""
+WITHOUT_PEERS = f"""\
+Agent frameworks ({", ".join(PEERS)}) were not measured. To have them in the table: `{INSTALL}`.
 """
 MEANING = """\
 *5,000 chunks at once*: the answer is there in one write. *One a ms*: the answer of 1,000 chunks
@@ -65,7 +69,7 @@ def page(
         for name, each in figures.items()
     ]
     parts = [
-        head,
+        head if PEERS.keys() <= figures.keys() else f"{head}\n{WITHOUT_PEERS}",
         "## CPU milliseconds a run\n",
         _table(["", *titles], cpu),
         MEANING,
