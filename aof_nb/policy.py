@@ -41,6 +41,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         tool: A shell-style pattern over the tool's name.
         effect: The effect the tool must have.
         arguments: Shell-style patterns over arguments; a list is matched joined by spaces.
+            Patterns that deny commands are a help and no sandbox: there are many ways to
+            write a command. To be sure, allow what is known and deny the rest.
 
     Example:
         >>> Rule(action=Action.ALLOW, tool="shell", arguments={"argv": "kubectl get *"}).action
@@ -162,6 +164,15 @@ class KnowsSimilar(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPlainForm(Protocol):
+    """A tool whose arguments can say the same in several ways."""
+
+    def plain(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments in the one form that rules are matched against."""
+        ...
+
+
 _ambient: list[Callable[[], Approver | None]] = []
 
 
@@ -207,7 +218,8 @@ class Gate:
     ) -> str | None:
         """Why a call may not be made; None if it may."""
         spec = tool.spec
-        action = self._policy.decide(spec, arguments)
+        plain = tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
+        action = self._policy.decide(spec, plain)
         if action is Action.ALLOW:
             return None
         if action is Action.DENY:

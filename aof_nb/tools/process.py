@@ -7,10 +7,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import msgspec
 
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 0.25
+_GRACE_SECONDS_OF_TIMED_OUT = 2.0
+_LAST_OUTPUT_SECONDS = 0.5
 _KEPT_BYTES = 1_000_000
 
 
@@ -37,8 +40,9 @@ async def run_process(
 ) -> Finished:
     """Runs a program to its end, or to its time's end.
 
-    The program gets a process group of its own. When the call is cancelled or its time is
-    over, the whole group is asked to end, and killed if it does not.
+    The program gets a process group of its own. When the program has ended, its time is over
+    or the call is cancelled, what is left of the group is asked to end, and killed if it does
+    not.
 
     Args:
         argv: The program and its arguments.
@@ -49,42 +53,64 @@ async def run_process(
     Raises:
         OSError: If it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    read_end, write_end = os.pipe()
+    output = os.fdopen(read_end, "rb", buffering=0)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except BaseException:
+        output.close()
+        raise
+    finally:
+        os.close(write_end)
     kept = _HeadAndTail(_KEPT_BYTES)
     timed_out = False
+    grace = _GRACE_SECONDS
+    reading = asyncio.create_task(_read_all(output, kept))
     try:
         async with asyncio.timeout(seconds):
-            await _read_all(process, kept)
             await process.wait()
     except TimeoutError:
         timed_out = True
+        grace = _GRACE_SECONDS_OF_TIMED_OUT
     finally:
-        await _end_group(process)
+        try:
+            await _end_group(process, grace)
+            # With the group gone, only what has left the group can still hold the pipe open.
+            await asyncio.wait([reading], timeout=_LAST_OUTPUT_SECONDS)
+        finally:
+            reading.cancel()
     exit_code = process.returncode if process.returncode is not None else -signal.SIGKILL
     return Finished(kept.text(), exit_code, timed_out)
 
 
-async def _read_all(process: asyncio.subprocess.Process, kept: _HeadAndTail) -> None:
-    if process.stdout is None:
-        return
-    while data := await process.stdout.read(65536):
-        kept.add(data)
+async def _read_all(pipe: IO[bytes], kept: _HeadAndTail) -> None:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    with contextlib.closing(pipe):
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            while data := await reader.read(65536):
+                kept.add(data)
+        finally:
+            transport.close()
 
 
-async def _end_group(process: asyncio.subprocess.Process) -> None:
+async def _end_group(process: asyncio.subprocess.Process, grace: float) -> None:
     """Ends what is left of the group, also when this is cancelled meanwhile."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
     cancelled: asyncio.CancelledError | None = None
-    deadline = asyncio.get_running_loop().time() + _GRACE_SECONDS
+    deadline = asyncio.get_running_loop().time() + grace
     while _group_lives(process.pid) and asyncio.get_running_loop().time() < deadline:
         try:
             await asyncio.sleep(0.02)

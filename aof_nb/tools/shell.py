@@ -7,13 +7,18 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from aof_nb.errors import ToolError
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tools.process import run_process
 
-_SHELL_SYNTAX = frozenset("|&;<>`")
+_SHELL_SYNTAX = frozenset("|&;<>()`")
+_WORDS_OF_A_KIND = 3
+_NESTED = frozenset(
+    {"az", "doas", "env", "gcloud", "nice", "nohup", "ssh", "sudo", "timeout", "xargs"}
+)
 
 
 class ShellTool:
@@ -103,11 +108,25 @@ class ShellTool:
         }
 
     def similar(self, arguments: Mapping[str, Any]) -> str:
-        """Calls of the same program, and subcommand where there is one, are alike."""
+        """Calls whose first three words are the same and no options are alike.
+
+        With an option among them, and for programs that run others or nest their commands
+        deeper, only the whole line is a kind.
+        """
         if "command" in arguments:
             return str(arguments["command"])
         words = self._words(arguments)
-        return " ".join(words[:1] + [word for word in words[1:2] if not word.startswith("-")])
+        kind = words[:_WORDS_OF_A_KIND]
+        nested = PurePath("".join(kind[:1])).name in _NESTED
+        if nested or any(word.startswith("-") for word in kind):
+            kind = words
+        return shlex.join(kind)
+
+    def plain(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The command as words, however it was written; a list of words stays one."""
+        if not isinstance(arguments.get("argv"), str):
+            return arguments
+        return {**arguments, "argv": self._words(arguments)}
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Runs the command; a failing one is an error with its output."""
@@ -165,17 +184,30 @@ def split_line(line: str) -> list[str]:
         >>> split_line("grep 'a b' file.log")
         ['grep', 'a b', 'file.log']
     """
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()`")
-    lexer.whitespace_split = True
-    lexer.commenters = ""
     try:
-        words = list(lexer)
+        words = shlex.split(line)
     except ValueError as error:
         raise ToolError(f"The command line cannot be split: {error}.") from None
-    syntax = next((word for word in words if word and set(word) <= _SHELL_SYNTAX | {"(", ")"}), "")
-    if syntax:
+    if syntax := _unquoted_syntax(line):
         raise ToolError(
             f"There is no shell, so {syntax!r} means nothing here. Run one program at a time, "
             "with its arguments as a list of words."
         )
     return words
+
+
+def _unquoted_syntax(line: str) -> str:
+    """The first character outside quotes that only a shell would understand."""
+    quote, escaped = "", False
+    for character in line:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in _SHELL_SYNTAX:
+            return character
+    return ""
