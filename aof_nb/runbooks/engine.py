@@ -54,7 +54,9 @@ class _ThisPython(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         spec = get_kernel_dict()
         return KernelSpec(
-            argv=spec["argv"],
+            # A kernel that is shut down is interrupted first, and some versions log that as an
+            # error, into the terminal of who runs the notebook.
+            argv=[*spec["argv"], "--log-level=CRITICAL"],
             display_name=spec["display_name"],
             language=spec["language"],
             metadata=spec["metadata"],
