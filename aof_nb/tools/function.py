@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
 import msgspec
 
 from aof_nb.errors import ConfigurationError, ToolError
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
+from aof_nb.tool_names import safe_name
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -39,15 +39,12 @@ class FunctionTool(Generic[P, R]):
         self._function = function
         self._timeout = timeout
         self._is_async = inspect.iscoroutinefunction(function)
+        called = _name(function, name)
         self._context_parameter, self._arguments = _signature(function)
-        schema = self._arguments.model_json_schema()
-        schema.pop("title", None)
-        for described in schema.get("properties", {}).values():
-            described.pop("title", None)
         self.spec = ToolSpec(
-            name=name or function.__name__,
+            name=called,
             description=_description(function),
-            input_schema=schema,
+            input_schema=_schema(self._arguments),
             effect=effect,
             exclusive=exclusive,
             source=f"function {function.__module__}.{function.__qualname__}",
@@ -70,18 +67,34 @@ class FunctionTool(Generic[P, R]):
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
             raise ToolError(f"The arguments do not fit: {wrong}") from None
-        named = {field: getattr(parsed, field) for field in type(parsed).model_fields}
+        named = {
+            str(field.alias): getattr(parsed, place)
+            for place, field in type(parsed).model_fields.items()
+        }
         if self._context_parameter is not None:
             named[self._context_parameter] = context
-        function: Callable[..., Any] = self._function
-        work = function(**named) if self._is_async else asyncio.to_thread(function, **named)
-        if self._timeout is None:
-            return as_output(await work)
         try:
-            async with asyncio.timeout(self._timeout):
-                return as_output(await work)
+            async with asyncio.timeout(self._timeout) as limit:
+                return as_output(await self._result(named))
         except TimeoutError:
+            if not limit.expired():
+                raise
             raise ToolError(f"{self.spec.name} did not finish within {self._timeout:g} s") from None
+
+    async def _result(self, named: Mapping[str, Any]) -> Any:
+        function: Callable[..., Any] = self._function
+        if self._is_async:
+            return await function(**named)
+        result = await asyncio.to_thread(_without_stop_iteration, function, named)
+        return await result if inspect.isawaitable(result) else result
+
+
+def _without_stop_iteration(function: Callable[..., Any], named: Mapping[str, Any]) -> Any:
+    try:
+        return function(**named)
+    except StopIteration as error:
+        # No future can hold one: who waits for it would wait forever.
+        raise RuntimeError("StopIteration: there was no next item") from error
 
 
 def as_output(result: Any) -> ToolOutput:
@@ -92,14 +105,59 @@ def as_output(result: Any) -> ToolOutput:
         return ToolOutput(result)
     if result is None:
         return ToolOutput("done")
-    if hasattr(result, "model_dump"):
-        result = result.model_dump(mode="json")
-    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
-        result = dataclasses.asdict(result)
-    elif hasattr(result, "to_string") and hasattr(result, "columns"):
+    if hasattr(result, "to_string") and hasattr(result, "columns"):
         return ToolOutput(str(result.to_string()))
-    encoded = msgspec.json.encode(result, enc_hook=str)
+    try:
+        encoded = msgspec.json.encode(result, enc_hook=_as_json)
+    except TypeError:
+        return ToolOutput(str(result))
     return ToolOutput(encoded.decode(), data=msgspec.json.decode(encoded))
+
+
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def _name(function: Callable[..., Any], given: str | None) -> str:
+    if not inspect.isroutine(function):
+        raise ConfigurationError(
+            f"{function!r} is not a function", remedy="write a function: def name(...)"
+        )
+    name = given or function.__name__
+    if safe_name(name) != name:
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a tool",
+            remedy="use letters, digits, _ and -, at most 64; @tool(name=...) gives another name",
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"tool {name}: it yields, and a tool has one result", remedy="return a list"
+        )
+    return name
+
+
+def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
+    import pydantic
+
+    try:
+        schema = arguments.model_json_schema()
+    except pydantic.errors.PydanticInvalidForJsonSchema as error:
+        raise _no_json_form(arguments.__name__, error) from error
+    schema.pop("title", None)
+    for described in schema.get("properties", {}).values():
+        described.pop("title", None)
+    return schema
+
+
+def _no_json_form(name: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"tool {name}: a parameter's type has no JSON form ({str(error).splitlines()[0]})",
+        remedy="use str, int, float, bool, list, dict, Literal, an Enum or a pydantic model",
+    )
 
 
 def _signature(function: Callable[..., Any]) -> tuple[str | None, type[BaseModel]]:
@@ -134,17 +192,16 @@ def _signature(function: Callable[..., Any]) -> tuple[str | None, type[BaseModel
         if hints[name] is ToolContext:
             context = name
             continue
-        default = ... if parameter.default is parameter.empty else parameter.default
-        field = pydantic.Field(default=default, description=described.get(name))
-        fields[name] = (hints[name], field)
+        options: dict[str, Any] = {"description": described[name]} if name in described else {}
+        if parameter.default is not parameter.empty:
+            options["default"] = parameter.default
+        # A field of the parameter's own name could hide a method of the model.
+        fields[f"p{len(fields)}"] = (hints[name], pydantic.Field(alias=name, **options))
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
     try:
         return context, pydantic.create_model(function.__name__, __config__=config, **fields)
     except pydantic.errors.PydanticSchemaGenerationError as error:
-        raise ConfigurationError(
-            f"{where}: a parameter's type has no JSON form ({str(error).splitlines()[0]})",
-            remedy="use str, int, float, bool, list, dict, Literal, an Enum or a pydantic model",
-        ) from error
+        raise _no_json_form(function.__name__, error) from error
 
 
 def _description(function: Callable[..., Any]) -> str:
