@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import sys
 from types import ModuleType
@@ -21,5 +22,16 @@ async def imported(name: str) -> ModuleType:
     """
     module = sys.modules.get(name)
     if module is None or getattr(module.__spec__, "_initializing", False):
-        module = await asyncio.to_thread(importlib.import_module, name)
+        module = await asyncio.to_thread(_import, name)
     return module
+
+
+def _import(name: str) -> ModuleType:
+    # Importing makes many objects and hardly any garbage: looking for it costs a sixth of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        if collecting:
+            gc.enable()
