@@ -12,7 +12,7 @@ from benchmarks.iopub import Traffic
 from benchmarks.peers import INSTALL, PEERS
 from benchmarks.reasons import reasons
 from benchmarks.rounds import Figures, Shape
-from benchmarks.targets import AIOHTTP, BURST, FIVE, FLOOR, Target
+from benchmarks.targets import AIOHTTP, BURST, FIVE, FLOOR, IN_FLIGHT, Target
 
 LIBRARIES = ("aof-nb", "aiohttp", "anthropic", "httpx2", "ipykernel", "ipython", "msgspec")
 LIBRARIES += ("openai", "orjson")
@@ -25,7 +25,8 @@ What a run costs the process that makes it, against loops written by hand and ag
 official SDKs used as their documentation shows. All talk to the same scripted provider on
 loopback, which has its answers ready, so what is left is the client's own work. Each contestant
 has a process of its own; they take turns in every round, and the figures are medians of CPU time
-over {rounds} rounds. CPU milliseconds differ from machine to machine; the ratios hardly.
+over {rounds} rounds. CPU milliseconds differ from machine to machine; the ratios hardly: each is
+the median of the rounds' own ratios.
 
 aof_nb runs with everything switched on: the policy, the validation of arguments, limits, and all
 its events. A run of N turns makes N tool calls and N + 1 requests, and answers in 200 chunks.
@@ -65,7 +66,7 @@ def page(
     ]
     floor = figures[FLOOR]
     ratios = [
-        [name, *(f"{each.median(title) / floor.median(title):.2f}" for title in titles)]
+        [name, *(f"{each.ratio(floor, title):.2f}" for title in titles)]
         for name, each in figures.items()
     ]
     parts = [
@@ -110,7 +111,7 @@ def _start(name: str, each: Figures) -> list[str]:
         f"{each.start('first_cpu_ms'):.0f}",
         f"{each.start('first_wall_ms'):.0f}",
         f"{each.start('memory_mb'):.0f}",
-        f"{each.median('5 turns, 100 in flight, paced', 'kb_per_run'):.0f}",
+        f"{each.least(IN_FLIGHT, 'kb_per_run'):.0f}",
         f"{each.median('50 turns', 'growth'):.2f}",
     ]
 

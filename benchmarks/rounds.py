@@ -42,8 +42,8 @@ class Shape:
 
 
 SHAPES = (
-    Shape("5 turns", "bench-5-200", runs=8),
-    Shape("20 turns", "bench-20-200", runs=3),
+    Shape("5 turns", "bench-5-200", runs=16),
+    Shape("20 turns", "bench-20-200", runs=5),
     Shape("50 turns", "bench-50-200", runs=2),
     Shape("5,000 chunks at once", "bench-0-5000", runs=3),
     Shape("1,000 chunks, one a ms", "bench-0-1000-p1ms"),
@@ -75,6 +75,22 @@ class Figures:
     def median(self, shape: str, figure: str = "cpu_ms") -> float:
         """The median of a figure in a shape."""
         return statistics.median(sample[figure] for sample in self.samples[shape])
+
+    def least(self, shape: str, figure: str) -> float:
+        """The least of a figure in a shape: for what noise only adds to."""
+        return min(float(sample[figure]) for sample in self.samples[shape])
+
+    def ratio(self, other: Figures, shape: str) -> float:
+        """CPU over another's: the median of the rounds' own ratios, as machines drift."""
+        return statistics.median(mine / theirs for mine, theirs in self._pairs(other, shape))
+
+    def above(self, other: Figures, shape: str) -> float:
+        """CPU milliseconds above another's, round by round: the median."""
+        return statistics.median(mine - theirs for mine, theirs in self._pairs(other, shape))
+
+    def _pairs(self, other: Figures, shape: str) -> list[tuple[float, float]]:
+        pairs = zip(self.samples[shape], other.samples[shape], strict=False)
+        return [(mine["cpu_ms"], theirs["cpu_ms"]) for mine, theirs in pairs]
 
     def start(self, figure: str) -> float:
         """The median of a figure of the first run."""
@@ -169,6 +185,8 @@ def compare(
                 for contestant in contestants[turn:] + contestants[:turn]:
                     figures = found[contestant.name]
                     samples = figures.samples.setdefault(shape.title, [])
+                    if number and shape.rounds and contestant.name not in CONTESTANTS:
+                        continue
                     if not shape.fresh:
                         samples.append(contestant.measure(shape))
                         continue
