@@ -18,6 +18,8 @@ from typing import Any
 from aof_nb.errors import AofError, MissingExtra
 from aof_nb.lab.faults import FAULTS
 from aof_nb.lab.layout import Layout, LogVolume, read_lines, version_before
+from aof_nb.lab.lease import is_taken
+from aof_nb.lab.loopback import client
 from aof_nb.lab.probe import Probe, probe
 from aof_nb.paths import state_dir
 
@@ -98,11 +100,16 @@ class Lab:
                 )
             deadline = time.monotonic() + _START_SECONDS
             while _running(place) is None:
-                if supervisor.poll() is not None or time.monotonic() > deadline:
+                # A supervisor ends at once if another process has just started one here.
+                ended = supervisor.poll() is not None and not is_taken(Layout(place).lease)
+                if ended or time.monotonic() > deadline:
+                    supervisor.terminate()
+                    supervisor.wait(_STOP_SECONDS)
                     raise _did_not_start(place)
                 time.sleep(0.05)
         lab = cls.attach(place)
         if lab.fault is None and not lab.wait_until_healthy(_START_SECONDS).healthy:
+            lab.down()
             raise _did_not_start(place)
         return lab
 
@@ -123,6 +130,8 @@ class Lab:
         """Stops the lab, and waits until its processes have ended."""
         import psutil
 
+        if _running(self.directory) != self._control:
+            return
         try:
             supervisor = psutil.Process(self._control["pid"])
             children = supervisor.children(recursive=True)
@@ -194,11 +203,13 @@ class Lab:
         return services
 
     def read_log(self, service: str, lines: int = 50) -> list[str]:
-        """The last lines of a service's log, oldest first."""
-        path = self._layout.log(self._known(service))
-        if not path.exists():
-            return []
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-max(0, lines) :]
+        """The last lines of a service's log, oldest first; as if it had not been rotated."""
+        live = self._layout.log(self._known(service))
+        read: list[str] = []
+        for path in (live, live.with_name(live.name + ".1")):
+            if len(read) < lines:
+                read = _lines_of(path) + read
+        return read[len(read) - min(len(read), max(0, lines)) :]
 
     def search_logs(
         self, pattern: str, service: str | None = None, limit: int = 50
@@ -227,15 +238,16 @@ class Lab:
             name: A shell-style pattern over the sample's name; all but histogram buckets and
                 creation times if not given.
         """
-        import httpx2
+        from httpx2 import HTTPError
         from prometheus_client.parser import text_string_to_metric_families
 
         port = self._ports.get(self._known(service))
         if port is None:
             raise LabError(f"{service} has no metrics", remedy="ask checkout for its side")
         try:
-            text = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-        except httpx2.HTTPError as error:
+            with client(port, timeout=5) as scraper:
+                text = scraper.get("/metrics").text
+        except HTTPError as error:
             raise LabError(
                 f"{service} does not answer: {error}", remedy="see list_services"
             ) from error
@@ -284,9 +296,9 @@ class Lab:
     def disk_usage(self) -> list[dict[str, Any]]:
         """Each volume with its quota, what is used and its largest files, in bytes."""
         volume = LogVolume(self._layout.logs)
-        files = {path.name: path.stat().st_size for path in volume.directory.iterdir()}
+        files = volume.files()
         largest = sorted(files.items(), key=lambda each: -each[1])[:8]
-        used = volume.used()
+        used = sum(files.values())
         return [
             {
                 "name": "logs",
@@ -323,19 +335,18 @@ class Lab:
         return seen
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
-        import httpx2
+        from httpx2 import HTTPError
 
+        headers = {"Authorization": f"Bearer {self._control['token']}"}
         try:
-            response = httpx2.post(
-                f"http://127.0.0.1:{self._control['port']}/{operation}",
-                json=arguments,
-                headers={"Authorization": f"Bearer {self._control['token']}"},
-                timeout=30,
-            )
-        except httpx2.HTTPError as error:
+            with client(self._control["port"], timeout=30) as supervisor:
+                response = supervisor.post(f"/{operation}", json=arguments, headers=headers)
+        except HTTPError as error:
             raise LabError(
                 f"the lab's supervisor does not answer: {error}", remedy="aofctl lab up"
             ) from error
+        if response.status_code == 500:
+            raise LabError(f"{operation} failed", remedy=f"see {self._layout.console}")
         if response.status_code != 200:
             raise LabError(str(response.json()["error"]), remedy="see list_services")
         return response.json()
@@ -368,12 +379,21 @@ def _place(directory: Path | str | None) -> Path:
 
 def _running(place: Path) -> dict[str, Any] | None:
     """How to reach the supervisor of a lab; None if there is none."""
+    layout = Layout(place)
+    if not is_taken(layout.lease):
+        return None
     try:
-        control: dict[str, Any] = json.loads(Layout(place).supervisor.read_text())
-        os.kill(control["pid"], 0)
+        control: dict[str, Any] = json.loads(layout.supervisor.read_text())
     except (OSError, ValueError):
         return None
     return control
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _check_extra() -> None:

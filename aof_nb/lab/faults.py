@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from aof_nb.lab.children import Children
 from aof_nb.lab.layout import Layout, LogVolume, append_line, timestamp
+from aof_nb.lab.loopback import client
 
 FAULTS = ("bad-config", "memory-leak", "db-lock", "disk-full", "slow-dependency")
 
@@ -22,9 +23,10 @@ _DAY = 86_400
 
 
 def lay_out(layout: Layout) -> None:
-    """Writes the shop's configurations and the deploys of the last days."""
-    layout.logs.mkdir(parents=True, exist_ok=True)
-    (layout.configs / "checkout").mkdir(parents=True, exist_ok=True)
+    """Makes the shop as it was before anything broke: an earlier lab's files there are deleted."""
+    _clear(layout)
+    for directory in (layout.logs, layout.archive, layout.configs / "checkout"):
+        directory.mkdir(parents=True, exist_ok=True)
     healthy = json.loads(json.dumps(_HEALTHY))
     _write(layout, 2, healthy)
     healthy["receipts"]["rounding"] = "half-even"
@@ -37,6 +39,16 @@ def lay_out(layout: Layout) -> None:
         (2 * _DAY, "checkout", 2, "mira", "round receipts up"),
     ):
         deployed(layout, service, version, author=author, note=note, age=age)
+
+
+def _clear(layout: Layout) -> None:
+    """Deletes what a lab writes, by its names: the directory may be one of the user's."""
+    old = [layout.deploys, layout.actions, *layout.directory.glob("shop.db*")]
+    old += [*layout.logs.glob("*.log"), *LogVolume(layout.logs).rotated()]
+    old += layout.archive.glob("audit-*.log")
+    old += (layout.configs / "checkout").glob("v*.json")
+    for path in old:
+        path.unlink(missing_ok=True)
 
 
 def deployed(
@@ -107,13 +119,9 @@ class Breaker:
             number += path.stat().st_size > 2**20
 
     def _break_from_within(self, service: str) -> None:
-        import httpx2
-
-        httpx2.post(
-            f"http://127.0.0.1:{self._children.ports[service]}/-/fault",
-            headers={"Authorization": f"Bearer {self._token}"},
-            timeout=15,
-        ).raise_for_status()
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with client(self._children.ports[service], timeout=15) as operator:
+            operator.post("/-/fault", headers=headers).raise_for_status()
 
 
 def _write(layout: Layout, version: int, config: object) -> None:

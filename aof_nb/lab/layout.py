@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -23,9 +24,12 @@ class Layout:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.lease = directory / "supervisor.lock"
         self.supervisor = directory / "supervisor.json"
         self.database = directory / "shop.db"
         self.logs = directory / "volumes" / "logs"
+        self.audit = self.logs / "audit.log"
+        self.archive = directory / "archive"
         self.configs = directory / "configs"
         self.deploys = directory / "deploys.jsonl"
         self.actions = directory / "actions.jsonl"
@@ -38,6 +42,10 @@ class Layout:
     def log(self, service: str) -> Path:
         """A service's live log."""
         return self.logs / f"{service}.log"
+
+    def archived_audit(self) -> Path:
+        """Where the audit log goes when it is large: off the volume, for nobody may delete it."""
+        return self.archive / f"audit-{timestamp().replace(':', '')}.log"
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
@@ -83,16 +91,25 @@ class LogVolume:
 
     def used(self) -> int:
         """Bytes in all files."""
-        total = 0
-        for entry in os.scandir(self.directory):
-            try:
-                total += entry.stat().st_size
-            except FileNotFoundError:
-                continue
-        return total
+        return sum(self.files().values())
 
-    def append(self, path: Path, line: str) -> None:
-        """Adds a line to a file on the volume.
+    def files(self) -> dict[str, int]:
+        """The bytes in each file, by name."""
+        sizes = {}
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                # Rotation may take a file away meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[entry.name] = entry.stat().st_size
+        return sizes
+
+    def append(self, path: Path, line: str, *, archive: Path | None = None) -> None:
+        """Adds a line to a file on the volume, which is put aside when it has grown large.
+
+        Args:
+            path: The file.
+            line: What to add.
+            archive: Where it is put aside; beside itself, as rotated logs are, if not given.
 
         Raises:
             OSError: With ENOSPC, if the volume is full.
@@ -102,8 +119,11 @@ class LogVolume:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         with path.open("ab") as file:
             file.write(data)
-        if path.name != "audit.log" and path.stat().st_size > _ROTATE_AT:
-            path.replace(path.with_name(path.name + ".1"))
+            size = file.tell()
+        if size > _ROTATE_AT:
+            # Several threads write: another may have put it aside meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(archive or path.with_name(path.name + ".1"))
 
     def rotated(self) -> list[Path]:
         """Rotated log files: what may be deleted."""

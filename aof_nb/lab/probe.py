@@ -7,6 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from aof_nb.lab.loopback import client
+
 _ORDERS_PER_SECOND = 10
 _PATIENCE_SECONDS = 3.0
 _MOST_ERRORS = 0.1
@@ -55,21 +57,19 @@ def probe(port: int, seconds: float) -> Probe:
         port: Where checkout listens.
         seconds: For how long.
     """
-    import httpx2
+    from httpx2 import HTTPError
 
     count = max(5, round(seconds * _ORDERS_PER_SECOND))
-    with httpx2.Client(timeout=_PATIENCE_SECONDS) as client:
+    with client(port, timeout=_PATIENCE_SECONDS) as shop:
 
         def order(place: int) -> tuple[float, str]:
             due = begun + place / _ORDERS_PER_SECOND
             time.sleep(max(0.0, due - time.monotonic()))
             sent = time.monotonic()
             try:
-                response = client.post(
-                    f"http://127.0.0.1:{port}/checkout", json={"sku": "probe", "cents": 100}
-                )
+                response = shop.post("/checkout", json={"sku": "probe", "cents": 100})
                 wrong = "" if response.status_code == 201 else str(response.json()["error"])
-            except httpx2.HTTPError as error:
+            except HTTPError as error:
                 wrong = f"{type(error).__name__}: {error}"
             return 1000 * (time.monotonic() - sent), wrong
 

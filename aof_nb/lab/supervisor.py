@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aof_nb.lab import lease
 from aof_nb.lab.children import SERVICES, Children
 from aof_nb.lab.faults import FAULTS, Breaker, deployed, lay_out
 from aof_nb.lab.layout import (
@@ -40,11 +42,11 @@ class Supervisor:
     """Runs the shop in a directory.
 
     Args:
-        directory: The lab's directory.
+        layout: Where that is.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.layout = Layout(directory)
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.token = secrets.token_hex(16)
         lay_out(self.layout)
         self.children = Children(self.layout, self.token)
@@ -129,12 +131,20 @@ class Supervisor:
 def main() -> None:
     """Supervises until it is stopped."""
     import uvicorn
+    from httpx2 import HTTPError
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    supervisor = Supervisor(Path(sys.argv[1]))
+    layout = Layout(Path(sys.argv[1]))
+    held = lease.take(layout.lease)
+    if held is None:
+        return
+    layout.supervisor.unlink(missing_ok=True)
+    # uvicorn raises the signal again when it has shut down: then, the children are still to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    supervisor = Supervisor(layout)
     expected = f"Bearer {supervisor.token}"
 
     async def operate(request: Request) -> Response:
@@ -144,7 +154,7 @@ def main() -> None:
         try:
             arguments = await request.json()
             outcome = await run_in_threadpool(supervisor.carry_out, operation, arguments)
-        except (Refused, TypeError) as error:
+        except (Refused, TypeError, HTTPError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse(outcome)
 
@@ -159,7 +169,8 @@ def main() -> None:
         )
     finally:
         supervisor.children.close()
-        supervisor.layout.supervisor.unlink(missing_ok=True)
+        layout.supervisor.unlink(missing_ok=True)
+        held.close()
 
 
 def _announce(supervisor: Supervisor, port: int) -> None:

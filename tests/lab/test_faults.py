@@ -64,11 +64,13 @@ def test_a_fault_breaks_the_shop_until_the_right_repair(lab: Lab, fault: str) ->
     assert lab.status().fault == fault
     globals()[f"evidence_of_{fault.replace('-', '_')}"](lab)
 
-    lab.restart_service("checkout")
-    if fault == "bad-config":
-        lab.free_space("logs")
-    else:
+    for service in ("checkout", "loadgen"):
+        lab.restart_service(service)
+    if fault != "bad-config":
         lab.roll_back("checkout", lab.read_config("checkout")["version"])
+    for other in ("memory-leak", "db-lock", "disk-full", "slow-dependency"):
+        if other != fault:
+            REPAIRS[other](lab)
     assert not lab.wait_until_healthy(3).healthy
 
     REPAIRS[fault](lab)
@@ -84,6 +86,20 @@ def test_a_second_bad_rollout_rolls_back_to_what_ran_before(lab: Lab) -> None:
         assert lab.roll_back("checkout")["to_version"] == good["version"]
         assert lab.wait_until_healthy().healthy
     assert lab.read_config("checkout") == good
+
+
+def test_a_rotated_log_reads_on(lab: Lab) -> None:
+    volume = lab.directory / "volumes" / "logs"
+    one, two, three = (f"2026-11-23T10:00:0{n}Z INFO  line {n}" for n in (1, 2, 3))
+    (volume / "loadgen.log.1").write_text(f"{one}\n{two}\n")
+    (volume / "loadgen.log").write_text(f"{three}\n")
+    assert lab.read_log("loadgen", 2) == [two, three]
+    assert lab.read_log("loadgen", 1) == [three]
+    assert lab.read_log("loadgen", 0) == []
+    found = lab.search_logs("line [23]", "loadgen")
+    assert [each["line"] for each in found] == [two, three]
+    for name in ("loadgen.log", "loadgen.log.1"):
+        (volume / name).unlink()
 
 
 def test_freeing_space_keeps_live_logs_and_the_audit_log(lab: Lab) -> None:

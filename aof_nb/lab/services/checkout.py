@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.lab.layout import timestamp
+from aof_nb.lab.loopback import async_client
 from aof_nb.lab.services.process import Service
 
 if TYPE_CHECKING:
@@ -77,10 +78,8 @@ class Checkout:
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any) -> AsyncGenerator[None, None]:
         """Keeps the client of payments."""
-        from httpx2 import AsyncClient
-
-        port = self._service.ports["payments"]
-        async with AsyncClient(base_url=f"http://127.0.0.1:{port}") as self._client:
+        timeout = self._payments["timeout_ms"] / 1000
+        async with async_client(self._service.ports["payments"], timeout=timeout) as self._client:
             yield
 
     async def order(self, request: Request) -> Response:
@@ -122,7 +121,7 @@ class Checkout:
         problem = ""
         for attempt in range(1, attempts + 1):
             try:
-                response = await self._client.post("/charge", json=order, timeout=timeout / 1000)
+                response = await self._client.post("/charge", json=order)
                 response.raise_for_status()
             except TimeoutException:
                 self._attempts.labels("timeout").inc()
@@ -152,8 +151,8 @@ class Checkout:
             with contextlib.closing(self._connect()) as database, database:
                 database.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?)", row)
                 line = f"{timestamp()} order={order['id']} sku={order.get('sku')}"
-                audit = self._service.layout.logs / "audit.log"
-                self._service.volume.append(audit, line)
+                layout = self._service.layout
+                self._service.volume.append(layout.audit, line, archive=layout.archived_audit())
         except sqlite3.OperationalError as error:
             raise Failed(503, "database", f"cannot write to shop.db: {error}") from error
         except OSError as error:

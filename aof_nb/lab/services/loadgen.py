@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+from aof_nb.lab.loopback import async_client
 from aof_nb.lab.services.process import Service
 
 ORDERS_PER_SECOND = 8
@@ -14,11 +15,9 @@ _SKUS = ("mug", "shirt", "cap", "poster")
 
 async def buy(port: int) -> None:
     """Sends orders for ever, each on its own, at the same pace."""
-    from httpx2 import AsyncClient, HTTPError
+    from httpx2 import HTTPError
 
-    async with AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_SECONDS
-    ) as client:
+    async with async_client(port, timeout=_PATIENCE_SECONDS) as client:
 
         async def order() -> None:
             body = {"sku": random.choice(_SKUS), "cents": random.randint(500, 5000)}

@@ -128,7 +128,13 @@ class Service:
         )
         self.log("info", f"{self.name} started")
         uvicorn.run(
-            app, fd=self._descriptor, log_level="warning", loop="asyncio", http="h11", ws="none"
+            app,
+            fd=self._descriptor,
+            log_level="warning",
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            timeout_graceful_shutdown=1,
         )
 
 
