@@ -7,25 +7,27 @@ import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from aof_nb.errors import ToolError
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiohttp.abc import ResolveResult
+    from aiohappyeyeballs import AddrInfoType, SocketFactoryType
+    from yarl import URL
 
 _MOST_BYTES = 2_000_000
 _MOST_REDIRECTS = 5
 _READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class HttpTool:
     """Makes HTTP requests.
 
-    Names are resolved once, the addresses checked, and the connection made to a checked
-    address, so that neither a redirect nor a second look-up can lead to a private one.
+    Each address is checked when a socket to it is opened, so that no spelling of an address,
+    name, redirect or second look-up leads to a private one.
 
     Args:
         methods: The methods allowed. With more than GET, HEAD and OPTIONS its effect is write.
@@ -75,35 +77,50 @@ class HttpTool:
         method = str(arguments.get("method") or self._methods[0]).upper()
         if method not in self._methods:
             raise ToolError(f"{method} is not allowed. Allowed: {', '.join(self._methods)}.")
-        connector = aiohttp.TCPConnector(resolver=self._resolver())
-        limit = aiohttp.ClientTimeout(total=self._timeout)
         try:
-            async with aiohttp.ClientSession(connector=connector, timeout=limit) as session:
-                return await self._request(session, method, arguments)
+            async with asyncio.timeout(self._timeout):
+                return await self._request(method, arguments)
         except TimeoutError:
             raise ToolError(f"No answer within {self._timeout:g} s.") from None
         except (aiohttp.ClientError, ValueError) as error:
             raise ToolError(f"The request failed: {error}") from error
 
-    async def _request(
-        self, session: aiohttp.ClientSession, method: str, arguments: Mapping[str, Any]
-    ) -> ToolOutput:
-        url = str(arguments["url"])
-        headers = self._headers | dict(arguments.get("headers") or {})
+    async def _request(self, method: str, arguments: Mapping[str, Any]) -> ToolOutput:
+        import aiohttp
+        from multidict import CIMultiDict
+        from yarl import URL
+
+        url = _checked(URL(str(arguments["url"])))
+        headers = CIMultiDict(self._headers)
+        headers.update(arguments.get("headers") or {})
         body = arguments.get("body")
-        origin = urlsplit(url)[:2]
+        origin = url.origin()
+        no_limit = aiohttp.ClientTimeout(total=None)
         for _ in range(_MOST_REDIRECTS + 1):
-            self._check_url(url)
-            async with session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
-            ) as response:
-                location = response.headers.get("location")
-                if response.status not in {301, 302, 303, 307, 308} or location is None:
-                    return await self._output(response)
-            url = urljoin(url, location)
-            if urlsplit(url)[:2] != origin:
+            refused: list[str] = []
+            connector = aiohttp.TCPConnector(socket_factory=self._sockets(url, refused))
+            try:
+                async with (
+                    aiohttp.ClientSession(connector=connector, timeout=no_limit) as session,
+                    session.request(
+                        method, url, headers=headers, data=body, allow_redirects=False
+                    ) as response,
+                ):
+                    location = response.headers.get("location")
+                    if response.status not in {301, 302, 303, 307, 308} or location is None:
+                        return await self._output(response)
+            except aiohttp.ClientConnectionError:
+                if not refused:
+                    raise
+                raise ToolError(
+                    f"{url.host} is at {refused[0]}, a private address, which this tool may "
+                    "not reach.",
+                    remedy="a person can open it with allow_hosts or allow_private",
+                ) from None
+            url = _checked(url.join(URL(location)))
+            if url.origin() != origin:
                 # Credentials meant for one origin are not handed to another.
-                headers = {}
+                headers.clear()
             if response.status == 303 and method != "HEAD":
                 method, body = "GET", None
         raise ToolError(f"More than {_MOST_REDIRECTS} redirects; the last one to {url}.")
@@ -116,63 +133,51 @@ class HttpTool:
                 break
         cut = f"\n[cut after {_MOST_BYTES:,} bytes]" if len(body) > _MOST_BYTES else ""
         kind = response.headers.get("content-type", "")
-        text = bytes(body[:_MOST_BYTES]).decode(response.charset or "utf-8", errors="replace")
+        try:
+            text = bytes(body[:_MOST_BYTES]).decode(response.charset or "utf-8", errors="replace")
+        except LookupError:
+            text = bytes(body[:_MOST_BYTES]).decode(errors="replace")
         if b"\0" in body[:8192]:
             text = f"({len(body):,} bytes of {kind or 'binary data'})"
         data = {"status": response.status, "headers": dict(response.headers), "body": text}
         shown = f"HTTP {response.status} {response.reason or ''} {kind}".rstrip()
         return ToolOutput(f"{shown}\n\n{text}{cut}", data=data, is_error=response.status >= 400)
 
-    def _check_url(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ToolError(f"{url!r} is not an http or https address.")
-        try:
-            address = ipaddress.ip_address(parts.hostname)
-        except ValueError:
-            return
-        # A literal address is not resolved, so the resolver never sees it.
-        self._check_address(parts.hostname, address)
+    def _sockets(self, url: URL, refused: list[str]) -> SocketFactoryType:
+        """What opens sockets to the addresses of a host, and notes those that it refuses."""
+        open_to_all = self._allow_private or str(url.host).lower() in self._allow_hosts
 
-    def _check_address(
-        self, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address
-    ) -> None:
-        if self._allow_private or host.lower() in self._allow_hosts:
-            return
-        mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-        if not (mapped or address).is_global or address.is_multicast:
-            raise ToolError(
-                f"{host} is at {address}, a private address, which this tool may not reach.",
-                remedy="a person can open it with allow_hosts or allow_private",
-            )
+        def open_socket(info: AddrInfoType) -> socket.socket:
+            family, kind, proto, _, address = info
+            if not open_to_all and not is_public(str(address[0])):
+                refused.append(str(address[0]))
+                raise PermissionError(f"{address[0]} is a private address")
+            return socket.socket(family, kind, proto)
 
-    def _resolver(self) -> Any:
-        from aiohttp.abc import AbstractResolver
+        return open_socket
 
-        check = self._check_address
 
-        class Checked(AbstractResolver):
-            async def resolve(
-                self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-            ) -> list[ResolveResult]:
-                loop = asyncio.get_running_loop()
-                found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-                results: list[ResolveResult] = []
-                for kind, _, proto, _, address in found:
-                    check(host, ipaddress.ip_address(str(address[0]).partition("%")[0]))
-                    results.append(
-                        {
-                            "hostname": host,
-                            "host": str(address[0]),
-                            "port": port,
-                            "family": kind,
-                            "proto": proto,
-                            "flags": socket.AI_NUMERICHOST,
-                        }
-                    )
-                return results
+def _checked(url: URL) -> URL:
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ToolError(f"{str(url)!r} is not an http or https address.")
+    return url
 
-            async def close(self) -> None:
-                pass
 
-        return Checked()
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet.
+
+    IPv6 addresses that stand for an IPv4 one (mapped, 6to4, NAT64) are judged as that one.
+
+    Example:
+        >>> is_public("1.1.1.1"), is_public("169.254.169.254"), is_public("::ffff:10.0.0.1")
+        (True, False, False)
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        embedded = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            embedded = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if embedded is None and found not in _GLOBAL_UNICAST:
+            return False
+        found = embedded or found
+    return found.is_global and not found.is_multicast
