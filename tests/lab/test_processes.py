@@ -33,7 +33,7 @@ def test_two_labs_and_their_ends(tmp_path: Path) -> None:
             each.pid for each in one.status().services
         ]
         one.inject("disk-full")
-        assert other.probe().healthy
+        assert other.wait_until_healthy().healthy
 
         worker = next(each for each in other.status().services if each.name == "worker")
         os.kill(worker.pid, signal.SIGKILL)
