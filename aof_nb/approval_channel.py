@@ -72,7 +72,9 @@ async def serve(approver: Approver) -> AsyncGenerator[str, None]:
 
                     tasks.start_soon(withdraw)
                     reply = await _ask(approver, line)
-                    await stream.send(msgspec.json.encode(reply) + b"\n")
+                    # Inside the group: it would wrap the error, which ends the whole service.
+                    with contextlib.suppress(anyio.BrokenResourceError):
+                        await stream.send(msgspec.json.encode(reply) + b"\n")
                     tasks.cancel_scope.cancel()
 
     directory = _private_directory()

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from aof_nb.approval_channel import approver_from_environment, connect, serve
@@ -184,3 +185,16 @@ async def test_another_process_finds_it_in_its_environment() -> None:
 def test_without_the_variable_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AOF_APPROVER", raising=False)
     assert approver_from_environment() is None
+
+
+async def test_an_asker_that_has_left_before_its_answer_costs_nobody_else_theirs() -> None:
+    person = Person()
+    person.go.set()
+    async with serve(person) as address:
+        _, writer = await asyncio.open_unix_connection(address)
+        writer.write(msgspec.json.encode(a_request("yes")) + b"\n")
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.wait_for(person.noticed.wait(), 10)
+        answer = await asyncio.wait_for(connect(address).ask(a_request("yes")), 10)
+    assert answer.approved
