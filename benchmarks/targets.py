@@ -57,8 +57,9 @@ def targets(
         found.append(Target(title, 0.25, own, "ms"))
     for name in OURS:
         mine = figures[name]
-        ratio = mine.ratio(floor, FIVE)
-        found.append(Target(f"{name}: run of 5 turns, of {FLOOR}", 1.0, ratio, "times"))
+        for shape in (FIVE, TWENTY, FIFTY):
+            ratio = mine.ratio(floor, shape)
+            found.append(Target(f"{name}: run of {shape}, of {FLOOR}", 1.0, ratio, "times"))
         growth = mine.median(FIFTY, "growth")
         found.append(Target(f"{name}: request at turn 50, of one at turn 5", 1.3, growth, "times"))
         paced = mine.ratio(aiohttp, PACED)
