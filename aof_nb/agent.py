@@ -18,7 +18,7 @@ from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
-from aof_nb.messages import Message, StopReason, Usage
+from aof_nb.messages import Message, StopReason, Usage, sendable
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
@@ -144,7 +144,7 @@ class Run:
     ) -> None:
         self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self._agent = agent
-        self._prompt = prompt
+        self._prompt = sendable(prompt)
         self._session = session
         self._approve = approve
         self._approver = approver

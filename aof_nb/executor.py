@@ -57,7 +57,16 @@ from aof_nb.events import (
 )
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
-from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, ToolResult, Usage
+from aof_nb.messages import (
+    Message,
+    Outcome,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    sendable,
+)
 from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput
 from aof_nb.truncation import truncate
 
@@ -618,7 +627,7 @@ class _ToolPhase:
         limit, kept_as = self._task.limits.max_output_chars, None
         if len(output.content) > limit and self._task.artifacts is not None:
             kept_as = self._task.artifacts.name(call.id)
-        content = truncate(output.content, limit, kept_as=kept_as)
+        content = sendable(truncate(output.content, limit, kept_as=kept_as))
         if output.is_error and place in self._last_chance:
             content += _DO_NOT_REPEAT
         self._results[place] = ToolResult(call.id, call.name, content, outcome, kept_as)

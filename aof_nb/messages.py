@@ -16,6 +16,25 @@ import msgspec
 Role: TypeAlias = Literal["user", "assistant", "tool"]
 
 
+def sendable(text: str) -> str:
+    r"""The text as UTF-8 can hold it: what is half a character becomes U+FFFD.
+
+    Python keeps the bytes of a file name that are no text as lone surrogates, which no
+    request, event or store can hold.
+
+    Example:
+        >>> sendable("caf\udce9.log")
+        'caf�.log'
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 class StopReason(enum.StrEnum):
     """Why a model stopped, mapped from each provider's own words."""
 

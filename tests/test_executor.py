@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +165,14 @@ def finish(events: list[Event]) -> RunFinished:
     [last] = [event for event in events if isinstance(event, RunFinished)]
     assert events[-1] is last
     return last
+
+
+async def test_output_that_no_encoding_can_hold_is_mended_before_a_model_sees_it() -> None:
+    listing = Does("list", lambda a, c: "caf\udce9.log \ud83d\ude00")
+    model = Scripted(Turn(calls=(call("list"),)), Turn("done"))
+    _, record = await run(task(model, listing))
+    assert results(record) == [(Outcome.OK, "caf\ufffd.log \U0001f600")]
+    msgspec.json.encode(model.requests[-1].messages)
 
 
 async def test_an_answer() -> None:

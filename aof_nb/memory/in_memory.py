@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aof_nb.errors import MemoryStoreError
 from aof_nb.memory.conversation import fitted, newest_messages
 from aof_nb.messages import Message
 
@@ -32,8 +33,13 @@ class InMemory:
 
     async def append(self, session: str, messages: Sequence[Message]) -> None:
         """Adds messages to a session's conversation."""
-        together = [*self._sessions.pop(session, []), *messages]
-        self._sessions[session] = fitted(together, self._max_session_bytes)
+        together = [*self._sessions.get(session, []), *messages]
+        try:
+            kept = fitted(together, self._max_session_bytes)
+        except (TypeError, ValueError) as error:
+            raise MemoryStoreError(f"session {session!r} cannot be kept: {error}") from error
+        self._sessions.pop(session, None)
+        self._sessions[session] = kept
         while len(self._sessions) > self._max_sessions:
             del self._sessions[next(iter(self._sessions))]
 

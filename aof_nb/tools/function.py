@@ -109,7 +109,7 @@ def as_output(result: Any) -> ToolOutput:
         return ToolOutput(str(result.to_string()))
     try:
         encoded = msgspec.json.encode(result, enc_hook=_as_json)
-    except TypeError:
+    except (TypeError, UnicodeEncodeError):
         return ToolOutput(str(result))
     return ToolOutput(encoded.decode(), data=msgspec.json.decode(encoded))
 

@@ -286,3 +286,11 @@ def test_what_is_kept_is_a_valid_end(messages: list[Message], limit: int, most: 
     assert bool(fitting) == bool(messages)
     if sum(map(size, fitting)) > most:
         assert len([each for each in fitting if each.role == "user"]) == 1
+
+
+async def test_what_cannot_be_written_leaves_the_session_as_it_was(make: Make) -> None:
+    memory = make()
+    await memory.append("s", exchange(1))
+    with pytest.raises(MemoryStoreError):
+        await memory.append("s", [Message.user("half a character: \udce9")])
+    assert await memory.load("s") == exchange(1)

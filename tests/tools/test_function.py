@@ -375,3 +375,13 @@ async def test_what_a_function_returns(result: Any, content: str, data: Any) -> 
 
     output = await call(give)
     assert (output.content, output.data) == (content, data)
+
+
+async def test_a_result_that_no_json_can_hold_is_still_a_result() -> None:
+    @tool
+    def first_file() -> dict[str, str]:
+        return {"name": "caf\udce9.log"}
+
+    output = await call(first_file)
+    assert not output.is_error
+    assert "caf" in output.content
