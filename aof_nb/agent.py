@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -158,7 +159,11 @@ class Run:
 
     async def aclose(self) -> None:
         """Ends the run now; the result says that it was cancelled."""
-        await self._events.aclose()
+        try:
+            await self._events.aclose()
+        finally:
+            # A generator that was never begun has nothing to run at its end.
+            self._record.status = self._record.status or RunStatus.CANCELLED
 
     @property
     def transcript(self) -> list[Message]:
@@ -213,14 +218,18 @@ class Run:
                     if isinstance(event, RunFinished) and memory is not None:
                         store, memory = memory, None
                         try:
-                            await self._remember(store, known)
+                            await _uncancelled(self._remember(store, known))
                         except AofError as error:
                             yield Notice(f"the conversation was not kept: {error.message}")
                     yield event
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
-                await _uncancelled(self._remember(memory, known))
+                # What fails here must not hide why the run has ended.
+                try:
+                    await _uncancelled(self._remember(memory, known))
+                except AofError as error:
+                    record.error = record.error or error
 
     async def _prepare(self) -> Task:
         from aof_nb.models import resolve_model
@@ -280,13 +289,17 @@ class Run:
 
 
 async def _uncancelled(work: Any) -> None:
-    """Lets a short piece of work finish although its task has been cancelled."""
+    """Lets a short piece of work finish although its task is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()) is not None:
-        raise error
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    await task
 
 
 @dataclass(kw_only=True, eq=False)
@@ -416,16 +429,18 @@ class Agent:
 
 
 _portals: list[BlockingPortal] = []
+_opening = threading.Lock()
 
 
 def _background() -> BlockingPortal:
     """The one event loop, in a thread of its own, that `run_sync` uses."""
-    if not _portals:
-        import atexit
+    with _opening:
+        if not _portals:
+            import atexit
 
-        from anyio.from_thread import start_blocking_portal
+            from anyio.from_thread import start_blocking_portal
 
-        opened = start_blocking_portal()
-        _portals.append(opened.__enter__())
-        atexit.register(opened.__exit__, None, None, None)
+            opened = start_blocking_portal()
+            _portals.append(opened.__enter__())
+            atexit.register(opened.__exit__, None, None, None)
     return _portals[0]
