@@ -295,11 +295,13 @@ async def _uncancelled(work: Any) -> None:
     while not task.done():
         try:
             await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError as again:
+            cancelled = again
+    error = None if task.cancelled() else task.exception()
     if cancelled is not None:
         raise cancelled
-    await task
+    if error is not None:
+        raise error
 
 
 @dataclass(kw_only=True, eq=False)
