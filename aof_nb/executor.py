@@ -189,8 +189,12 @@ class _Run:
 
     async def turns(self) -> AsyncGenerator[Event, None]:
         """Goes turn by turn until the run has ended, and sets the record's status."""
-        record = self._record
+        record, most = self._record, self._task.limits.max_turns
         while True:
+            if record.turns >= most:
+                yield self._limit("turns", f"{record.turns} of {most} turns were made")
+                record.status = RunStatus.LIMIT
+                return
             if (limit := self._due_limit()) is not None:
                 yield self._limit(*limit)
             withheld = record.limit is not None

@@ -167,6 +167,14 @@ def finish(events: list[Event]) -> RunFinished:
     return last
 
 
+async def test_a_model_without_tools_has_no_more_turns_for_asking_for_one() -> None:
+    model = Scripted(Turn(calls=(call("imagined"),)))
+    events, record = await run(task(model, limits=Limits(max_turns=1)))
+    assert len(model.requests) == 1
+    assert finish(events).status is RunStatus.LIMIT
+    assert record.limit == "turns"
+
+
 async def test_output_that_no_encoding_can_hold_is_mended_before_a_model_sees_it() -> None:
     listing = Does("list", lambda a, c: "caf\udce9.log \ud83d\ude00")
     model = Scripted(Turn(calls=(call("list"),)), Turn("done"))
