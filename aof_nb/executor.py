@@ -229,6 +229,9 @@ class _Run:
                         yield event
             finally:
                 record.transcript.append(Message("tool", phase.results()))
+            if response.stop_reason is StopReason.REFUSAL:
+                record.status = RunStatus.REFUSED
+                return
             if (limit := self._limit_after(phase)) is not None:
                 yield self._limit(*limit)
             if withheld or self._out_of_time() or self._out_of_tokens():
@@ -315,6 +318,11 @@ class _Run:
             left = max(0, limits.max_tool_calls - record.tool_calls)
             text = _NO_CALLS.format(limits.max_tool_calls)
             refusals = dict.fromkeys(range(left, len(calls)), text)
+        if response.stop_reason is StopReason.REFUSAL:
+            refusals = dict.fromkeys(range(len(calls)), _REFUSED)
+        elif response.stop_reason in _CUT and not calls[-1].arguments:
+            # No arguments may mean that they were still to come.
+            refusals.setdefault(len(calls) - 1, _CUT_OFF)
         repeated: set[int] = set()
         last_chance: set[int] = set()
         for place, call in enumerate(calls if self._failures else ()):
@@ -409,6 +417,12 @@ class _Run:
 
 
 _TIME_FOR_ANSWER = 0.15
+_CUT = frozenset({StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL})
+_CUT_OFF = (
+    "Not carried out: your response was cut at its limit of output tokens, and the call's "
+    "arguments may be missing. Ask for it again, with less before it."
+)
+_REFUSED = "Not carried out: the response that asked for it ended in a refusal."
 _WITHHELD = "Not carried out: the run has reached its limit, and tools are no longer available."
 _NO_TOKENS = "Not carried out: the run's limit of {} tokens is reached."
 _NO_CALLS = "Not carried out: the run's limit of {} tool calls is reached."

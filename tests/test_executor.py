@@ -167,6 +167,26 @@ def finish(events: list[Event]) -> RunFinished:
     return last
 
 
+async def test_calls_of_a_refused_response_are_not_made() -> None:
+    tool = Does("look")
+    model = Scripted(Turn("I cannot", (call("look", 1, a=1),), stop=StopReason.REFUSAL))
+    events, record = await run(task(model, tool))
+    assert tool.calls == []
+    assert [outcome for outcome, _ in results(record)] == [Outcome.ERROR]
+    assert finish(events).status is RunStatus.REFUSED
+
+
+async def test_a_call_that_may_have_lost_its_arguments_is_not_made() -> None:
+    tool = Does("delete_pods")
+    cut = Turn(
+        "", (call("delete_pods", 1, n=1), call("delete_pods", 2)), stop=StopReason.MAX_TOKENS
+    )
+    _, record = await run(task(Scripted(cut, Turn("sorry")), tool))
+    assert tool.calls == [{"n": 1}]
+    assert [outcome for outcome, _ in results(record)] == [Outcome.OK, Outcome.ERROR]
+    assert "limit of output tokens" in results(record)[1][1]
+
+
 async def test_a_model_without_tools_has_no_more_turns_for_asking_for_one() -> None:
     model = Scripted(Turn(calls=(call("imagined"),)))
     events, record = await run(task(model, limits=Limits(max_turns=1)))
