@@ -31,7 +31,7 @@ import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -266,6 +266,8 @@ class _Run:
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event
+                if complete:
+                    break
         except _DeadlineReached:
             record.status = RunStatus.LIMIT
             yield self._limit("seconds", f"{task.limits.max_seconds:g} s were over")
@@ -283,7 +285,11 @@ class _Run:
         finally:
             if not complete:
                 self._keep_partial("".join(texts))
-            await stream.aclose()
+            if source is not stream:
+                await source.aclose()
+            # A connection that cannot be closed well takes nothing from what came over it.
+            with contextlib.suppress(Exception):
+                await stream.aclose()
 
     def _keep_partial(self, text: str) -> None:
         if text:
@@ -443,7 +449,7 @@ class _DeadlineReached(Exception):
 
 async def _until(
     stream: AsyncGenerator[ModelEvent, None], deadline: float
-) -> AsyncIterator[ModelEvent]:
+) -> AsyncGenerator[ModelEvent, None]:
     while True:
         try:
             async with asyncio.timeout_at(deadline):

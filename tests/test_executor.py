@@ -167,6 +167,28 @@ def finish(events: list[Event]) -> RunFinished:
     return last
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_seconds=60)])
+@pytest.mark.parametrize("after", ["raises", "hangs", "raises when closed"])
+async def test_what_a_model_does_after_its_response_takes_nothing_from_it(
+    after: str, limits: Limits
+) -> None:
+    class Restless(Scripted):
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            try:
+                yield self.turns[0].response
+                if after == "raises":
+                    raise RuntimeError("the connection was reset")
+                await asyncio.Event().wait()
+            finally:
+                if after == "raises when closed":
+                    raise RuntimeError("the connection was reset")
+
+    _, record = await asyncio.wait_for(run(task(Restless(Turn("because")), limits=limits)), 10)
+    assert record.status is RunStatus.COMPLETED
+    assert record.text == "because"
+    assert record.usage == Usage(10, 5)
+
+
 async def test_calls_of_a_refused_response_are_not_made() -> None:
     tool = Does("look")
     model = Scripted(Turn("I cannot", (call("look", 1, a=1),), stop=StopReason.REFUSAL))
