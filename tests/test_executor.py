@@ -33,7 +33,7 @@ from aof_nb.events import (
 from aof_nb.executor import INTERRUPTED, Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
-from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, Usage
+from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, ToolResult, Usage
 from aof_nb.ports import Effect, ModelRequest, ToolContext, ToolOutput, ToolSpec
 
 ANY = {"type": "object"}
@@ -165,6 +165,31 @@ def finish(events: list[Event]) -> RunFinished:
     [last] = [event for event in events if isinstance(event, RunFinished)]
     assert events[-1] is last
     return last
+
+
+async def test_calls_have_ids_of_their_own_in_the_whole_conversation(tmp_path: Path) -> None:
+    said = iter("abcde")
+    tool = Does("t", lambda a, c: next(said) * 100)
+    twice = Turn(calls=(ToolCall("c0", "t", {}), ToolCall("c0", "t", {}), ToolCall("", "t", {})))
+    model = Scripted(twice, Turn(calls=(ToolCall("c0_2", "t", {}),)), Turn("done"))
+    record = Record(
+        transcript=[
+            Message.user("before"),
+            Message("assistant", (ToolCall("c0", "t", {}),)),
+            Message("tool", (ToolResult("c0", "t", "x"),)),
+        ]
+    )
+    limits = Limits(max_output_chars=10)
+    events, record = await run(
+        task(model, tool, limits=limits, artifacts=Artifacts(tmp_path)), record
+    )
+    ids = [part.id for each in record.transcript for part in each.tool_calls]
+    assert ids == ["c0", "c0_2", "c0_3", "call_2", "c0_2_2"]
+    assert [e.call.id for e in events if isinstance(e, ToolStarted)] == ids[1:]
+    saved = [
+        Path(e.artifact).read_text() for e in events if isinstance(e, ToolFinished) and e.artifact
+    ]
+    assert sorted(saved) == [each * 100 for each in "abcd"]
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_seconds=60)])
