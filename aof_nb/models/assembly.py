@@ -93,7 +93,7 @@ def tool_call(call_id: str, name: str, raw: str, opaque: dict[str, Any] | None =
     if raw.strip():
         try:
             arguments = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             arguments = None
     if not isinstance(arguments, dict):
         arguments = None

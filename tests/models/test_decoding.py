@@ -15,7 +15,7 @@ from aof_nb.errors import ModelError, Overloaded
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta, ThinkingDelta
 from aof_nb.messages import Opaque, StopReason, Thinking
 from aof_nb.models.anthropic import MessagesDecoder
-from aof_nb.models.assembly import Decoder
+from aof_nb.models.assembly import Decoder, tool_call
 from aof_nb.models.openai_chat import ChatDecoder
 from aof_nb.models.openai_responses import ResponsesDecoder
 from aof_nb.models.sse import EventStream
@@ -230,3 +230,9 @@ def test_the_event_stream_takes_any_bytes(pieces: list[bytes]) -> None:
     at_once = [*one.feed(b"".join(pieces)), *one.flush()]
     piecewise = [payload for piece in pieces for payload in many.feed(piece)]
     assert [*piecewise, *many.flush()] == at_once
+
+
+@pytest.mark.parametrize("raw", ['{"a": ', "[1]", '{"a": ' + "[" * 5000 + "]" * 5000 + "}"])
+def test_arguments_that_are_no_object_that_can_be_read_are_kept_as_text(raw: str) -> None:
+    call = tool_call("c1", "look", raw)
+    assert (call.arguments, call.raw_arguments) == (None, raw)
