@@ -23,11 +23,14 @@ from aof_nb.messages import (
 )
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.failures import classify
+from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.transport import EncodeOnce, EncodeTools, shared_client, stream_response
 from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.tool_names import safe_name
 
 _PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 8192
+_LONGEST_ID = 64
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -151,7 +154,7 @@ def _turn(role: str, blocks: list[bytes]) -> bytes:
 
 def encode_message(message: Message) -> bytes:
     """A message's content blocks as JSON, without the brackets; empty if there are none."""
-    blocks = [block for part in message.parts if (block := _block(part)) is not None]
+    blocks = [block for part in sent_parts(message) if (block := _block(part)) is not None]
     return msgspec.json.encode(blocks)[1:-1]
 
 
@@ -164,14 +167,14 @@ def _block(part: Part) -> dict[str, Any] | None:
         case ToolCall():
             return {
                 "type": "tool_use",
-                "id": part.id,
-                "name": part.name,
+                "id": fitting_id(part.id, _LONGEST_ID, plain=True),
+                "name": safe_name(part.name),
                 "input": part.arguments or {},
             }
         case ToolResult():
             block = {
                 "type": "tool_result",
-                "tool_use_id": part.call_id,
+                "tool_use_id": fitting_id(part.call_id, _LONGEST_ID, plain=True),
                 "content": part.content or "(no output)",
             }
             return block | {"is_error": True} if part.is_error else block

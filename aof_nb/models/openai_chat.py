@@ -10,11 +10,14 @@ import msgspec
 from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.history import fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning
 from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.tool_names import safe_name
 
 _PROVIDER = "openai-chat"
+_LONGEST_ID = 40
 _STOP = {
     "stop": StopReason.END_TURN,
     "length": StopReason.MAX_TOKENS,
@@ -123,7 +126,7 @@ def encode_message(message: Message) -> bytes:
         results = [
             {
                 "role": "tool",
-                "tool_call_id": result.call_id,
+                "tool_call_id": fitting_id(result.call_id, _LONGEST_ID),
                 "content": result.content or "(no output)",
             }
             for result in message.tool_results
@@ -146,10 +149,10 @@ def encode_message(message: Message) -> bytes:
     if calls:
         encoded["tool_calls"] = [
             {
-                "id": call.id,
+                "id": fitting_id(call.id, _LONGEST_ID),
                 "type": "function",
                 "function": {
-                    "name": call.name,
+                    "name": safe_name(call.name),
                     "arguments": "{}"
                     if call.arguments is None
                     else msgspec.json.encode(call.arguments).decode(),

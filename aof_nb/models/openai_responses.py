@@ -24,11 +24,14 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, tool_call
+from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.openai import Failure, connect, is_reasoning
 from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.tool_names import safe_name
 
 _PROVIDER = "openai"
+_LONGEST_ID = 64
 
 
 class OpenAIResponsesModel:
@@ -120,7 +123,8 @@ def _declaration(tool: ToolSpec) -> dict[str, Any]:
 
 def encode_message(message: Message) -> bytes:
     """A message's items as JSON, without the brackets; empty if there are none."""
-    items = [item for part in message.parts if (item := _item(message.role, part)) is not None]
+    parts = sent_parts(message)
+    items = [item for part in parts if (item := _item(message.role, part)) is not None]
     return msgspec.json.encode(items)[1:-1]
 
 
@@ -137,14 +141,14 @@ def _item(role: str, part: Part) -> dict[str, Any] | None:
             arguments = msgspec.json.encode(part.arguments or {}).decode()
             return {
                 "type": "function_call",
-                "call_id": part.id,
-                "name": part.name,
+                "call_id": fitting_id(part.id, _LONGEST_ID),
+                "name": safe_name(part.name),
                 "arguments": arguments,
             }
         case ToolResult():
             return {
                 "type": "function_call_output",
-                "call_id": part.call_id,
+                "call_id": fitting_id(part.call_id, _LONGEST_ID),
                 "output": part.content or "(no output)",
             }
 

@@ -109,6 +109,38 @@ async def test_another_providers_thinking_is_left_out(provider: str) -> None:
 
 
 @every_provider
+async def test_a_response_cut_while_thinking_can_be_gone_on_from(provider: str) -> None:
+    async with PROVIDERS[provider][0]() as fake:
+        fake.reply(Reply(Thought("Hm, let me"), stop="length"), "ok")
+        model = served(provider, fake)
+        cut = await answer(model, ask())
+        assert cut.stop_reason is StopReason.MAX_TOKENS
+        await answer(model, ask("why?", cut.message, Message.user("go on")))
+        assert "Hm, let me" not in str(fake.requests[1].json)
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("call_id", "name"),
+    [
+        ("functions.read_log:0", "read_log"),
+        ("chatcmpl-tool-" + "0" * 60, "read_log"),
+        ("c1", "functions.read_log"),
+        ("c1", ""),
+        ("c1", "read_log_" * 20),
+    ],
+)
+async def test_calls_that_another_model_wrote_can_be_sent(
+    provider: str, call_id: str, name: str
+) -> None:
+    asked = Message("assistant", (ToolCall(call_id, name, {}),))
+    answered = Message("tool", (ToolResult(call_id, name, "no such tool", Outcome.ERROR),))
+    async with PROVIDERS[provider][0]() as fake:
+        fake.reply("ok")
+        await answer(served(provider, fake), ask("why?", asked, answered))
+
+
+@every_provider
 async def test_a_call_with_broken_arguments_can_be_sent_back(provider: str) -> None:
     async with PROVIDERS[provider][0]() as fake:
         fake.reply(Reply(Call("read_log", '{"lines": ')), "ok")
