@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ from aof_nb.tool_names import safe_name
 _PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 8192
 _LONGEST_ID = 64
+_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -85,7 +87,9 @@ class AnthropicModel:
 
     async def _connect(self) -> tuple[Any, Any]:
         anthropic = await imported("anthropic")
-        key = (_PROVIDER, self._api_key, self._base_url, self._timeout)
+        # A key that was wrong can be set right without a new kernel.
+        given = map(os.environ.get, _VARIABLES)
+        key = (_PROVIDER, self._api_key, self._base_url, self._timeout, *given)
         return anthropic, await shared_client(key, self._client)
 
     def _client(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from aof_nb.importing import imported
 from aof_nb.models.failures import classify
 from aof_nb.models.transport import shared_client
 
+_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9]|codex|gpt-oss)")
 
 
@@ -64,4 +66,6 @@ async def connect(
         except openai.OpenAIError as error:
             raise MissingCredential("OpenAI", "OPENAI_API_KEY") from error
 
-    return openai, await shared_client(("openai", api_key, base_url, timeout), make)
+    # A key that was wrong can be set right without a new kernel.
+    given = map(os.environ.get, _VARIABLES)
+    return openai, await shared_client(("openai", api_key, base_url, timeout, *given), make)

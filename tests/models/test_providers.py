@@ -352,6 +352,24 @@ async def test_key_and_address_come_from_the_environment(monkeypatch: pytest.Mon
         assert (await answer(resolve_model("anthropic:claude-x"), ask())).message.text == "ok"
 
 
+@pytest.mark.parametrize(
+    ("provider", "variable"), [("anthropic", "ANTHROPIC_API_KEY"), ("openai", "OPENAI_API_KEY")]
+)
+async def test_a_key_set_right_in_the_environment_is_used_from_then_on(
+    provider: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_type, name = PROVIDERS[provider]
+    async with fake_type() as fake:
+        fake.reply("ok", "ok")
+        model = resolve_model(name, base_url=fake.base_url)
+        for key in ("of-last-year", "of-today"):
+            monkeypatch.setenv(variable, key)
+            await answer(model, ask())
+        sent = [str(sorted(request.headers.items())) for request in fake.requests]
+    assert "of-last-year" in sent[0]
+    assert "of-today" in sent[1]
+
+
 async def test_one_client_per_loop_and_key() -> None:
     made: list[object] = []
 
