@@ -6,6 +6,7 @@ guide to stateless use of reasoning models asks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ class OpenAIResponsesModel:
         self._base_url = base_url
         self._timeout = timeout
         self._reasoning_summary = reasoning_summary
-        self._encoded = EncodeOnce(encode_message)
+        self._encoded = EncodeOnce(functools.partial(encode_message, reasoning=is_reasoning(model)))
         self._tools = EncodeTools(_declaration)
 
     @property
@@ -121,10 +122,20 @@ def _declaration(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def encode_message(message: Message) -> bytes:
-    """A message's items as JSON, without the brackets; empty if there are none."""
+def encode_message(message: Message, *, reasoning: bool = True) -> bytes:
+    """A message's items as JSON, without the brackets; empty if there are none.
+
+    Args:
+        message: The message.
+        reasoning: Whether the model takes what a reasoning model has thought, encrypted.
+    """
     parts = sent_parts(message)
-    items = [item for part in parts if (item := _item(message.role, part)) is not None]
+    items = [
+        item
+        for part in parts
+        if (item := _item(message.role, part)) is not None
+        and (reasoning or not item.get("encrypted_content"))
+    ]
     return msgspec.json.encode(items)[1:-1]
 
 

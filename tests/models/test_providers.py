@@ -119,6 +119,17 @@ async def test_a_response_cut_while_thinking_can_be_gone_on_from(provider: str) 
         assert "Hm, let me" not in str(fake.requests[1].json)
 
 
+@pytest.mark.parametrize(("name", "sent"), [("openai:gpt-5", True), ("openai:gpt-4o", False)])
+async def test_reasoning_goes_to_models_that_reason(name: str, sent: bool) -> None:
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+    thought = Message("assistant", (Thinking("", "openai", item), Text("It is the lock.")))
+    async with FakeOpenAI(check=False) as fake:
+        fake.reply("ok")
+        model = resolve_model(name, base_url=fake.base_url, api_key="k")
+        await answer(model, ask("why?", thought, Message.user("go on")))
+        assert (item in fake.requests[0].json["input"]) is sent
+
+
 @every_provider
 @pytest.mark.parametrize(
     ("call_id", "name"),
