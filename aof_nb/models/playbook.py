@@ -27,16 +27,14 @@ class Template:
 
     def text(self, scope: Mapping[str, Any]) -> str:
         """The text, filled in."""
-        from jinja2 import TemplateError
-
         try:
             return self.environment.from_string(self.source).render(scope)
-        except TemplateError as error:
+        except Exception as error:  # an expression may divide by zero, add text to a number...
             raise self._wrong(error) from error
 
     def value(self, scope: Mapping[str, Any]) -> Any:
         """The value of a lone expression, or else the text."""
-        from jinja2 import TemplateError, Undefined
+        from jinja2 import Undefined
 
         stripped = self.source.strip()
         inner = stripped[2:-2]
@@ -47,13 +45,13 @@ class Template:
             value = compiled(**scope)
             if isinstance(value, Undefined):
                 str(value)
-        except TemplateError as error:
+        except Exception as error:
             raise self._wrong(error) from error
         return value
 
     def _wrong(self, error: Exception) -> ResourceError:
         return ResourceError(
-            f"{self.source.strip()!r}: {error}",
+            f"{self.source.strip()!r}: {error or type(error).__name__}",
             file=self.place,
             remedy="results.<id> has ok, denied, outcome, content and data",
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.errors import ConfigurationError
+from aof_nb.errors import ConfigurationError, ResourceError
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta
 from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, ToolResult, Usage
 from aof_nb.models.playbook import Answer, Branches, Call, Playbook, Step, load_playbook
@@ -118,6 +118,8 @@ class _Player:
         return _Move("\n\n".join([*self._said, "The playbook ended without an answer."]))
 
     def _play(self, steps: Sequence[Step]) -> Iterator[_Move]:
+        from jmespath.exceptions import JMESPathError
+
         for step in steps:
             if step.when is not None and not step.when.value(self._scope):
                 continue
@@ -136,7 +138,12 @@ class _Player:
                 case Call():
                     yield from self._call(step, step.action)
             for name, expression in step.let.items():
-                self._scope[name] = expression.search(self._scope)
+                try:
+                    self._scope[name] = expression.search(self._scope)
+                except JMESPathError as error:
+                    raise ResourceError(
+                        f"let.{name}: {error}", file=step.place, remedy="see jmespath.org"
+                    ) from error
 
     def _call(self, step: Step, call: Call) -> Iterator[_Move]:
         for attempt in range(call.most):
@@ -162,8 +169,24 @@ class _Player:
                     remedy=f"it has: {', '.join(self._exchange.tools) or 'none'}",
                 )
             values = {key: value.value(self._scope) for key, value in arguments.items()}
+            try:
+                values = msgspec.json.decode(msgspec.json.encode(values, enc_hook=_listed))
+            except (TypeError, ValueError) as error:
+                raise ResourceError(
+                    f"the arguments of {tool!r} cannot be sent: {error}",
+                    file=step.place,
+                    remedy="give text, numbers, lists and mappings; "
+                    "a key called items is read as data['items']",
+                ) from error
             calls.append(ToolCall(f"script_{self._turn + 1}_{place + 1}", tool, values))
         return tuple(calls)
+
+
+def _listed(value: Any) -> Any:
+    """What Jinja2's filters give, such as ``map``'s, as a list."""
+    if isinstance(value, Iterator | range):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no value")
 
 
 def _seen(result: ToolResult) -> dict[str, Any]:

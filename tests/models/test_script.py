@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ steps:
 """
 TOOLS = tuple(
     ToolSpec(name=name, description="", input_schema={"type": "object"})
-    for name in ("list_services", "read_log", "disk", "restart")
+    for name in ("list_services", "read_log", "disk", "restart", "look")
 )
 DOWN = '{"services": [{"name": "web", "up": true}, {"name": "db", "up": false}]}'
 
@@ -216,6 +217,52 @@ async def test_templates_cannot_leave_the_sandbox(tmp_path: Path, attack: str) -
     path = tmp_path / "p.yaml"
     path.write_text(f'steps:\n- answer: "x {attack}"\n')
     with pytest.raises(ResourceError):
+        await Conversation(ScriptModel(path)).turn()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{{ results.a.data.items }}", "'look' cannot be sent: builtin_function_or_method"),
+        ("{{ [results.a.data.nope] }}", "'look' cannot be sent"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ results.a.data.name + 1 }}", "can only concatenate"),
+        ("{{ range(10 ** 9) }}", "Range too big"),
+        ("{{ results.a.data | jmespath('[') }}", "Incomplete expression"),
+    ],
+)
+async def test_arguments_that_cannot_be_made_are_told_with_their_line(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    path = tmp_path / "p.yaml"
+    argument = json.dumps(written)
+    path.write_text(
+        "steps:\n- {id: a, call: {tool: disk}}\n"
+        f"- {{id: b, call: {{tool: look, arguments: {{x: {argument}}}}}}}\n"
+    )
+    talk = Conversation(ScriptModel(path))
+    await talk.turn()
+    talk.results('{"items": [1], "name": "db"}')
+    with pytest.raises(ResourceError) as caught:
+        await talk.turn()
+    assert "p.yaml:3" in str(caught.value)
+    assert said in str(caught.value)
+
+
+async def test_arguments_are_what_json_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "steps:\n- call: {tool: look, arguments: {when: 2026-01-01, "
+        "a: \"{{ [1, 2] | map('string') }}\", b: '{{ (1, 2) }}', c: '{{ range(2) }}'}}\n"
+    )
+    [call] = (await Conversation(ScriptModel(path)).turn()).message.tool_calls
+    assert call.arguments == {"when": "2026-01-01", "a": ["1", "2"], "b": [1, 2], "c": [0, 1]}
+
+
+async def test_an_expression_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("steps:\n- say: hello\n- say: there\n  let: {n: abs(prompt)}\n")
+    with pytest.raises(ResourceError, match=r"p\.yaml:3: let\.n: .*abs\(\)"):
         await Conversation(ScriptModel(path)).turn()
 
 
