@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,10 +155,17 @@ def load_playbook(path: Path) -> Playbook:
 
 def parse_playbook(text: str, *, file: str) -> Playbook:
     """Checks a playbook's text."""
-    documents = parse_documents(text, file=file)
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise ResourceError("a playbook is one mapping", file=file, line=1, remedy="see playbooks")
-    return _Reader(documents[0], file).playbook()
+    try:
+        documents = parse_documents(text, file=file)
+        if len(documents) != 1 or not isinstance(documents[0], dict):
+            raise ResourceError(
+                "a playbook is one mapping", file=file, line=1, remedy="see playbooks"
+            )
+        return _Reader(documents[0], file).playbook()
+    except RecursionError:
+        raise ResourceError(
+            "the steps are nested too deep", file=file, line=1, remedy="let branches end sooner"
+        ) from None
 
 
 class _Reader:
@@ -237,9 +245,19 @@ class _Reader:
         return Call(
             asked=calls,
             until=None if until is None else self._condition(until, (*path, "repeat", "until")),
-            most=int(repeat.get("max", 10)) if repeat else 1,
-            wait=float(step.get("wait") or 0),
+            most=self._times(repeat.get("max", 10), (*path, "repeat", "max")) if repeat else 1,
+            wait=self._seconds(step.get("wait") or 0, (*path, "wait")),
         )
+
+    def _times(self, value: Any, path: tuple[str | int, ...]) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise self._wrong(path, f"{value!r} is no number of times", "a whole number from 1")
+
+    def _seconds(self, value: Any, path: tuple[str | int, ...]) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return float(value)
+        raise self._wrong(path, f"{value!r} is no number of seconds", "such as 2 or 0.5")
 
     def _called(self, call: Any, path: tuple[str | int, ...]) -> tuple[str, dict[str, Literal]]:
         self._known_keys(call, path, ("tool", "arguments"))
