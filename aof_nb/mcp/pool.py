@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from aof_nb.errors import ConfigurationError, McpError
 from aof_nb.mcp.connection import Connection, ServerStatus
 from aof_nb.mcp.elicitation import Elicit
@@ -65,9 +67,9 @@ class McpPool:
             ConfigurationError: If two different servers have the same name.
         """
         await asyncio.to_thread(_import_sdk)
-        connections = [self._connection(spec) for spec in _distinct(servers)]
+        offers = [_offer(self._connection(spec), spec) for spec in _distinct(servers)]
         found = McpTools()
-        for offer in await asyncio.gather(*(_offer(each) for each in connections)):
+        for offer in await asyncio.gather(*offers):
             found.tools += offer.tools
             found.warnings += offer.warnings
         return found
@@ -90,7 +92,8 @@ class McpPool:
 
     def _connection(self, spec: McpServer) -> Connection:
         known = self._connections.get(spec.name)
-        if known is not None and known.spec == spec:
+        # Which of its tools an agent is offered is the agent's affair, not the connection's.
+        if known is not None and msgspec.structs.replace(known.spec, tools=spec.tools) == spec:
             return known
         if known is not None:
             known.retire()
@@ -116,8 +119,7 @@ def _distinct(servers: Sequence[McpServer]) -> list[McpServer]:
     return list(distinct.values())
 
 
-async def _offer(connection: Connection) -> McpTools:
-    spec = connection.spec
+async def _offer(connection: Connection, spec: McpServer) -> McpTools:
     offer = McpTools()
     try:
         definitions = await connection.list_tools()

@@ -86,6 +86,17 @@ async def test_a_changed_spec_closes_the_old_server_and_starts_another(
     assert '"GREETING": "hello"' in output.content
 
 
+async def test_agents_that_choose_different_tools_of_a_server_share_it(
+    mcp: McpPool, odd: Odd, run: Run
+) -> None:
+    reading = await offered(mcp, odd.spec(tools=("count",)))
+    repairing = await offered(mcp, odd.spec(tools=("wipe", "count")))
+    assert (set(reading), set(repairing)) == ({"odd__count"}, {"odd__count", "odd__wipe"})
+    await run.call(reading["odd__count"])
+    await run.call(repairing["odd__count"])
+    assert odd.noted("starts") == ["x"]
+
+
 async def test_a_call_under_way_survives_a_changed_spec(mcp: McpPool, odd: Odd, run: Run) -> None:
     tools = await offered(mcp, odd.spec())
     old = odd.pid
