@@ -12,8 +12,8 @@ closed. After `execute` has ended, in any way:
    asked, under the same ids.
 2. *Unknown is said to be unknown.* A call that was started and did not finish has the outcome
    ``interrupted``; it is never said not to have run.
-3. *Nothing outlives the run.* No task started here is left running, the model's stream is
-   closed, not drained.
+3. *Nothing outlives the run.* No task started here is left running, except a tool's that
+   ignores for ten seconds that it is cancelled; the model's stream is closed, not drained.
 4. *One end.* `RunFinished` is the last event, and comes exactly once unless the consumer went
    away; `Record.status` is set in any case, and what had arrived of a response is kept.
 5. *Order.* `ToolStarted` comes before the tool is called, `ToolFinished` after it has ended;
@@ -455,6 +455,7 @@ class _Run:
 
 
 _TIME_FOR_ANSWER = 0.15
+_PATIENCE_SECONDS = 10.0
 _CUT = frozenset({StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL})
 _CUT_OFF = (
     "Not carried out: your response was cut at its limit of output tokens, and the call's "
@@ -674,7 +675,7 @@ class _ToolPhase:
     def _note(self, place: int, running: asyncio.Task[ToolOutput]) -> ToolOutput:
         """Writes the result of an ended call down, capped; returns the whole output."""
         call = self.calls[place]
-        if running.cancelled():
+        if not running.done() or running.cancelled():
             output, outcome = ToolOutput(INTERRUPTED, is_error=True), Outcome.INTERRUPTED
         else:
             output, outcome = running.result(), Outcome.OK
@@ -713,13 +714,18 @@ class _ToolPhase:
 
 
 async def _stop(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and waits until they have ended, even if this is cancelled again."""
+    """Cancels tasks and waits until they have ended, even if this is cancelled again.
+
+    One that will not end is left to itself: a run that nobody can stop would be worse.
+    """
     for task in tasks:
         task.cancel()
     again: asyncio.CancelledError | None = None
-    while not all(task.done() for task in tasks):
+    loop = asyncio.get_running_loop()
+    given_up = loop.time() + _PATIENCE_SECONDS
+    while not all(task.done() for task in tasks) and (left := given_up - loop.time()) > 0:
         try:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=left)
         except asyncio.CancelledError as cancelled:
             again = cancelled
     if again is not None:

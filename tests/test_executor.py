@@ -577,6 +577,33 @@ async def test_an_outcome_known_when_the_run_is_cancelled_is_kept() -> None:
     assert results(record) == [(Outcome.OK, "rolled back")]
 
 
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+async def test_a_tool_that_ignores_its_cancellation_does_not_hold_the_run(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aof_nb.executor._PATIENCE_SECONDS", 0.2)
+    let_go, running = asyncio.Event(), asyncio.Event()
+
+    async def ignores(_: Any, __: Any) -> str:
+        running.set()
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return "at last"
+
+    limits = Limits(max_seconds=0.1 if how == "out of time" else 60)
+    record = Record(transcript=[])
+    given_task = task(Scripted(Turn(calls=(call("t"),))), Does("t", ignores), limits=limits)
+    consumer = asyncio.create_task(run(given_task, record))
+    await running.wait()
+    if how == "cancelled":
+        consumer.cancel()
+    await asyncio.wait([consumer], timeout=10)
+    assert consumer.done()
+    assert results(record) == [(Outcome.INTERRUPTED, INTERRUPTED)]
+    let_go.set()
+
+
 KINDS = ("ok", "slow", "error", "huge", "unknown", "invalid", "exclusive", "progress")
 
 
