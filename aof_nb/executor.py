@@ -639,9 +639,11 @@ class _ToolPhase:
                 if not isinstance(item := self._queue.get_nowait(), int):
                     yield item
         finally:
-            await _stop([running for running, _ in pending.values()])
-            for place, (running, _) in pending.items():
-                self._note(place, running)
+            try:
+                await _stop([running for running, _ in pending.values()])
+            finally:
+                for place, (running, _) in pending.items():
+                    self._note(place, running)
 
     async def _next(self) -> Event | int:
         """The next event, or the place of a call that has ended."""

@@ -554,26 +554,32 @@ async def test_closing_the_generator_in_the_middle_of_a_tool() -> None:
     assert tool.running == 0
 
 
-async def test_an_outcome_known_when_the_run_is_cancelled_is_kept() -> None:
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_outcome_known_when_the_run_is_cancelled_is_kept(times: int) -> None:
+    running, cancelled, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
     async def stubborn(_: Any, __: Any) -> str:
+        running.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
+            cancelled.set()
+            await go_on.wait()
             return "rolled back"
         return ""
 
     record = Record(transcript=[])
     given_task = task(Scripted(Turn(calls=(call("t"),))), Does("t", stubborn))
-
-    async def consume() -> None:
-        async for _ in execute(given_task, record):
-            pass
-
-    running = asyncio.create_task(consume())
-    await asyncio.sleep(0.05)
-    running.cancel()
+    consumer = asyncio.create_task(run(given_task, record))
+    await running.wait()
+    consumer.cancel()
+    await cancelled.wait()
+    if times == 2:
+        consumer.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await consumer
     assert results(record) == [(Outcome.OK, "rolled back")]
 
 
