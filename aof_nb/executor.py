@@ -464,6 +464,7 @@ _CUT_OFF = (
 _REFUSED = "Not carried out: the response that asked for it ended in a refusal."
 _WITHHELD = "Not carried out: the run has reached its limit, and tools are no longer available."
 _NO_TOKENS = "Not carried out: the run's limit of {} tokens is reached."
+_NO_TIME = "Not carried out: the run's time was over before its turn came."
 _NO_CALLS = "Not carried out: the run's limit of {} tool calls is reached."
 _REPEATED = "Not carried out: this same call has already failed {} times."
 _DO_NOT_REPEAT = (
@@ -593,6 +594,8 @@ class _ToolPhase:
     async def events(self) -> AsyncGenerator[Event, None]:
         """Carries the calls out, group by group."""
         for group in self._groups():
+            if self._deadline is not None and self._loop.time() >= self._deadline:
+                self._refusals = dict.fromkeys(group, _NO_TIME) | self._refusals
             async with contextlib.aclosing(self._carry_out(group)) as events:
                 async for event in events:
                     yield event

@@ -554,6 +554,20 @@ async def test_closing_the_generator_in_the_middle_of_a_tool() -> None:
     assert tool.running == 0
 
 
+async def test_calls_whose_turn_comes_after_the_time_is_over_are_not_made() -> None:
+    async def takes_long(_: Any, __: Any) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    slow, second = Does("slow", takes_long, exclusive=True), Does("second", exclusive=True)
+    asked = Turn(calls=(call("slow", 1), call("second", 2)))
+    events, record = await run(task(Scripted(asked), slow, second, limits=Limits(max_seconds=0.2)))
+    assert second.calls == []
+    assert [outcome for outcome, _ in results(record)] == [Outcome.INTERRUPTED, Outcome.ERROR]
+    assert "time was over" in results(record)[1][1]
+    assert finish(events).status is RunStatus.LIMIT
+
+
 @pytest.mark.parametrize("times", [1, 2])
 async def test_an_outcome_known_when_the_run_is_cancelled_is_kept(times: int) -> None:
     running, cancelled, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
