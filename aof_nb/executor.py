@@ -664,12 +664,16 @@ class _ToolPhase:
     async def _call(self, tool: Tool, call: ToolCall) -> ToolOutput:
         context = ToolContext(self._task.run_id, call.id, self._emit)
         try:
-            return await tool.call(call.arguments or {}, context)
+            output: Any = await tool.call(call.arguments or {}, context)
         except ToolError as error:
             text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
             return ToolOutput(text, is_error=True)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the model is shown any failure
             return ToolOutput(f"{type(error).__name__}: {error}", is_error=True)
+        if isinstance(output, ToolOutput) and isinstance(output.content, str):
+            return output
+        # Who writes a tool may return what he likes: it must not cost the run.
+        return ToolOutput(str(output))
 
     def _emit(self, event: Event) -> None:
         if threading.get_ident() == self._thread:

@@ -554,6 +554,17 @@ async def test_closing_the_generator_in_the_middle_of_a_tool() -> None:
     assert tool.running == 0
 
 
+@pytest.mark.parametrize("odd", ["plain text", None, {"a": 1}, ToolOutput(7)])  # type: ignore[arg-type]
+async def test_a_tool_that_returns_what_it_should_not_costs_the_run_nothing(odd: Any) -> None:
+    class Odd(Does):
+        async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+            return odd  # type: ignore[no-any-return]
+
+    _, record = await run(task(Scripted(Turn(calls=(call("t"),)), Turn("ok")), Odd("t")))
+    assert record.status is RunStatus.COMPLETED
+    assert results(record) == [(Outcome.OK, str(odd))]
+
+
 async def test_calls_whose_turn_comes_after_the_time_is_over_are_not_made() -> None:
     async def takes_long(_: Any, __: Any) -> str:
         await asyncio.sleep(60)
