@@ -44,6 +44,12 @@ def parse_documents(text: str, *, file: str) -> list[Any]:
         ) from None
     except YAMLError as error:
         raise ResourceError(f"not valid YAML: {error}", file=file) from None
+    except ValueError as error:
+        raise ResourceError(
+            f"not a value: {error}", file=file, remedy="put text that is no date in quotes"
+        ) from None
+    except RecursionError:
+        raise ResourceError("nested too deep", file=file, remedy="nest less") from None
 
 
 def line_of(document: Any, path: Sequence[str | int]) -> int | None:
