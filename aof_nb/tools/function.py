@@ -12,6 +12,7 @@ import msgspec
 from aof_nb.errors import ConfigurationError, ToolError
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tool_names import safe_name
+from aof_nb.tools.threads import in_own_thread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -85,7 +86,7 @@ class FunctionTool(Generic[P, R]):
         function: Callable[..., Any] = self._function
         if self._is_async:
             return await function(**named)
-        result = await asyncio.to_thread(_without_stop_iteration, function, named)
+        result = await in_own_thread(_without_stop_iteration, function, named)
         return await result if inspect.isawaitable(result) else result
 
 
