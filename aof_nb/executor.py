@@ -646,7 +646,7 @@ class _ToolPhase:
                 await _stop([running for running, _ in pending.values()])
             finally:
                 for place, (running, _) in pending.items():
-                    self._note(place, running)
+                    self._note(place, running, keep=False)
 
     async def _next(self) -> Event | int:
         """The next event, or the place of a call that has ended."""
@@ -681,8 +681,13 @@ class _ToolPhase:
         else:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
 
-    def _note(self, place: int, running: asyncio.Task[ToolOutput]) -> ToolOutput:
-        """Writes the result of an ended call down, capped; returns the whole output."""
+    def _note(
+        self, place: int, running: asyncio.Task[ToolOutput], *, keep: bool = True
+    ) -> ToolOutput:
+        """Writes the result of an ended call down, capped; returns the whole output.
+
+        With `keep`, what is cut is said to be kept, which is then to be done.
+        """
         call = self.calls[place]
         if not running.done() or running.cancelled():
             output, outcome = ToolOutput(INTERRUPTED, is_error=True), Outcome.INTERRUPTED
@@ -691,7 +696,7 @@ class _ToolPhase:
             if output.is_error:
                 outcome = Outcome.DENIED if output.denied else Outcome.ERROR
         limit, kept_as = self._task.limits.max_output_chars, None
-        if len(output.content) > limit and self._task.artifacts is not None:
+        if keep and len(output.content) > limit and self._task.artifacts is not None:
             kept_as = self._task.artifacts.name(call.id)
         content = sendable(truncate(output.content, limit, kept_as=kept_as))
         if output.is_error and place in self._last_chance:
@@ -711,6 +716,8 @@ class _ToolPhase:
                 path = str(await self._task.artifacts.save(result.call_id, output.content))
             except OSError as error:
                 self._emit(Notice(f"the whole output of {result.name} was not kept: {error}"))
+                self._note(place, running, keep=False)
+                result = self._results[place]
         return ToolFinished(
             call_id=result.call_id,
             name=result.name,

@@ -20,6 +20,7 @@ from aof_nb.events import (
     LimitReached,
     ModelEvent,
     ModelResponse,
+    Notice,
     RunFinished,
     RunStarted,
     RunStatus,
@@ -457,6 +458,25 @@ async def test_a_good_call_resets_the_corrections() -> None:
     model = Scripted(*turns, Turn("done"))
     _, record = await run(task(model, Does("t"), limits=Limits(max_corrections=2)))
     assert record.status is RunStatus.COMPLETED
+
+
+async def test_what_was_not_kept_is_not_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("no directory")
+    model = Scripted(Turn(calls=(call("t"),)), Turn("ok"))
+    events, record = await run(
+        task(
+            model,
+            Does("t", lambda a, c: "x" * 1000),
+            limits=Limits(max_output_chars=100),
+            artifacts=Artifacts(tmp_path / "full"),
+        )
+    )
+    [(_, content)] = results(record)
+    assert "characters left out" in content
+    assert "kept" not in content
+    [ended] = [e for e in events if isinstance(e, ToolFinished)]
+    assert (ended.content, ended.artifact) == (content, None)
+    assert any("was not kept" in e.text for e in events if isinstance(e, Notice))
 
 
 async def test_output_is_capped_the_same_way_and_kept_whole(tmp_path: Path) -> None:
