@@ -118,7 +118,7 @@ class AnthropicModel:
             "max_tokens": sampling.max_tokens or _DEFAULT_MAX_TOKENS,
             "stream": True,
         }
-        if sampling.thinking_tokens:
+        if sampling.thinking_tokens and _may_think(request.messages):
             head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
             head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
         if sampling.reasoning_effort:
@@ -182,6 +182,24 @@ def _block(part: Part) -> dict[str, Any] | None:
                 "content": part.content or "(no output)",
             }
             return block | {"is_error": True} if part.is_error else block
+
+
+def _may_think(messages: tuple[Message, ...]) -> bool:
+    """Whether thinking may be asked for.
+
+    Where tools were being used, the API takes it only if that turn began with thinking, which
+    one that another model wrote has not.
+    """
+    place, answered = len(messages), False
+    while place and messages[place - 1].role != "assistant":
+        place -= 1
+        answered = answered or messages[place].role == "tool"
+    if not answered:
+        return True
+    while place and messages[place - 1].role == "assistant":
+        place -= 1
+    parts = messages[place].parts
+    return next((isinstance(part, Thinking) for part in parts if _block(part)), False)
 
 
 def _declaration(tool: ToolSpec) -> dict[str, Any]:

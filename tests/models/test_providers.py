@@ -119,6 +119,20 @@ async def test_a_response_cut_while_thinking_can_be_gone_on_from(provider: str) 
         assert "Hm, let me" not in str(fake.requests[1].json)
 
 
+async def test_thinking_is_asked_for_again_when_another_models_tool_turn_is_over() -> None:
+    asked = Message("assistant", (Text("Looking."), ToolCall("c1", "read_log", {})))
+    answered = Message("tool", (ToolResult("c1", "read_log", "locked"),))
+    over = Message.assistant("It is the lock.")
+    sampling = Sampling(max_tokens=4096, thinking_tokens=2048)
+    async with FakeAnthropic() as fake:
+        fake.reply("ok", "ok")
+        model = served("anthropic", fake)
+        go_on = Message.user("go on")
+        await answer(model, ask("why?", asked, answered, go_on, sampling=sampling))
+        await answer(model, ask("why?", asked, answered, over, go_on, sampling=sampling))
+        assert ["thinking" in request.json for request in fake.requests] == [False, True]
+
+
 @pytest.mark.parametrize(("name", "sent"), [("openai:gpt-5", True), ("openai:gpt-4o", False)])
 async def test_reasoning_goes_to_models_that_reason(name: str, sent: bool) -> None:
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
