@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.errors import AofError, ConfigurationError
-from aof_nb.events import Event, Notice, RunFinished, RunStarted, RunStatus
+from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
@@ -200,18 +200,28 @@ class Run:
         record, agent = self._record, self._agent
         memory: Memory | None = None
         known = 0
+        begun, seconds = asyncio.get_running_loop().time(), self._limits.max_seconds
         try:
             try:
-                memory = agent.open_memory() if self._session is not None else None
-                if memory is not None and self._session is not None:
-                    history = await memory.load(self._session, limit=agent.max_context_messages)
-                    record.transcript.extend(history)
-                    known = len(record.transcript)
-                task = await self._prepare()
+                async with asyncio.timeout(seconds) as within:
+                    memory = agent.open_memory() if self._session is not None else None
+                    if memory is not None and self._session is not None:
+                        history = await memory.load(self._session, limit=agent.max_context_messages)
+                        record.transcript.extend(history)
+                        known = len(record.transcript)
+                    task = await self._prepare(begun)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
                 yield self._started(str(getattr(self._model, "name", self._model)))
-                yield self._failed(error)
+                yield self._without_a_turn()
+                return
+            except TimeoutError:
+                if not within.expired():
+                    raise
+                record.status, record.limit = RunStatus.LIMIT, "seconds"
+                yield self._started(str(getattr(self._model, "name", self._model)))
+                yield LimitReached("seconds", f"{seconds:g} s were over before it could begin")
+                yield self._without_a_turn()
                 return
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
@@ -231,7 +241,7 @@ class Run:
                 except AofError as error:
                     record.error = record.error or error
 
-    async def _prepare(self) -> Task:
+    async def _prepare(self, begun: float) -> Task:
         from aof_nb.models import resolve_model
         from aof_nb.tool_names import check_unique
         from aof_nb.tools import resolve_tools
@@ -259,6 +269,7 @@ class Run:
             system=agent.instructions,
             tools=gate.guard(tools),
             limits=self._limits,
+            begun=begun,
             sampling=agent.sampling,
             session=self._session,
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
@@ -273,18 +284,21 @@ class Run:
     def _started(self, model: str) -> RunStarted:
         return RunStarted(self.run_id, self._agent.name, model, self._prompt, self._session)
 
-    def _failed(self, error: AofError) -> RunFinished:
+    def _without_a_turn(self) -> RunFinished:
+        record = self._record
+        assert record.status is not None
         return RunFinished(
             run_id=self.run_id,
-            status=RunStatus.FAILED,
+            status=record.status,
             text="",
             usage=Usage(),
             turns=0,
             tool_calls=0,
             duration=0.0,
             usage_by_model={},
-            error=error.message,
-            remedy=error.remedy,
+            limit=record.limit,
+            error=record.error.message if record.error else None,
+            remedy=record.error.remedy if record.error else None,
         )
 
 

@@ -92,6 +92,7 @@ class Task:
         system: The instructions.
         tools: What may be called, with their layers (policy...) already around them.
         limits: How far to go.
+        begun: When the wall time began, on the loop's clock; None for now.
         sampling: How to answer.
         session: The session's id, for the record.
         artifacts: Where whole outputs go; None keeps only what the model is shown.
@@ -105,6 +106,7 @@ class Task:
     system: str = ""
     tools: Sequence[Tool] = ()
     limits: Limits = field(default_factory=Limits)
+    begun: float | None = None
     sampling: Sampling = field(default_factory=Sampling)
     session: str | None = None
     artifacts: Artifacts | None = None
@@ -187,7 +189,8 @@ class _Run:
         self._failures: Counter[bytes] = Counter()
         self._failed_turns = 0
         seconds = task.limits.max_seconds
-        self._deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        begun = asyncio.get_running_loop().time() if task.begun is None else task.begun
+        self._deadline = None if seconds is None else begun + seconds
 
     async def turns(self) -> AsyncGenerator[Event, None]:
         """Goes turn by turn until the run has ended, and sets the record's status."""

@@ -7,12 +7,22 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from aof_nb import Agent
+from aof_nb import Agent, McpServer
 from aof_nb.errors import MemoryStoreError
-from aof_nb.events import ModelEvent, ModelResponse, RunStatus, TextDelta
+from aof_nb.events import (
+    ModelEvent,
+    ModelResponse,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    TextDelta,
+)
+from aof_nb.limits import Limits
+from aof_nb.mcp.pool import pool
 from aof_nb.memory.in_memory import InMemory
 from aof_nb.messages import Message, StopReason, Usage
 from aof_nb.ports import ModelRequest
@@ -104,6 +114,35 @@ async def test_closing_a_run_can_be_given_up() -> None:
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert [each.text for each in await memory.load("s")] == ["why?", "it is full"]
+
+
+async def test_the_time_limit_holds_for_servers_that_do_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path))
+    hangs = McpServer(name="hangs", command="sleep", args=("60",))
+    agent = Agent(model=Answers(), mcp_servers=[hangs], limits=Limits(max_seconds=0.5))
+    run = agent.stream("why?")
+    events = [event async for event in run]
+    await pool().close()
+    assert run.result.status is RunStatus.LIMIT
+    assert run.result.limit == "seconds"
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunFinished)
+
+
+async def test_the_time_that_a_memory_took_is_part_of_the_limit() -> None:
+    class Reads(InMemory):
+        async def load(self, session: str, *, limit: int | None = None) -> list[Message]:
+            await asyncio.sleep(0.3)
+            return []
+
+    agent = Agent(model=Answers(never=True), memory=Reads(), limits=Limits(max_seconds=0.5))
+    begun = asyncio.get_running_loop().time()
+    result = await agent.run("why?", session="s")
+    assert result.status is RunStatus.LIMIT
+    assert asyncio.get_running_loop().time() - begun < 0.79
+    assert result.text == "it is full"
 
 
 def test_threads_that_run_at_the_same_time_share_one_loop() -> None:
