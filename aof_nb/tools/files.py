@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
 from aof_nb.errors import ToolError
 from aof_nb.ports import Effect, Tool
+from aof_nb.tools import search
 from aof_nb.tools.function import FunctionTool
+from aof_nb.tools.process import run_process
+from aof_nb.tools.search import MOST_BYTES
 
-_MOST_BYTES = 5_000_000
 _MOST_ENTRIES = 1000
+_SEARCH_SECONDS = 30
 
 
 class Rooted:
@@ -34,7 +39,13 @@ class Rooted:
         """
         if "\0" in path:
             raise ToolError("A path cannot contain a zero byte.")
-        found = (self.root / path).resolve()
+        try:
+            found = (self.root / path).resolve()
+            found.exists()
+        except OSError as error:
+            raise ToolError(f"{path[:200]!r} cannot be reached: {error.strerror}.") from error
+        except RuntimeError:
+            raise ToolError(f"{path!r} is a link to itself.") from None
         if found != self.root and self.root not in found.parents:
             raise ToolError(f"{path!r} leads out of {self.root}, which is all these tools see.")
         return found
@@ -54,8 +65,8 @@ class Rooted:
             if not found.is_file():
                 raise ToolError(f"{path!r} is not a file." if found.exists() else f"No {path!r}.")
             size = found.stat().st_size
-            if size > _MOST_BYTES:
-                raise ToolError(f"{path!r} has {size:,} bytes; {_MOST_BYTES:,} at most are read.")
+            if size > MOST_BYTES:
+                raise ToolError(f"{path!r} has {size:,} bytes; {MOST_BYTES:,} at most are read.")
             data = found.read_bytes()
         except OSError as error:
             raise ToolError(f"{path!r} cannot be read: {error.strerror}.") from error
@@ -81,7 +92,7 @@ def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
             first_line: Where to begin, counted from 1; negative counts from the end.
             lines: How many lines; all if not given.
         """
-        content = rooted.read_text(path).splitlines(keepends=True)
+        content = io.StringIO(rooted.read_text(path)).readlines()
         start = max(0, len(content) + first_line) if first_line < 0 else max(0, first_line - 1)
         chosen = content[start:] if lines is None else content[start : start + max(0, lines)]
         return "".join(chosen) or "(empty)"
@@ -106,35 +117,36 @@ def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
             rows.append(f"[... {len(entries) - _MOST_ENTRIES} more]")
         return "\n".join(rows) or "(empty)"
 
-    def search_files(pattern: str, path: str = ".", files: str = "*", most: int = 100) -> str:
+    async def search_files(pattern: str, path: str = ".", files: str = "*", most: int = 100) -> str:
         """Finds the lines that match a regular expression, as ``file:line: text``.
 
         Args:
             pattern: The regular expression (Python's syntax).
-            path: The directory to search, as seen from the root.
-            files: Shell-style pattern of file names.
+            path: The directory or file to search, as seen from the root.
+            files: Shell-style pattern of file names; of paths, if it has a slash.
             most: Matches to return at the most.
         """
+        found = await asyncio.to_thread(rooted.find, path)
+        if "\0" in pattern + files:
+            raise ToolError("A pattern cannot contain a zero byte.")
         try:
-            expression = re.compile(pattern)
+            re.compile(pattern)
         except re.error as error:
             raise ToolError(f"The pattern is not a regular expression: {error}.") from None
-        rows: list[str] = []
-        for file in sorted(rooted.find(path).rglob(files)):
-            if not file.is_file() or file.is_symlink():
-                continue
-            try:
-                text = rooted.read_text(rooted.show(file))
-            except ToolError:
-                continue
-            for number, line in enumerate(text.splitlines(), 1):
-                if expression.search(line):
-                    rows.append(f"{rooted.show(file)}:{number}: {line[:500]}")
-                    if len(rows) >= most:
-                        return "\n".join([*rows, "[there may be more]"])
-        return "\n".join(rows) or "no match"
+        words = [str(rooted.root), str(found), pattern, files, str(most)]
+        finished = await run_process(
+            [sys.executable, "-I", "-S", search.__file__, *words], seconds=_SEARCH_SECONDS
+        )
+        if finished.timed_out:
+            raise ToolError(
+                f"{finished.output}[stopped after {_SEARCH_SECONDS} s]",
+                remedy="search fewer files, or with a simpler pattern",
+            )
+        if finished.exit_code != 0:
+            raise ToolError(f"The search failed: {finished.output[-1000:]}")
+        return finished.output.rstrip("\n") or "no match"
 
-    async def write_file(path: str, content: str) -> str:
+    def write_file(path: str, content: str) -> str:
         """Writes a text file, replacing it if it exists. Its directory is made if missing.
 
         Args:
@@ -144,7 +156,7 @@ def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
         found = rooted.find(path)
         if found.is_dir():
             raise ToolError(f"{path!r} is a directory.")
-        await asyncio.to_thread(_replace, found, content)
+        _replace(found, content)
         return f"wrote {len(content.encode()):,} bytes to {rooted.show(found)}"
 
     read, write = Effect.READ, Effect.WRITE
@@ -159,11 +171,15 @@ def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
 def _replace(path: Path, content: str) -> None:
     """Writes a file so that it is the old one or the new one, never half of it."""
     try:
+        data = content.encode()
+    except UnicodeEncodeError as error:
+        raise ToolError(f"{path.name!r} cannot be written as UTF-8: {error.reason}.") from error
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
             Path(partial).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
             Path(partial).replace(path)
         except BaseException:
