@@ -144,6 +144,15 @@ async def test_the_time_that_a_memory_took_is_part_of_the_limit() -> None:
     assert result.text == "it is full"
 
 
+async def test_a_playbook_reads_the_prompt_also_in_a_turn_that_is_the_first_and_the_last(
+    tmp_path: Path,
+) -> None:
+    playbook = tmp_path / "p.yaml"
+    playbook.write_text("steps:\n- answer: 'asked: {{ prompt }}'\n")
+    agent = Agent(model=f"script:{playbook}", tools=["list_directory"], limits=Limits(max_turns=1))
+    assert (await agent.run("why?")).text == "asked: why?"
+
+
 def test_threads_that_run_at_the_same_time_share_one_loop() -> None:
     model = Answers()
     agent = Agent(model=model)

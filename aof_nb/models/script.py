@@ -84,7 +84,7 @@ class _Exchange:
         self.withheld = request.tool_choice == "none"
         self.tools = [tool.name for tool in request.tools]
         messages = list(request.messages)
-        if self.withheld and len(messages) > 1 and messages[-2].role == "tool":
+        if self.withheld and self.tools and len(messages) > 1 and messages[-1].role == "user":
             # The loop's own remark on the last turn is not a prompt.
             messages.pop()
         starts = [place for place, each in enumerate(messages) if each.role == "user"]

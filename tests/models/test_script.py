@@ -196,14 +196,14 @@ async def test_a_missing_file(tmp_path: Path) -> None:
         ("steps:\n- call: {tool: t}\n  wait: .inf\n", 3, "steps[0].wait", "such as 2"),
         ("steps:\n- call: {tool: t}\n  repeat: {max: 0}\n", 3, "steps[0].repeat.max", "from 1"),
         ("steps:\n- call: {tool: t}\n  repeat: {max: a}\n", 3, "steps[0].repeat.max", "from 1"),
-        ("steps: " + "[{choose: [{steps: " * 150 + "[]" + "}]}]" * 150, 1, "", "sooner"),
+        ("steps: " + "[{choose: [{steps: " * 150 + "[]" + "}]}]" * 150, None, "", "nest less"),
         ("steps:\n- answer: x\n  answer: y\n", 3, "", "remove one"),
         ("steps:\n\t- answer: x\n", 2, "", "tabs"),
         ("- a\n", 1, "", "playbooks"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(
-    text: str, line: int, field: str, remedy: str
+    text: str, line: int | None, field: str, remedy: str
 ) -> None:
     with pytest.raises(ResourceError) as caught:
         parse_playbook(text, file="p.yaml")
