@@ -155,17 +155,10 @@ def load_playbook(path: Path) -> Playbook:
 
 def parse_playbook(text: str, *, file: str) -> Playbook:
     """Checks a playbook's text."""
-    try:
-        documents = parse_documents(text, file=file)
-        if len(documents) != 1 or not isinstance(documents[0], dict):
-            raise ResourceError(
-                "a playbook is one mapping", file=file, line=1, remedy="see playbooks"
-            )
-        return _Reader(documents[0], file).playbook()
-    except RecursionError:
-        raise ResourceError(
-            "the steps are nested too deep", file=file, line=1, remedy="let branches end sooner"
-        ) from None
+    documents = parse_documents(text, file=file)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise ResourceError("a playbook is one mapping", file=file, line=1, remedy="see playbooks")
+    return _Reader(documents[0], file).playbook()
 
 
 class _Reader:
