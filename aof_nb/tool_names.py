@@ -39,13 +39,13 @@ def check_unique(specs: Iterable[ToolSpec]) -> None:
     """
     seen: dict[str, ToolSpec] = {}
     for spec in specs:
-        other = seen.setdefault(spec.name, spec)
-        if other is not spec:
+        if (other := seen.get(spec.name)) is not None:
             raise ConfigurationError(
                 f"two tools are called {spec.name!r}: one from {_origin(other)}, "
                 f"one from {_origin(spec)}",
                 remedy="rename one of them, or leave one of them out",
             )
+        seen[spec.name] = spec
 
 
 def _origin(spec: ToolSpec) -> str:
