@@ -97,6 +97,11 @@ class Connection:
         return await self._use(lambda session: session.ask(work), repeatable=repeatable)
 
     @property
+    def changed(self) -> bool:
+        """Whether its tools may not be those that were listed last."""
+        return self._session is None or self._session.lost or self._session.changed
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it is left."""
         return self._session is None or self._session.gone

@@ -41,6 +41,8 @@ _CUT_OFF = "SSE stream "
 class Session:
     """A session; `ready` is done when it can be used, or cannot be opened.
 
+    `changed` says that its tools may not be those that were listed last.
+
     Args:
         spec: The server.
         log: The file that takes its standard error and its log messages.
@@ -51,6 +53,7 @@ class Session:
     log: Path
     elicit: Elicit | None = None
     latency: float | None = None
+    changed: bool = True
     _stale: bool = True
     _tools: Sequence[McpToolDefinition] = ()
     _file: TextIO | None = None
@@ -219,7 +222,7 @@ class Session:
         begun = time.monotonic()
         tools: list[McpToolDefinition] = []
         cursor: str | None = None
-        self._stale = False
+        self._stale = self.changed = False
         try:
             for _ in range(_MOST_PAGES):
                 page = await client.list_tools(
@@ -231,7 +234,7 @@ class Session:
                 if cursor is None:
                     break
         except BaseException:
-            self._stale = True
+            self._stale = self.changed = True
             raise
         self._stale = self._stale or not told
         return tools
@@ -301,7 +304,7 @@ class Session:
         from mcp_types import ToolListChangedNotification
 
         if isinstance(message, ToolListChangedNotification):
-            self._stale = True
+            self._stale = self.changed = True
 
 
 async def _within(waiting: Sequence[Request], answer: Awaitable[T]) -> T:

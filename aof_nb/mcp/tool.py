@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mcp_types import Tool as McpToolDefinition
 
 
+_NOT_CALLED = "The call was not carried out."
+
+
 class McpTool:
     """A tool of a server.
 
@@ -30,14 +33,7 @@ class McpTool:
     def __init__(self, connection: Connection, definition: McpToolDefinition) -> None:
         self._connection = connection
         self._name = definition.name
-        server = connection.spec.name
-        self.spec = ToolSpec(
-            name=safe_name(f"{server}__{definition.name}"),
-            description=definition.description or definition.title or "",
-            input_schema=definition.input_schema,
-            effect=_effect(definition),
-            source=f"mcp:{server}",
-        )
+        self.spec = _spec(connection.spec.name, definition)
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Calls the tool on its server.
@@ -59,6 +55,8 @@ class McpTool:
             return await client.call_tool(self._name, arguments, progress_callback=progressed)
 
         source, read = self.spec.source, self.spec.effect is Effect.READ
+        if self._connection.changed:
+            await self._check_definition()
         try:
             result: CallToolResult = await self._connection.ask(work, repeatable=read)
         except MCPError as error:
@@ -77,14 +75,44 @@ class McpTool:
             ) from error
         return _output(result)
 
+    async def _check_definition(self) -> None:
+        """What was allowed, and perhaps approved, is the tool as it was defined then."""
+        source = self.spec.source
+        try:
+            definitions = await self._connection.list_tools()
+        except McpError as error:
+            raise ToolError(error.message, remedy=error.remedy) from error
+        except Exception as error:
+            said = str(error) or type(error).__name__
+            raise ToolError(f"{source} does not tell its tools: {said}. {_NOT_CALLED}") from error
+        server = self._connection.spec.name
+        same = any(
+            each.name == self._name and _spec(server, each) == self.spec for each in definitions
+        )
+        if not same:
+            raise ToolError(
+                f"{source} no longer offers {self._name} as it was when this run began. "
+                f"{_NOT_CALLED}"
+            )
+
     def _unanswered(self, said: str, sent: bool) -> ToolError:
         if not sent:
-            return ToolError(f"{said}. The call was not carried out.")
+            return ToolError(f"{said}. {_NOT_CALLED}")
         if self.spec.effect is Effect.READ:
             return ToolError(said)
         return OutcomeUnknown(
             f"{said}. It is not known whether the call was carried out: look before you repeat it."
         )
+
+
+def _spec(server: str, definition: McpToolDefinition) -> ToolSpec:
+    return ToolSpec(
+        name=safe_name(f"{server}__{definition.name}"),
+        description=definition.description or definition.title or "",
+        input_schema=definition.input_schema,
+        effect=_effect(definition),
+        source=f"mcp:{server}",
+    )
 
 
 def _effect(definition: McpToolDefinition) -> Effect:

@@ -28,6 +28,7 @@ ANNOTATIONS = {
     "progress": READ,
     "silent": None,
     "learn": None,
+    "turn": None,
     "ask": READ,
     "invalid_answer": None,
     "broken_json": READ,
@@ -97,6 +98,10 @@ def call(request):
             tools["learnt"] = {"type": "object"}
             send({"method": "notifications/tools/list_changed"})
             return text("learnt it")
+        case "turn":
+            tools["plain"] = {"type": "object", "properties": {"force": {"type": "boolean"}}}
+            send({"method": "notifications/tools/list_changed"})
+            return text("turned")
         case "ask":
             asked = threading.Event()
             answers["ask"] = (asked, reply := [])

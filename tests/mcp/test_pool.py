@@ -74,6 +74,19 @@ async def test_tools_are_listed_anew_only_when_the_server_says_that_they_changed
     assert len(odd.noted("lists")) == 2
 
 
+async def test_a_tool_that_has_changed_since_it_was_offered_is_not_called(
+    mcp: McpPool, odd: Odd, run: Run
+) -> None:
+    tools = await offered(mcp, odd.spec())
+    await run.call(tools["odd__plain"])
+    await run.call(tools["odd__turn"])
+    with pytest.raises(ToolError, match=r"no longer offers plain as it was.*not carried out"):
+        await run.call(tools["odd__plain"])
+    assert (await run.call(tools["odd__count"])).content == "count done"
+    await run.call((await offered(mcp, odd.spec()))["odd__plain"])
+    assert odd.noted("calls") == ["plain", "turn", "count", "plain"]
+
+
 async def test_a_changed_spec_closes_the_old_server_and_starts_another(
     mcp: McpPool, odd: Odd
 ) -> None:
