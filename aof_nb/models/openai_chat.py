@@ -169,7 +169,7 @@ class _Function(msgspec.Struct):
 
 
 class _CallDelta(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
@@ -186,7 +186,7 @@ class _Delta(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     finish_reason: str | None = None
-    index: int = 0
+    index: int | None = None
 
 
 class _PromptDetails(msgspec.Struct):
@@ -268,7 +268,7 @@ class ChatDecoder:
         if chunk.usage is not None:
             self._usage = chunk.usage
         for choice in chunk.choices or ():
-            if choice.index == 0:
+            if not choice.index:
                 if choice.delta is not None:
                     self._grow(choice.delta)
                 self._finish = choice.finish_reason or self._finish
@@ -293,10 +293,11 @@ class ChatDecoder:
 
     def _grow_call(self, piece: _CallDelta) -> None:
         function = piece.function or _Function()
-        call = self._slots.get(piece.index)
-        # Some compatible servers give every call the index 0: a new id is a new call.
+        index = piece.index or 0
+        call = self._slots.get(index)
+        # Some compatible servers give every call the index 0, or none: a new id is a new call.
         if call is None or (piece.id and call.id and piece.id != call.id and function.name):
-            call = self._slots[piece.index] = _Call()
+            call = self._slots[index] = _Call()
             self._calls.append(call)
         call.id = piece.id or call.id
         call.name = function.name or call.name

@@ -236,3 +236,16 @@ def test_the_event_stream_takes_any_bytes(pieces: list[bytes]) -> None:
 def test_arguments_that_are_no_object_that_can_be_read_are_kept_as_text(raw: str) -> None:
     call = tool_call("c1", "look", raw)
     assert (call.arguments, call.raw_arguments) == (None, raw)
+
+
+@pytest.mark.parametrize("index", ["", '"index": null, '])
+def test_calls_without_an_index_are_told_apart_by_their_ids(index: str) -> None:
+    decoder = ChatDecoder("asked")
+    for call_id, arguments in [("a", '{\\"n\\"'), ("", ": 1}"), ("b", '{\\"n\\": 2}')]:
+        named = f'"id": "{call_id}", ' if call_id else ""
+        name = '"name": "f", ' if call_id else ""
+        call = f'{{{index}{named}"function": {{{name}"arguments": "{arguments}"}}}}'
+        decoder.feed(f'{{"choices": [{{{index}"delta": {{"tool_calls": [{call}]}}}}]}}'.encode())
+    decoder.feed(b'{"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}')
+    calls = decoder.response().message.tool_calls
+    assert [(each.id, each.arguments) for each in calls] == [("a", {"n": 1}), ("b", {"n": 2})]
