@@ -40,5 +40,5 @@ def truncate(text: str, limit: int, *, kept_as: str | None = None) -> str:
         f"({left_out.count(chr(10)):,} lines){kept} ...]"
     )
     head = text[:head_end]
-    joint = "" if head.endswith("\n") else "\n"
+    joint = "" if not head or head.endswith("\n") else "\n"
     return f"{head}{joint}{remark}\n{text[tail_start:]}"

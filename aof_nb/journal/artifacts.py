@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+_LONGEST_NAME = 100
 
 
 class Artifacts:
@@ -23,8 +26,12 @@ class Artifacts:
 
     @staticmethod
     def name(call_id: str) -> str:
-        """The file name for a call's output; the same call id always gives the same name."""
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", call_id)[:120].lstrip(".") + ".txt"
+        """The file name for a call's output, always the same for an id and only for that."""
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", call_id)[:_LONGEST_NAME].lstrip(".")
+        if safe != call_id or not safe:
+            digest = hashlib.sha256(call_id.encode(errors="surrogatepass")).hexdigest()
+            safe = f"{safe}-{digest[:16]}"
+        return f"{safe}.txt"
 
     async def save(self, call_id: str, text: str) -> Path:
         """Writes a call's whole output and returns its path.

@@ -18,7 +18,8 @@ def price(model: str, usage: Usage) -> float | None:
         usage: The tokens.
 
     Returns:
-        US dollars; None if the model's price is unknown.
+        US dollars; None if the model's price is unknown, or the provider counted what cannot
+        be, such as more cached tokens than tokens.
 
     Example:
         >>> price("anthropic:no-such-model", Usage(input_tokens=1)) is None
@@ -30,22 +31,21 @@ def price(model: str, usage: Usage) -> float | None:
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
 
-    priced = PricedUsage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-    )
     try:
-        return float(
-            calc_price(priced, name, provider_id=provider.removesuffix("-chat")).total_price
+        priced = PricedUsage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
         )
-    except LookupError:
+        found = calc_price(priced, name, provider_id=provider.removesuffix("-chat"))
+    except (LookupError, ValueError):
         return None
+    return float(found.total_price)
 
 
 def cost(usage_by_model: Mapping[str, Usage]) -> float | None:
     """What a run costs, in US dollars; None if any of its models' prices is unknown."""
     prices = [price(model, usage) for model, usage in usage_by_model.items()]
     known = [each for each in prices if each is not None]
-    return sum(known) if len(known) == len(prices) else None
+    return sum(known, 0.0) if len(known) == len(prices) else None
