@@ -17,6 +17,7 @@ REMARK = re.compile(
 @given(st.text("ab\né", max_size=300), st.integers(0, 200))
 @example("a" * 50, 0)
 @example("\n" * 50, 1)
+@example("a" * 10 + "\n" + "a" * 5, 15)
 def test_head_and_tail_are_the_texts_own(text: str, limit: int) -> None:
     cut = truncate(text, limit)
     assert cut == truncate(text, limit)
@@ -24,15 +25,14 @@ def test_head_and_tail_are_the_texts_own(text: str, limit: int) -> None:
         assert cut == text
         return
     [found] = REMARK.finditer(cut)
-    head, tail = cut[: found.start()], cut[found.end() :]
-    assert text.endswith(tail)
-    if not text.startswith(head):
-        assert head.endswith("\n")
-        head = head[:-1]
-        assert text.startswith(head)
     left_out, whole, lines = (int(each.replace(",", "")) for each in found.groups()[:3])
-    assert (left_out, whole) == (len(text) - len(head) - len(tail), len(text))
-    assert lines == text[len(head) : len(text) - len(tail)].count("\n")
+    assert whole == len(text)
+    tail = cut[found.end() :]
+    assert text.endswith(tail)
+    head = text[: whole - left_out - len(tail)]
+    joint = "" if not head or head.endswith("\n") else "\n"
+    assert cut[: found.start()] == head + joint
+    assert lines == text[len(head) : whole - len(tail)].count("\n")
     assert len(head) + len(tail) <= limit
 
 

@@ -65,6 +65,34 @@ def test_wrong_usage_is_two(invoke: Invoke, arguments: list[str]) -> None:
     assert done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run'?\n  aofctl --help"),
+        (["run", "--aprove", "never"], "--approve)\n  aofctl run --help"),
+        (
+            ["run", "x.yaml", "--approve", "perhaps"],
+            "invalid value for '--approve': 'perhaps' is not one of 'ask', 'never', 'all'\n",
+        ),
+        (["lab", "break"], "aofctl: missing argument 'fault'\n  aofctl lab break --help"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_where_to_look(
+    aofctl: Aofctl, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "x.yaml").write_text("name: x\nmodel: openai:gpt-5\n")
+    done = aofctl(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_a_missing_command_shows_the_help(aofctl: Aofctl) -> None:
+    done = aofctl("lab")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert " status " in done.stdout
+
+
 def test_models_and_tools_are_listed(invoke: Invoke, environment: dict[str, str]) -> None:
     environment["OPENAI_API_KEY"] = "k"
     models = json.loads(invoke("list", "models", "--output", "json").stdout)
