@@ -65,15 +65,21 @@ async def stream_response(
         raise _unreachable(provider, error, client) from error
     events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
     encoded = "content-encoding" in response.headers
+    failure: Exception | None = None
     try:
-        async for data in response.aiter_bytes() if encoded else response.aiter_raw():
-            for payload in events.feed(data):
-                decoder.feed(payload)
-            for event in decoder.events():
-                yield event
-            if pace.is_close(len(data)) and not decoder.complete:
-                await pace.gather()
-        for payload in events.flush():
+        try:
+            async for data in response.aiter_bytes() if encoded else response.aiter_raw():
+                for payload in events.feed(data):
+                    decoder.feed(payload)
+                for event in decoder.events():
+                    yield event
+                if pace.is_close(len(data)) and not decoder.complete:
+                    await pace.gather()
+            payloads = events.flush()
+        except httpx2.HTTPError as error:
+            failure = error
+            payloads = events.feed(b"" if encoded else _unread(response))
+        for payload in payloads:
             decoder.feed(payload)
         for event in decoder.events():
             yield event
@@ -81,17 +87,14 @@ async def stream_response(
         raise with_partial(decoder, error) from None
     except msgspec.DecodeError as error:
         raise broken(decoder, provider, f"an event that is not valid: {error}") from error
-    except httpx2.HTTPError as error:
-        for event in decoder.events():
-            yield event
-        if not decoder.complete:
-            if isinstance(_root(error), TimeoutError):
-                raise with_partial(decoder, _silent(provider, client)) from error
-            raise broken(decoder, provider, _cause(error)) from error
     finally:
         await response.aclose()
     if not decoder.complete:
-        raise broken(decoder, provider, "it ended too early")
+        if failure is None:
+            raise broken(decoder, provider, "it ended too early")
+        if isinstance(_root(failure), TimeoutError):
+            raise with_partial(decoder, _silent(provider, client)) from failure
+        raise broken(decoder, provider, _cause(failure)) from failure
     yield decoder.response()
 
 
@@ -128,6 +131,14 @@ _CLOSE = 0.005
 _GATHER = 0.016
 _IN_A_ROW = 4
 _SMALL = 8192
+
+
+def _unread(response: Any) -> bytes:
+    """What had arrived when a connection broke, and which aiohttp does not hand out any more."""
+    found = response.stream
+    for name in ("_stream", "_aiohttp_response", "content", "_read_nowait"):
+        found = getattr(found, name, None)
+    return b"" if found is None else found(-1)
 
 
 def _cause(error: BaseException) -> str:

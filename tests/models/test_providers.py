@@ -286,6 +286,23 @@ async def test_a_stream_that_breaks_is_a_typed_error(provider: str, reset: bool)
 
 
 @every_provider
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_break_loses_nothing_of_what_came_just_before(provider: str, reset: bool) -> None:
+    async def arrived(delay: float) -> str:
+        wire = Wire(cut_at=9000, reset=reset, delay=delay)
+        async with PROVIDERS[provider][0]() as fake:
+            fake.reply(Reply("x" * 4000, pings=False, wire=wire))
+            with pytest.raises(errors.BrokenStream) as caught:
+                await collect(served(provider, fake), ask())
+        assert caught.value.partial is not None
+        return caught.value.partial.text
+
+    read_piece_by_piece = await arrived(0.02)
+    for delay in (0.0, 0.001, 0.002, 0.003):
+        assert await arrived(delay) == read_piece_by_piece
+
+
+@every_provider
 async def test_bytes_split_at_random_over_the_socket(provider: str) -> None:
     chance = random.Random(provider)
     async with PROVIDERS[provider][0]() as fake:
