@@ -62,7 +62,50 @@ class ModelResponse(msgspec.Struct, frozen=True, tag="model_response"):
     response_id: str = ""
 
 
-ModelEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | ModelResponse
+class RetryScheduled(msgspec.Struct, frozen=True, tag="retry_scheduled"):
+    """A request failed in a way that may pass; it is sent again after `delay` seconds.
+
+    `attempt` counts the attempts made so far, of `attempts` at most.
+    """
+
+    model: str
+    reason: str
+    delay: float
+    attempt: int
+    attempts: int
+
+
+class ResponseSuperseded(msgspec.Struct, frozen=True, tag="response_superseded"):
+    """What was shown of this response is void: it broke off, and is asked for again."""
+
+    model: str
+
+
+class ModelFellBack(msgspec.Struct, frozen=True, tag="model_fell_back"):
+    """A model is given up for this request, and the next of the agent's chain is asked."""
+
+    model: str
+    fallback: str
+    reason: str
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Something the user should see in one line: a server that did not start, a limit."""
+
+    text: str
+    level: str = "warning"
+
+
+ModelEvent: TypeAlias = (
+    TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | RetryScheduled
+    | ResponseSuperseded
+    | ModelFellBack
+    | Notice
+    | ModelResponse
+)
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
@@ -143,13 +186,6 @@ class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):
     artifact: str | None = None
 
 
-class Notice(msgspec.Struct, frozen=True, tag="notice"):
-    """Something the user should see in one line: a server that did not start, a limit."""
-
-    text: str
-    level: str = "warning"
-
-
 class LimitReached(msgspec.Struct, frozen=True, tag="limit_reached"):
     """A limit was hit: the run ends with the next answer, or at once."""
 
@@ -183,6 +219,9 @@ Event: TypeAlias = (
     | TextDelta
     | ThinkingDelta
     | ToolCallDelta
+    | RetryScheduled
+    | ResponseSuperseded
+    | ModelFellBack
     | TurnFinished
     | ToolStarted
     | ToolProgress

@@ -45,12 +45,11 @@ from aof_nb.events import (
     ModelEvent,
     ModelResponse,
     Notice,
+    ResponseSuperseded,
     RunFinished,
     RunStarted,
     RunStatus,
     TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -244,11 +243,7 @@ class _Run:
                 record.status = RunStatus.LIMIT
                 return
 
-    async def _respond(
-        self, withheld: bool
-    ) -> AsyncGenerator[
-        TextDelta | ThinkingDelta | ToolCallDelta | ModelResponse | LimitReached, None
-    ]:
+    async def _respond(self, withheld: bool) -> AsyncGenerator[ModelEvent | LimitReached, None]:
         """Streams one response, keeping what had arrived if it is cut off."""
         task, record = self._task, self._record
         messages = tuple(record.transcript)
@@ -269,6 +264,8 @@ class _Run:
             async for event in source:
                 if isinstance(event, TextDelta):
                     texts.append(event.text)
+                elif isinstance(event, ResponseSuperseded):
+                    texts.clear()
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event
