@@ -168,6 +168,43 @@ class BrokenStream(ModelError):
     retryable = True
 
 
+class CircuitOpen(ModelError):
+    """A model has failed so often in a row that it is left alone for a while.
+
+    Args:
+        model: The model's full name.
+        reason: Its last failure.
+        wait: Seconds until it may be tried again.
+    """
+
+    retryable = True
+
+    def __init__(self, model: str, reason: str, wait: float) -> None:
+        super().__init__(
+            f"{model} keeps failing ({reason}) and is left alone for {max(1, round(wait))} s",
+            provider=model.partition(":")[0],
+            retry_after=wait,
+            remedy="wait, or name another model, such as one in fallback",
+        )
+        self.reason = reason
+
+
+class AllModelsFailed(ModelError):
+    """No model of an agent's chain could answer.
+
+    Args:
+        failures: Each model's full name and its error, in the order asked.
+    """
+
+    def __init__(self, failures: list[tuple[str, AofError]]) -> None:
+        told = "; ".join(f"{model}: {error.message}" for model, error in failures)
+        super().__init__(
+            f"none of {len(failures)} models answered: {told}",
+            remedy="; ".join(dict.fromkeys(error.remedy for _, error in failures if error.remedy)),
+        )
+        self.failures = failures
+
+
 class AuthenticationFailed(ModelError):
     """The key is wrong, expired or of another organisation."""
 
