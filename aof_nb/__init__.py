@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from aof_nb.limits import Limits as Limits
     from aof_nb.mcp.spec import McpServer as McpServer
     from aof_nb.messages import Message as Message
+    from aof_nb.models.limiter import rate_limit as rate_limit
     from aof_nb.models.registry import resolve_model as resolve_model
+    from aof_nb.models.resilience import RetryPolicy as RetryPolicy
     from aof_nb.policy import Policy as Policy
     from aof_nb.policy import Rule as Rule
     from aof_nb.ports import Effect as Effect
@@ -44,6 +46,7 @@ _WHERE = {
     "Message": "aof_nb.messages",
     "ModelRequest": "aof_nb.ports",
     "Policy": "aof_nb.policy",
+    "RetryPolicy": "aof_nb.models.resilience",
     "Rule": "aof_nb.policy",
     "Run": "aof_nb.agent",
     "RunFailed": "aof_nb.agent",
@@ -54,6 +57,7 @@ _WHERE = {
     "ToolError": "aof_nb.errors",
     "ToolOutput": "aof_nb.ports",
     "load": "aof_nb.resources",
+    "rate_limit": "aof_nb.models.limiter",
     "resolve_model": "aof_nb.models.registry",
     "tool": "aof_nb.tools",
 }

@@ -20,6 +20,7 @@ from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, StopReason, Usage, sendable
+from aof_nb.models.resilience import RetryPolicy
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
@@ -243,11 +244,13 @@ class Run:
 
     async def _prepare(self, begun: float) -> Task:
         from aof_nb.models import resolve_model
+        from aof_nb.models.chain import resilient
         from aof_nb.tool_names import check_unique
         from aof_nb.tools import resolve_tools
 
         agent = self._agent
-        model = resolve_model(self._model)
+        chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
+        model = resilient([resolve_model(each) for each in chain], agent.retry)
         tools = list(resolve_tools(agent.tools))
         notices: Sequence[str] = ()
         if agent.mcp_servers:
@@ -336,6 +339,9 @@ class Agent:
         sampling: How the model is asked to answer.
         max_context_messages: Messages of a session's past that a run is given; None for all.
         labels: For finding it.
+        fallback: Models asked, in this order, where the model before cannot answer: by name, such
+            as ``ollama:qwen3`` or ``script:triage.yaml``, or models.
+        retry: How often each model is asked again after a failure that may pass.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -354,6 +360,8 @@ class Agent:
     sampling: Sampling = field(default_factory=Sampling)
     max_context_messages: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    fallback: Sequence[str | Model] = ()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def stream(
         self,

@@ -108,6 +108,23 @@ ModelEvent: TypeAlias = (
 )
 
 
+def in_a_line(event: RetryScheduled | ResponseSuperseded | ModelFellBack) -> str:
+    """What happened to a model's request, as people are told.
+
+    Example:
+        >>> in_a_line(RetryScheduled("anthropic:claude-sonnet-5", "overloaded", 4.2, 1, 5))
+        'anthropic:claude-sonnet-5: overloaded, again in 4 s (2/5)'
+    """
+    match event:
+        case RetryScheduled(model=model, reason=reason, delay=delay):
+            wait = f"{delay:.0f} s" if delay >= 1 else f"{delay:.1f} s"
+            return f"{model}: {reason}, again in {wait} ({event.attempt + 1}/{event.attempts})"
+        case ResponseSuperseded(model=model):
+            return f"{model}: the response broke off; what was shown of it is void"
+        case ModelFellBack(model=model, fallback=fallback, reason=reason):
+            return f"{model}: {reason}; asking {fallback}"
+
+
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """A run begins."""
 

@@ -27,6 +27,7 @@ from aof_nb.events import (
     TurnStarted,
 )
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
+from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Answer, ApprovalRequest, set_ambient_approver
 from aof_nb.ports import ModelRequest
 
@@ -164,7 +165,9 @@ async def test_an_answer_shows_as_markdown() -> None:
     data, metadata = result._repr_mimebundle_()
     assert data == {"text/markdown": "**slow**", "text/plain": "**slow**"}
     assert metadata["aof"]["run_id"] == result.run_id
-    failed = await Agent(model=Fake(Overloaded("no capacity", remedy="wait"))).run("hi")
+    failed = await Agent(
+        model=Fake(Overloaded("no capacity", remedy="wait")), retry=RetryPolicy(attempts=1)
+    ).run("hi")
     assert failed._repr_mimebundle_()[0]["text/markdown"] == "**no capacity**\n\nwait"
 
 
@@ -283,7 +286,8 @@ async def test_a_failing_model_is_reported_and_not_raised() -> None:
         return error
 
     model = Fake(LOOK, breaks)
-    run = Agent(name="sre", model=model, tools=[status]).stream("hi")
+    retry = RetryPolicy(attempts=1)
+    run = Agent(name="sre", model=model, tools=[status], retry=retry).stream("hi")
     events = await events_of(run)
     result, last = run.result, events[-1]
     assert isinstance(last, RunFinished)

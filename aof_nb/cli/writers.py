@@ -14,13 +14,17 @@ from aof_nb.events import (
     ApprovalAnswered,
     Event,
     LimitReached,
+    ModelFellBack,
     Notice,
+    ResponseSuperseded,
+    RetryScheduled,
     RunStatus,
     TextDelta,
     ToolFinished,
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    in_a_line,
 )
 from aof_nb.messages import Outcome
 
@@ -127,6 +131,12 @@ class TextWriter:
                 _note(f"{mark} {name} {seconds:.1f} s{why}")
             case ApprovalAnswered(approved=approved, by=by, via=via):
                 _note(f"{'approved' if approved else 'not approved'} by {by} ({via})")
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
+                if self._open_line:
+                    sys.stdout.write("\n")
+                    sys.stdout.flush()
+                    self._open_line = False
+                _note(in_a_line(event))
             case Notice(text=text, level=level):
                 _note(f"{level}: {text}")
             case LimitReached(limit=limit, detail=detail):

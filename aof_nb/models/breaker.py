@@ -183,3 +183,8 @@ class Breakers:
         with self._lock:
             known = list(self._breakers.values())
         return [each for each in known if each.state is not BreakerState.CLOSED]
+
+    def reset(self) -> None:
+        """Forgets all failures."""
+        with self._lock:
+            self._breakers.clear()

@@ -248,6 +248,12 @@ def limiter_of(provider: str) -> Limiter:
         return _limiters[provider]
 
 
+def reset() -> None:
+    """Forgets all limits and what waits for them; those of the environment are read again."""
+    with _lock:
+        _limiters.clear()
+
+
 def parse_limit(text: str, where: str) -> RateLimit:
     """A limit as it is written in an environment variable.
 

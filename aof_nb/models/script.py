@@ -11,6 +11,7 @@ The playbook's form is described in ``docs/playbooks.md``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ class ScriptModel:
         """Streams the next turn of the playbook."""
         if self._playbook is None:
             self._playbook = await asyncio.to_thread(load_playbook, self._path)
-        exchange = _Exchange(request)
+        exchange = _Exchange(request, self.name)
         move = _Player(self._playbook, exchange).next_move()
         if move.wait and not exchange.withheld:
             await asyncio.sleep(move.wait)
@@ -78,9 +79,15 @@ class _Move(msgspec.Struct):
 
 
 class _Exchange:
-    """The part of a conversation that began with the last prompt."""
+    """The part of a conversation that began with the last prompt.
 
-    def __init__(self, request: ModelRequest) -> None:
+    Args:
+        request: The request.
+        model: The scripted model's name. The turns of others, where it is asked because they
+            could not go on, are none of its playbook's.
+    """
+
+    def __init__(self, request: ModelRequest, model: str) -> None:
         self.withheld = request.tool_choice == "none"
         self.tools = [tool.name for tool in request.tools]
         messages = list(request.messages)
@@ -91,7 +98,9 @@ class _Exchange:
         start = starts[-1] if starts else 0
         self.prompt = messages[start].text if starts else ""
         self.turns: list[Sequence[ToolResult]] = [
-            each.tool_results for each in messages[start:] if each.role == "tool"
+            results.tool_results
+            for asked, results in itertools.pairwise(messages[start:])
+            if results.role == "tool" and asked.model in {None, model}
         ]
 
 

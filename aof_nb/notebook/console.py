@@ -10,12 +10,16 @@ from aof_nb.events import (
     ApprovalRequested,
     Event,
     LimitReached,
+    ModelFellBack,
     Notice,
+    ResponseSuperseded,
+    RetryScheduled,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
     ToolFinished,
     ToolStarted,
+    in_a_line,
 )
 from aof_nb.messages import Outcome
 from aof_nb.notebook import panels
@@ -53,6 +57,8 @@ class ConsoleRenderer:
                 if event.call_id in self._rows:
                     self._rows[event.call_id].take(event)
                 self._line(f"{'approved' if approved else 'not approved'} by {by}")
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
+                self._line(in_a_line(event))
             case Notice(text=text, level=level):
                 self._line(f"{level}: {text}")
             case LimitReached(limit=limit, detail=detail):

@@ -11,7 +11,10 @@ from aof_nb.events import (
     ApprovalRequested,
     Event,
     LimitReached,
+    ModelFellBack,
     Notice,
+    ResponseSuperseded,
+    RetryScheduled,
     RunStarted,
     TextDelta,
     ThinkingDelta,
@@ -21,6 +24,7 @@ from aof_nb.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    in_a_line,
 )
 from aof_nb.messages import Outcome
 from aof_nb.notebook import panels
@@ -109,6 +113,9 @@ class CellRenderer:
                 self._change_row(event)
             case TurnFinished():
                 self._say("working")
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
+                level = "fallback" if isinstance(event, ModelFellBack) else "retry"
+                self._publish(panels.notice(in_a_line(event), level))
             case Notice(text=text, level=level):
                 self._publish(panels.notice(text, level))
             case LimitReached(limit=limit, detail=detail):

@@ -11,6 +11,7 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.models.registry import parse_name, providers
+from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Sampling
 from aof_nb.resources.documents import Document
@@ -74,6 +75,11 @@ def make_agent(
         sampling=_sampling(spec),
         max_context_messages=spec.max_context_messages or max_messages,
         labels={**document.labels, **spec.labels},
+        fallback=[
+            _found_model(each, document, ("fallback", place), folder)
+            for place, each in enumerate(spec.fallback)
+        ],
+        retry=RetryPolicy(**spec.retry.model_dump(exclude_none=True)),
     )
 
 
@@ -92,11 +98,17 @@ def _model(spec: AgentSpec, document: Document, folder: FilePath) -> str:
     model = spec.model
     if spec.provider and not model.startswith(f"{spec.provider}:"):
         model = f"{spec.provider}:{model}"
+    return _found_model(model, document, ("model",), folder)
+
+
+def _found_model(
+    model: str, document: Document, field: tuple[str | int, ...], folder: FilePath
+) -> str:
     try:
         parse_name(model)
     except ConfigurationError:
         document.findings.warn(
-            (*document.prefix, "model"),
+            (*document.prefix, *field),
             f"{model!r} is of no provider known here, so a run needs another model",
             near(model.partition(":")[0], providers()),
         )

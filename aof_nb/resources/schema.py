@@ -35,6 +35,10 @@ def _memory(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _count(value: Any) -> Any:
     if value is True or value is False:
         raise ValueError("a number is wanted")
@@ -100,6 +104,15 @@ class SamplingSpec(Spec):
     presence_penalty: Any = None
 
 
+class RetrySpec(Spec):
+    """How often a failed model request is sent again."""
+
+    attempts: Count | None = None
+    first_delay: Seconds | None = None
+    max_delay: Seconds | None = None
+    budget: Seconds | None = None
+
+
 class ResourcesSpec(Spec):
     """AOF's bounds of a run."""
 
@@ -155,6 +168,8 @@ class AgentSpec(Spec):
     description: str = ""
     model: str
     provider: str = ""
+    fallback: Annotated[list[str], BeforeValidator(_listed)] = []
+    retry: RetrySpec = RetrySpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")
     )
@@ -181,7 +196,6 @@ class AgentSpec(Spec):
     stop: list[Text] = []
     budget: Any = None
     examples: Any = None
-    fallback: Any = None
     input_schema: Any = None
     output_schema: Any = None
     research_phase: Any = None
@@ -194,7 +208,6 @@ class AgentSpec(Spec):
 NOT_CARRIED_OUT = (
     "budget",
     "examples",
-    "fallback",
     "input_schema",
     "output_schema",
     "research_phase",

@@ -41,7 +41,7 @@ def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
         (1, "model"),
         (2, "tools[0]"),
         (2, "tools[1]"),
-        (3, "fallback"),
+        (3, "fallback[0]"),
     ]
     assert "use argocd" in problems[2].remedy
     assert isinstance(load(tmp_path / "a.yaml"), Agent)
