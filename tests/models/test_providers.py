@@ -288,10 +288,12 @@ async def test_a_stream_that_breaks_is_a_typed_error(provider: str, reset: bool)
 @every_provider
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_break_loses_nothing_of_what_came_just_before(provider: str, reset: bool) -> None:
+    reply = Reply("x" * 4000)
+
     async def arrived(delay: float) -> str:
-        wire = Wire(cut_at=9000, reset=reset, delay=delay)
+        reply.wire = Wire(cut_at=9000, reset=reset, delay=delay)
         async with PROVIDERS[provider][0]() as fake:
-            fake.reply(Reply("x" * 4000, pings=False, wire=wire))
+            fake.reply(reply)
             with pytest.raises(errors.BrokenStream) as caught:
                 await collect(served(provider, fake), ask())
         assert caught.value.partial is not None
