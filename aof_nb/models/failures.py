@@ -25,6 +25,7 @@ from aof_nb.errors import (
     RateLimited,
     ServerError,
 )
+from aof_nb.models.waits import asked_wait
 
 _BY_WORD: dict[str, type[ModelError]] = {
     "api_error": ServerError,
@@ -138,14 +139,13 @@ def from_response(
         text = body[:300].decode(errors="replace").strip() or "no message"
         details = {"message": text}
     words = tuple(_word(details.get(key)) for key in ("code", "type"))
-    seconds = headers.get("retry-after", "")
     return classify(
         provider,
         str(details.get("message") or "no message"),
         status=status,
         words=words,
         request_id=headers.get("request-id") or headers.get("x-request-id"),
-        retry_after=float(seconds) if re.fullmatch(r"\d+(\.\d+)?", seconds) else None,
+        retry_after=asked_wait(headers),
     )
 
 

@@ -1,0 +1,68 @@
+"""How long a provider asks to wait, as its response headers say.
+
+Sources: RFC 9110 section 10.2.3 (``retry-after``); Anthropic's and OpenAI's pages on rate
+limits (``anthropic-ratelimit-*-reset``, ``x-ratelimit-reset-*``); Azure's ``retry-after-ms``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def asked_wait(headers: Mapping[str, str], *, moment: datetime | None = None) -> float | None:
+    """Seconds to wait before the next request; None if the headers do not say.
+
+    ``retry-after`` counts before the reset times, and of those only the ones whose limit is
+    used up.
+
+    Args:
+        headers: The response's; names in lower case, or a mapping that ignores case.
+        moment: The time that dates are compared with; now if None.
+
+    Example:
+        >>> asked_wait({"retry-after": "12"})
+        12.0
+        >>> asked_wait(
+        ...     {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}
+        ... )
+        360.0
+    """
+    now = moment or datetime.now(UTC)
+    milliseconds = headers.get("retry-after-ms", "")
+    if re.fullmatch(r"\d+(\.\d+)?", milliseconds):
+        return float(milliseconds) / 1000
+    if (given := headers.get("retry-after")) and (seconds := _seconds(given, now)) is not None:
+        return seconds
+    waits = []
+    for kind in ("requests", "tokens", "input-tokens", "output-tokens"):
+        for remaining, reset in (
+            (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
+            (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
+        ):
+            if headers.get(remaining) == "0":
+                waits.append(_seconds(headers.get(reset, ""), now))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    """A number of seconds, a duration such as ``6m0s``, or a date, as seconds from now."""
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            date = read(text)
+        except ValueError:
+            continue
+        aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+        return max(0.0, (aware - now).total_seconds())
+    return None
