@@ -52,7 +52,8 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta"):
 class ModelResponse(msgspec.Struct, frozen=True, tag="model_response"):
     """The whole response, the last thing a model yields.
 
-    `model` is the name the provider says answered, which may be more exact than the one asked.
+    `model` is the name the provider says answered, which may be more exact than the one asked;
+    `requested_model` the one asked, where it is another than the run's.
     """
 
     message: Message
@@ -60,12 +61,14 @@ class ModelResponse(msgspec.Struct, frozen=True, tag="model_response"):
     usage: Usage
     model: str
     response_id: str = ""
+    requested_model: str = ""
 
 
 class RetryScheduled(msgspec.Struct, frozen=True, tag="retry_scheduled"):
     """A request failed in a way that may pass; it is sent again after `delay` seconds.
 
-    `attempt` counts the attempts made so far, of `attempts` at most.
+    `attempt` counts the attempts made so far, of `attempts` at most; `usage` is what the failed
+    one has cost.
     """
 
     model: str
@@ -73,6 +76,7 @@ class RetryScheduled(msgspec.Struct, frozen=True, tag="retry_scheduled"):
     delay: float
     attempt: int
     attempts: int
+    usage: Usage = Usage()
 
 
 class ResponseSuperseded(msgspec.Struct, frozen=True, tag="response_superseded"):
@@ -82,11 +86,15 @@ class ResponseSuperseded(msgspec.Struct, frozen=True, tag="response_superseded")
 
 
 class ModelFellBack(msgspec.Struct, frozen=True, tag="model_fell_back"):
-    """A model is given up for this request, and the next of the agent's chain is asked."""
+    """A model is given up for this request, and the next of the agent's chain is asked.
+
+    `usage` is what the failed request has cost.
+    """
 
     model: str
     fallback: str
     reason: str
+    usage: Usage = Usage()
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice"):

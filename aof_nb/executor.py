@@ -43,9 +43,11 @@ from aof_nb.events import (
     Event,
     LimitReached,
     ModelEvent,
+    ModelFellBack,
     ModelResponse,
     Notice,
     ResponseSuperseded,
+    RetryScheduled,
     RunFinished,
     RunStarted,
     RunStatus,
@@ -258,6 +260,7 @@ class _Run:
         )
         stream = task.model.stream(request)
         source = stream if self._deadline is None else _until(stream, self._deadline)
+        asked = task.model.name
         texts: list[str] = []
         complete = False
         try:
@@ -266,6 +269,11 @@ class _Run:
                     texts.append(event.text)
                 elif isinstance(event, ResponseSuperseded):
                     texts.clear()
+                elif isinstance(event, RetryScheduled | ModelFellBack):
+                    if event.usage.total_tokens:
+                        self._count(event.model, event.usage)
+                    if isinstance(event, ModelFellBack):
+                        asked = event.fallback
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event
@@ -276,7 +284,7 @@ class _Run:
             yield self._limit("seconds", f"{task.limits.max_seconds:g} s were over")
         except ModelError as error:
             if error.partial_usage is not None:
-                self._count(task.model.name, error.partial_usage)
+                self._count(asked, error.partial_usage)
             if error.partial is None and texts:
                 error.partial = Message("assistant", (Text("".join(texts)),), interrupted=True)
             raise
@@ -287,19 +295,19 @@ class _Run:
             raise ModelError(f"{task.model.name} failed: {name}: {error}") from error
         finally:
             if not complete:
-                self._keep_partial("".join(texts))
+                self._keep_partial("".join(texts), asked)
             if source is not stream:
                 await source.aclose()
             # A connection that cannot be closed well takes nothing from what came over it.
             with contextlib.suppress(Exception):
                 await stream.aclose()
 
-    def _keep_partial(self, text: str) -> None:
+    def _keep_partial(self, text: str, model: str) -> None:
         if text:
             record = self._record
             record.text = text
             record.transcript.append(
-                Message("assistant", (Text(text),), model=self._task.model.name, interrupted=True)
+                Message("assistant", (Text(text),), model=model, interrupted=True)
             )
 
     def _count(self, model: str, usage: Usage) -> None:
@@ -339,7 +347,7 @@ class _Run:
     def _receive(self, response: ModelResponse, withheld: bool) -> _ToolPhase | None:
         """Writes a response down; the calls it asks for, if any, as a phase to carry out."""
         record, limits = self._record, self._task.limits
-        self._count(self._task.model.name, response.usage)
+        self._count(response.requested_model or self._task.model.name, response.usage)
         record.text = response.message.text or record.text
         record.stop_reason = response.stop_reason
         calls = response.message.tool_calls

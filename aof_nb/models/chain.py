@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
+import msgspec
+
 from aof_nb.errors import (
     AllModelsFailed,
     AofError,
@@ -18,12 +20,13 @@ from aof_nb.errors import (
 from aof_nb.events import (
     ModelEvent,
     ModelFellBack,
+    ModelResponse,
     ResponseSuperseded,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
 )
-from aof_nb.messages import Opaque
+from aof_nb.messages import Opaque, Usage
 from aof_nb.models.resilience import ResilientModel, RetryPolicy, reason
 from aof_nb.ports import Model, ModelRequest
 
@@ -85,7 +88,7 @@ class ModelChain:
                         shown = shown or isinstance(event, _SHOWN)
                         if isinstance(event, ResponseSuperseded):
                             shown = False
-                        yield event
+                        yield _from_fallback(event, model) if place else event
             except (ModelError, ConfigurationError) as error:
                 if not _may_fall_back(error):
                     raise
@@ -99,7 +102,9 @@ class ModelChain:
                 break
             if shown:
                 yield ResponseSuperseded(model.name)
-            yield ModelFellBack(model.name, following.name, reason(failures[-1][1]))
+            cause = failures[-1][1]
+            usage = cause.partial_usage if isinstance(cause, ModelError) else None
+            yield ModelFellBack(model.name, following.name, reason(cause), usage or Usage())
         failure = AllModelsFailed(failures)
         last = failures[-1][1]
         if isinstance(last, ModelError):
@@ -111,6 +116,12 @@ class ModelChain:
             if each not in self._given_up:
                 return self._models[each]
         return None
+
+
+def _from_fallback(event: ModelEvent, model: Model) -> ModelEvent:
+    if isinstance(event, ModelResponse):
+        return msgspec.structs.replace(event, requested_model=model.name)
+    return event
 
 
 def _may_fall_back(error: AofError) -> bool:

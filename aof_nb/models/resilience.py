@@ -148,6 +148,7 @@ class ResilientModel:
                 delay=delay,
                 attempt=attempts.made,
                 attempts=self._retry.attempts,
+                usage=attempts.failure.partial_usage or Usage(),
             )
             await asyncio.sleep(delay)
             attempts.next()

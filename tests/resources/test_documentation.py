@@ -17,6 +17,7 @@ from aof_nb.resources.schema import (
     MemorySpec,
     Metadata,
     PolicySpec,
+    RetrySpec,
     RuleSpec,
     SamplingSpec,
     ServerSpec,
@@ -39,6 +40,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     PolicySpec: "Policy",
     RuleSpec: "Policy",
     LimitsSpec: "Limits",
+    RetrySpec: "Retries and fallback",
 }
 VARIABLE = re.compile(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"|_variable=\"([A-Z_]+)\"")
 INTERNAL = {"AOF_LAB_TOKEN"}
