@@ -286,12 +286,12 @@ async def test_a_stream_that_breaks_is_a_typed_error(provider: str, reset: bool)
 
 
 @every_provider
-@pytest.mark.parametrize("reset", [False, True])
-async def test_a_break_loses_nothing_of_what_came_just_before(provider: str, reset: bool) -> None:
+async def test_a_break_loses_nothing_of_what_came_just_before(provider: str) -> None:
     reply = Reply("x" * 4000)
 
     async def arrived(delay: float) -> str:
-        reply.wire = Wire(cut_at=9000, reset=reset, delay=delay)
+        # An orderly close: with a reset the sender's own kernel may drop what was not yet sent.
+        reply.wire = Wire(cut_at=9000, delay=delay)
         async with PROVIDERS[provider][0]() as fake:
             fake.reply(reply)
             with pytest.raises(errors.BrokenStream) as caught:
