@@ -33,6 +33,7 @@ from aof_nb.models.event_stream import DamagedStream
 from aof_nb.models.transport import EncodeOnce, EncodeTools, Pace
 from aof_nb.ports import ModelRequest, ToolSpec
 
+_REQUEST_ID = "x-amzn-requestid"
 _STREAM_TYPE = "application/vnd.amazon.eventstream"
 
 
@@ -122,7 +123,7 @@ class BedrockModel:
         try:
             while data := await exchange.take():
                 if decoder.request_id is None:
-                    decoder.request_id = exchange.headers.get("x-amzn-requestid", "")
+                    decoder.request_id = exchange.headers.get(_REQUEST_ID, "")
                     _check_type(exchange.headers, data, streams=streams)
                 if streams:
                     decoder.feed(data)
@@ -151,7 +152,9 @@ class BedrockModel:
             return
         if isinstance(failure, AuthenticationFailed):
             forget(key)
-        raise with_partial(decoder, failure or broken(decoder, PROVIDER, "it ended too early"))
+        failure = failure or broken(decoder, PROVIDER, "it ended too early")
+        failure.request_id = failure.request_id or exchange.headers.get(_REQUEST_ID)
+        raise with_partial(decoder, failure)
 
 
 def _send(key: tuple[Any, ...], model: str, streams: bool) -> Any:
@@ -168,7 +171,7 @@ def _check_type(headers: Mapping[str, str], data: bytes, *, streams: bool) -> No
         raise ServerError(
             f"{PROVIDER}: something else answered, with {found or 'no content type'}: {said}",
             provider=PROVIDER,
-            request_id=headers.get("x-amzn-requestid"),
+            request_id=headers.get(_REQUEST_ID),
             remedy="check the proxy and the endpoint; a gateway may be answering for AWS",
         )
 

@@ -130,10 +130,13 @@ class _Block:
             else:
                 yield Opaque(PROVIDER, {"toolUse": found | {"input": call.arguments or {}}})
         elif isinstance(found := self.start.get("toolResult"), dict):
-            content = [part for delta in self.odd for part in delta.get("toolResult") or []]
+            content = list(found.get("content") or [])
+            content += (part for delta in self.odd for part in delta.get("toolResult") or [])
             yield Opaque(PROVIDER, {"toolResult": found | {"content": content}})
-        elif self.start or self.odd:
+        elif self.odd:
             yield Opaque(PROVIDER, {"start": self.start, "deltas": self.odd})
+        elif self.start:
+            yield Opaque(PROVIDER, self.start)
 
 
 def _joined(pieces: list[str]) -> str:

@@ -18,18 +18,7 @@ _LONGEST_ID = 64
 _MIN_THINKING = 1024
 _CACHE_POINT = {"cachePoint": {"type": "default"}}
 _CACHE_BYTES = msgspec.json.encode(_CACHE_POINT)
-_CONTENT = {
-    "audio",
-    "cachePoint",
-    "citationsContent",
-    "document",
-    "guardContent",
-    "image",
-    "searchResult",
-    "toolResult",
-    "toolUse",
-    "video",
-}
+_CARRIED = ({"citationsContent"}, {"toolResult"}, {"toolUse"})
 Block = dict[str, Any]
 
 
@@ -154,11 +143,7 @@ def _block(part: Part, family: Family, *, own: bool) -> Block | None:
         case Thinking(provider=provider, opaque=block):
             return block if own and provider == PROVIDER else None
         case Opaque(provider=provider, block=block):
-            return (
-                block
-                if provider == PROVIDER and len(block) == 1 and _CONTENT & set(block)
-                else None
-            )
+            return block if provider == PROVIDER and set(block) in _CARRIED else None
         case ToolCall():
             return {
                 "toolUse": {

@@ -185,7 +185,7 @@ def from_boto(error: Exception) -> ModelError | None:
             provider=PROVIDER,
             remedy="run it again, or name another model",
         )
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         cause = error.kwargs.get("error") or error
         return ConnectionFailed(
             f"{PROVIDER} cannot be reached{place} ({type(cause).__name__}: {cause})",
