@@ -480,6 +480,32 @@ async def test_many_streams_at_once_and_one_client() -> None:
         assert fake.accepted == before, "connections are used again"
 
 
+async def test_streams_that_are_cancelled_do_no_harm_to_others() -> None:
+    """A connection that one stream hangs up may be another's a moment later."""
+    chance = random.Random(3)
+
+    def respond(request: Request) -> Reply:
+        return Reply("x" * 300, wire=Wire(delay=0.0005))
+
+    async with FakeBedrock() as fake:
+        fake.respond = respond
+        model = served(fake)
+        await answer(model, ask())
+        patient, hurried = [], []
+        for number in range(80):
+            task = asyncio.create_task(answer(model, ask()))
+            (hurried if number % 2 else patient).append(task)
+        for task in hurried:
+            await asyncio.sleep(chance.random() * 0.02)
+            task.cancel()
+        answers = await asyncio.gather(*patient)
+        await asyncio.gather(*hurried, return_exceptions=True)
+        async with asyncio.timeout(10):
+            while any(thread.name == "aof-bedrock" for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)
+    assert {response.message.text for response in answers} == {"x" * 300}
+
+
 async def test_a_slow_reader_holds_the_stream_up_and_loses_nothing() -> None:
     text = "".join(map(str, range(60_000)))
     async with FakeBedrock() as fake:

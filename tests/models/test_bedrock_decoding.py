@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
@@ -271,3 +272,20 @@ def test_every_family_is_named_once() -> None:
 )
 def test_remedies_are_for_the_case(code: str, said: str, remedy: str) -> None:
     assert remedy in refusal(code, said).remedy
+
+
+def test_the_documentation_says_what_the_families_take() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bedrock.md").read_text()
+    for family in FAMILIES:
+        sampling = "both" if family.both else "temperature or top_p"
+        thinking = {"": "", "budget": "with a budget"}.get(family.thinking, family.thinking)
+        cells = [
+            family.name,
+            sampling if family.sampling else "none",
+            ", ".join(family.cache),
+            thinking,
+            "yes" if family.effort else "",
+            "yes" if family.streams_tools else "no",
+        ]
+        row = "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+        assert row in page
