@@ -182,8 +182,7 @@ class ConverseDecoder:
                 self._take(headers.get(":event-type", ""), body)
             elif kind == "exception":
                 code = headers.get(":exception-type", "")
-                said = _decode(body or b"{}").message
-                raise refusal(code, said or code, request_id=self.request_id)
+                raise refusal(code, _said(body) or code, request_id=self.request_id)
             elif kind == "error":
                 code = headers.get(":error-code", "")
                 said = headers.get(":error-message")
@@ -299,6 +298,14 @@ class ConverseDecoder:
             if index in self._finished or isinstance(part, Text)
         ]
         return interrupted(parts, self._model), self.usage()
+
+
+def _said(body: bytes) -> str:
+    """The message of an error."""
+    try:
+        return _decode(body).message or ""
+    except msgspec.DecodeError:
+        return body[:300].decode(errors="replace")
 
 
 def _whole_block(found: dict[str, Any]) -> _Block:

@@ -127,7 +127,11 @@ def blocks_of(message: Message, family: Family) -> list[Block]:
     """A message's content blocks: what this family takes of them."""
     own = family.reasoning and _is_of(message, family)
     found = [_block(part, family, own=own) for part in sent_parts(message)]
-    return [block for block in found if block is not None]
+    blocks = [block for block in found if block is not None]
+    while blocks and "reasoningContent" in blocks[-1]:
+        # What followed was empty; alone, reasoning is taken for the beginning of an answer.
+        blocks.pop()
+    return blocks
 
 
 def _is_of(message: Message, family: Family) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from aof_nb import errors
-from aof_nb.events import ModelEvent, ModelResponse, TextDelta, ThinkingDelta, ToolCallDelta
+from aof_nb.events import ModelResponse, TextDelta, ThinkingDelta, ToolCallDelta
 from aof_nb.messages import (
     Message,
     Opaque,
@@ -25,78 +21,35 @@ from aof_nb.messages import (
     ToolResult,
 )
 from aof_nb.models import resolve_model
-from aof_nb.models.bedrock_decoding import ConverseDecoder
-from aof_nb.ports import Model, ModelRequest, Sampling, ToolSpec
+from aof_nb.ports import Sampling, ToolSpec
 from tests.fakes import (
     Failure,
     FakeBedrock,
-    Raw,
     RedactedThinking,
     Refusal,
     Reply,
-    Request,
     ServerTool,
-    StreamError,
     Usage,
-    Wire,
-    bedrock_events,
-    odd,
 )
 from tests.fakes import Thinking as Thought
 from tests.fakes import ToolCall as Call
-
-CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-NOVA = "amazon.nova-pro-v1:0"
-LLAMA = "us.meta.llama4-maverick-17b-instruct-v1:0"
-GPT = "openai.gpt-oss-120b-1:0"
-DEEPSEEK = "deepseek.v3-v1:0"
-READ_LOG = ToolSpec(
-    name="read_log",
-    description="Reads a log.",
-    input_schema={"type": "object", "properties": {"lines": {"type": "integer"}}},
+from tests.models.bedrock import (
+    CLAUDE,
+    DEEPSEEK,
+    GPT,
+    LLAMA,
+    NOVA,
+    THINK,
+    answer,
+    ask,
+    aws_credentials,
+    collect,
+    no_thread_left,
+    results,
+    served,
 )
-THINK = Sampling(max_tokens=4096, thinking_tokens=2048)
 
-
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    for name in ("AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    yield
-    left = [thread.name for thread in threading.enumerate() if thread.name == "aof-bedrock"]
-    assert not left
-
-
-def served(fake: FakeBedrock, model: str = CLAUDE, **options: Any) -> Model:
-    return resolve_model(f"bedrock:{model}", base_url=fake.base_url, **options)
-
-
-def ask(text: str = "why?", *more: Message, **options: Any) -> ModelRequest:
-    options = {"tools": (READ_LOG,)} | options
-    return ModelRequest(messages=(Message.user(text), *more), **options)
-
-
-async def collect(model: Model, request: ModelRequest) -> list[ModelEvent]:
-    return [event async for event in model.stream(request)]
-
-
-async def answer(model: Model, request: ModelRequest) -> ModelResponse:
-    last = (await collect(model, request))[-1]
-    assert isinstance(last, ModelResponse)
-    return last
-
-
-def results(*calls: ToolCall, outcome: Outcome = Outcome.OK) -> Message:
-    return Message("tool", tuple(ToolResult(c.id, c.name, "locked", outcome) for c in calls))
+pytestmark = pytest.mark.usefixtures(aws_credentials.__name__, no_thread_left.__name__)
 
 
 async def test_text_streams_and_ends_in_a_response() -> None:
@@ -225,6 +178,15 @@ async def test_empty_and_neighbouring_messages_are_joined_or_left_out() -> None:
         }
 
 
+async def test_reasoning_that_nothing_follows_is_not_sent() -> None:
+    async with FakeBedrock() as fake:
+        fake.reply(Reply(Thought("Hm.")), "ok")
+        message = (await answer(served(fake), ask())).message
+        message = Message("assistant", (*message.parts, Text(" ")), model=message.model)
+        await answer(served(fake), ask("why?", message, Message.user("go on")))
+        assert "Hm." not in str(fake.requests[1].json)
+
+
 async def test_a_response_cut_while_thinking_can_be_gone_on_from() -> None:
     async with FakeBedrock() as fake:
         fake.reply(Reply(Thought("Hm, let me"), stop="length"), "ok")
@@ -264,275 +226,6 @@ async def test_server_side_tools_are_carried_through() -> None:
     assert blocks[1]["toolResult"]["content"] == [{"json": {"title": "Status"}}]
     assert not message.tool_calls
     assert [block for block in sent if "text" not in block] == blocks
-
-
-LONG = "Input is too long for requested model."
-ERRORS: list[tuple[Failure, type[errors.ModelError]]] = [
-    (Failure(400), errors.BadRequest),
-    (Failure(400, LONG), errors.ContextTooLong),
-    (
-        Failure(
-            400,
-            "The model returned the following errors: input length and `max_tokens` exceed context "
-            "limit: 198000 + 8192 > 200000",
-        ),
-        errors.ContextTooLong,
-    ),
-    (
-        Failure(400, "The model returned the following errors: prompt is too long: 2 > 1 maximum"),
-        errors.ContextTooLong,
-    ),
-    (Failure(400, "The provided model identifier is invalid."), errors.ModelNotFound),
-    (Failure(400, type="ServiceQuotaExceededException"), errors.QuotaExceeded),
-    (Failure(403), errors.PermissionDenied),
-    (Failure(403, type="ExpiredTokenException"), errors.AuthenticationFailed),
-    (Failure(403, type="UnrecognizedClientException"), errors.AuthenticationFailed),
-    (Failure(403, type="InvalidSignatureException"), errors.AuthenticationFailed),
-    (
-        Failure(403, "Authentication failed: Please make sure your API Key is valid."),
-        errors.AuthenticationFailed,
-    ),
-    (Failure(404), errors.ModelNotFound),
-    (Failure(408), errors.ModelTimeout),
-    (Failure(413, body=b"", type="x"), errors.ContextTooLong),
-    (Failure(424), errors.ServerError),
-    (Failure(429, retry_after=7), errors.RateLimited),
-    (Failure(429, "Too many tokens, please wait before trying again."), errors.RateLimited),
-    (Failure(429, "Too many tokens per day, please wait."), errors.QuotaExceeded),
-    (Failure(429, "Not ready", type="ModelNotReadyException"), errors.Overloaded),
-    (Failure(500), errors.ServerError),
-    (Failure(503), errors.Overloaded),
-    (
-        Failure(502, body=b"<html>Bad Gateway</html>", content_type="text/html"),
-        errors.ServerError,
-    ),
-    (Failure(200, body=b"<html>Sign in</html>", content_type="text/html"), errors.ServerError),
-]
-
-
-@pytest.mark.parametrize(("failure", "expected"), ERRORS)
-async def test_each_error_is_classified_once(
-    failure: Failure, expected: type[errors.ModelError]
-) -> None:
-    async with FakeBedrock() as fake:
-        fake.reply(failure)
-        with pytest.raises(errors.ModelError) as caught:
-            await collect(served(fake), ask())
-        assert len(fake.requests) == 1, "boto3's own retries must be off"
-    error = caught.value
-    assert type(error) is expected
-    assert error.provider == "bedrock"
-    assert error.request_id
-    assert error.remedy or expected is errors.BadRequest
-    if failure.status != 200:
-        assert error.status == failure.status
-    if failure.retry_after:
-        assert error.retry_after == failure.retry_after
-
-
-@pytest.mark.parametrize(
-    ("kind", "said", "expected"),
-    [
-        ("throttlingException", "Too many tokens", errors.RateLimited),
-        ("modelStreamErrorException", "The model failed", errors.ServerError),
-        ("internalServerException", "Try again", errors.ServerError),
-        ("serviceUnavailableException", "Too many connections", errors.Overloaded),
-        ("modelTimeoutException", "Timed out", errors.ModelTimeout),
-        ("validationException", LONG, errors.ContextTooLong),
-        ("validationException", "No.", errors.BadRequest),
-        ("exceptionOfTomorrow", "Hm", errors.ServerError),
-    ],
-)
-async def test_an_error_inside_a_stream_keeps_what_had_arrived(
-    kind: str, said: str, expected: type[errors.ModelError]
-) -> None:
-    error = StreamError(kind, said, after=5)
-    text = "The lock is held by reports"
-    shown: list[str] = []
-    async with FakeBedrock() as fake:
-        fake.reply(Reply(text, delta=4, error=error))
-        with pytest.raises(expected) as caught:
-            async for event in served(fake).stream(ask()):
-                if isinstance(event, TextDelta):
-                    shown.append(event.text)
-    assert said in caught.value.message
-    assert caught.value.request_id
-    partial = caught.value.partial
-    assert partial is not None
-    assert partial.interrupted
-    assert partial.text == "".join(shown) == text[:16]
-
-
-# A reset at once would take with it what the sender's kernel still holds.
-@pytest.mark.parametrize(
-    ("reset", "delay"), [(False, 0), (False, 0.01), (True, 0.003), (True, 0.01)]
-)
-async def test_a_break_loses_nothing_of_what_came_before(reset: bool, delay: float) -> None:
-    wire = Wire(cut_at=9000, reset=reset, delay=delay)
-    reply = Reply("x" * 4000, wire=wire)
-    reply.token = "same"
-    async with FakeBedrock() as fake:
-        fake.reply(reply)
-        shown: list[str] = []
-        with pytest.raises(errors.BrokenStream) as caught:
-            async for event in served(fake).stream(ask()):
-                if isinstance(event, TextDelta):
-                    shown.append(event.text)
-    assert caught.value.partial is not None
-    assert caught.value.partial.text == "".join(shown)
-    assert len("".join(shown)) == arrived(reply, 9000)
-
-
-def arrived(reply: Reply, end: int) -> int:
-    decoder = ConverseDecoder("asked")
-    decoder.feed(bedrock_events(reply)[:end])
-    partial, _ = decoder.partial()
-    return len(partial.text) if partial is not None else 0
-
-
-async def test_damage_on_the_way_is_a_broken_stream() -> None:
-    body = bytearray(bedrock_events(Reply("x" * 400)))
-    body[2000] ^= 1
-    async with FakeBedrock() as fake:
-        fake.reply(bytes(body))
-        with pytest.raises(errors.BrokenStream, match="checksum") as caught:
-            await collect(served(fake), ask())
-    assert caught.value.partial is not None
-
-
-async def test_a_whole_response_needs_no_end_of_the_connection() -> None:
-    body = bedrock_events(Reply("ok"))
-    async with FakeBedrock() as fake:
-        fake.reply(Raw(body, Wire(cut_at=len(body))))
-        assert (await answer(served(fake), ask())).message.text == "ok"
-
-
-async def test_bytes_split_at_random_over_the_socket() -> None:
-    chance = random.Random(7)
-    call = Call("read_log", {"lines": 1})
-    async with FakeBedrock() as fake:
-        for _ in range(10):
-            fake.reply(Reply(odd.TEXT, call, wire=Wire(split=chance)))
-        for _ in range(10):
-            message = (await answer(served(fake), ask())).message
-            assert message.text == odd.TEXT
-            assert message.tool_calls[0].arguments == {"lines": 1}
-
-
-async def test_closing_the_stream_closes_the_connection_at_once() -> None:
-    async with FakeBedrock() as fake:
-        fake.reply(Reply("x" * 4000, wire=Wire(stall_at=3000)), "ok")
-        model = served(fake)
-        stream = model.stream(ask())
-        async with asyncio.timeout(10):
-            async for event in stream:
-                if isinstance(event, TextDelta):
-                    break
-            began = asyncio.get_running_loop().time()
-            await stream.aclose()
-            assert asyncio.get_running_loop().time() - began < 0.5
-            await fake.requests[0].hung_up.wait()
-            assert (await answer(model, ask())).message.text == "ok"
-
-
-@pytest.mark.parametrize("silent", [True, False])
-async def test_cancelling_while_waiting_closes_the_connection(silent: bool) -> None:
-    """Before a byte has come, the status line included, and after the headers."""
-    never = asyncio.Event()
-    gone = asyncio.Event()
-
-    async def respond(request: Request) -> Reply:
-        try:
-            await never.wait()
-        finally:
-            gone.set()
-        return Reply("x")
-
-    async with FakeBedrock() as fake:
-        if silent:
-            fake.respond = respond
-        else:
-            fake.reply(Reply("x", wire=Wire(stall_at=0)))
-        waiting = asyncio.create_task(collect(served(fake), ask()))
-        async with asyncio.timeout(10):
-            while not fake.requests:
-                await asyncio.sleep(0.01)
-            waiting.cancel()
-            began = asyncio.get_running_loop().time()
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-            assert asyncio.get_running_loop().time() - began < 0.5
-            if not silent:
-                await fake.requests[0].hung_up.wait()
-
-
-async def test_many_streams_at_once_and_one_client() -> None:
-    async with FakeBedrock() as fake:
-        for number in range(30):
-            fake.reply(Reply(f"answer {number} " + "x" * 500, wire=Wire(delay=0.002)))
-        model = served(fake)
-        answers = await asyncio.gather(*(answer(model, ask()) for _ in range(30)))
-        assert {a.message.text.split()[1] for a in answers} == {str(n) for n in range(30)}
-        fake.reply("ok", "ok")
-        before = fake.accepted
-        await answer(model, ask())
-        await answer(served(fake), ask())
-        assert fake.accepted == before, "connections are used again"
-
-
-async def test_streams_that_are_cancelled_do_no_harm_to_others() -> None:
-    """A connection that one stream hangs up may be another's a moment later."""
-    chance = random.Random(3)
-
-    def respond(request: Request) -> Reply:
-        return Reply("x" * 300, wire=Wire(delay=0.0005))
-
-    async with FakeBedrock() as fake:
-        fake.respond = respond
-        model = served(fake)
-        await answer(model, ask())
-        patient, hurried = [], []
-        for number in range(80):
-            task = asyncio.create_task(answer(model, ask()))
-            (hurried if number % 2 else patient).append(task)
-        for task in hurried:
-            await asyncio.sleep(chance.random() * 0.02)
-            task.cancel()
-        answers = await asyncio.gather(*patient)
-        await asyncio.gather(*hurried, return_exceptions=True)
-        async with asyncio.timeout(10):
-            while any(thread.name == "aof-bedrock" for thread in threading.enumerate()):
-                await asyncio.sleep(0.01)
-    assert {response.message.text for response in answers} == {"x" * 300}
-
-
-async def test_a_slow_reader_holds_the_stream_up_and_loses_nothing() -> None:
-    text = "".join(map(str, range(60_000)))
-    async with FakeBedrock() as fake:
-        fake.reply(Reply(text, delta=2000))
-        shown = ""
-        async for event in served(fake).stream(ask()):
-            if isinstance(event, TextDelta):
-                shown += event.text
-                await asyncio.sleep(0.05 if len(shown) < 20_000 else 0)
-    assert shown == text
-
-
-async def test_nobody_at_the_address() -> None:
-    async with FakeBedrock() as fake:
-        model = served(fake)
-    with pytest.raises(errors.ConnectionFailed) as caught:
-        await collect(model, ask())
-    assert "127.0.0.1" in caught.value.message
-
-
-@pytest.mark.parametrize("after", [0, 3000])
-async def test_a_provider_that_says_nothing_is_a_timeout(after: int) -> None:
-    async with FakeBedrock() as fake:
-        fake.reply(Reply("x" * 4000, wire=Wire(stall_at=after)))
-        with pytest.raises(errors.ModelTimeout) as caught:
-            await collect(served(fake, timeout=0.3), ask())
-    assert (caught.value.partial is not None) is (after > 0)
 
 
 async def test_models_that_cannot_stream_tool_calls_answer_in_one_piece() -> None:
