@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
+from typing import Any
 
 import pytest
 
 from aof_nb import errors
 from aof_nb.events import TextDelta
 from aof_nb.models.bedrock_decoding import ConverseDecoder
+from aof_nb.models.bedrock_transport import Exchange, current
 from tests.fakes import (
     Failure,
     FakeBedrock,
@@ -197,6 +200,9 @@ async def test_closing_the_stream_closes_the_connection_at_once() -> None:
             async for event in stream:
                 if isinstance(event, TextDelta):
                     break
+            while fake.requests[0].body_sent < 3000:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # the thread now waits for more
             began = asyncio.get_running_loop().time()
             await stream.aclose()
             assert asyncio.get_running_loop().time() - began < 0.5
@@ -233,6 +239,34 @@ async def test_cancelling_while_waiting_closes_the_connection(silent: bool) -> N
             assert asyncio.get_running_loop().time() - began < 0.5
             if not silent:
                 await fake.requests[0].hung_up.wait()
+
+
+async def test_a_connection_that_another_stream_has_by_now_is_not_hung_up() -> None:
+    class Connection:
+        exchange: Any = None
+        used_socket, other_end = socket.socketpair()
+
+    over, connection = threading.Event(), Connection()
+
+    def send() -> bytes:
+        current().watch(connection)  # type: ignore[union-attr]
+        over.wait(10)
+        return b""
+
+    first = Exchange(send, b"")
+    while connection.exchange is not first:
+        await asyncio.sleep(0.01)
+    second = Exchange(send, b"")
+    while connection.exchange is not second:
+        await asyncio.sleep(0.01)
+    closing = asyncio.create_task(first.close())
+    await asyncio.sleep(0.05)
+    connection.used_socket.send(b"still open")
+    over.set()
+    await closing
+    await second.close()
+    connection.used_socket.close()
+    connection.other_end.close()
 
 
 async def test_many_streams_at_once_and_one_client() -> None:
