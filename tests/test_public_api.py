@@ -13,6 +13,8 @@ HEAVY = [
     "IPython",
     "aiohttp",
     "anthropic",
+    "boto3",
+    "botocore",
     "diskcache",
     "docstring_parser",
     "genai_prices",

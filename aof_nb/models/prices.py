@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from aof_nb.messages import Usage
 
+_LISTED_AS = {"bedrock": "aws", "openai-chat": "openai"}
+"""The list's names for our providers, where they differ."""
+
 
 def price(model: str, usage: Usage) -> float | None:
     """What a usage costs with a model.
@@ -26,6 +29,7 @@ def price(model: str, usage: Usage) -> float | None:
         True
     """
     provider, _, name = model.partition(":")
+    provider = _LISTED_AS.get(provider, provider)
     if provider == "script":
         return 0.0
     from genai_prices import Usage as PricedUsage
@@ -38,7 +42,7 @@ def price(model: str, usage: Usage) -> float | None:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
         )
-        found = calc_price(priced, name, provider_id=provider.removesuffix("-chat"))
+        found = calc_price(priced, name, provider_id=provider)
     except (LookupError, ValueError):
         return None
     return float(found.total_price)

@@ -58,6 +58,14 @@ _PROVIDERS = (
         example="openai-chat:gpt-4o",
     ),
     Provider(
+        name="bedrock",
+        factory="aof_nb.models.bedrock:BedrockModel",
+        title="Amazon Bedrock (Converse), with AWS credentials or a Bedrock API key",
+        key_variable="AWS_BEARER_TOKEN_BEDROCK",
+        url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        example="bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    Provider(
         name="script",
         factory="aof_nb.models.script:ScriptModel",
         title="Scripted playbook: deterministic, no LLM, no key",

@@ -12,7 +12,17 @@ import pytest
 from aof_nb import __version__
 from tests.cli.conftest import Aofctl, Invoke
 
-HEAVY = ("anthropic", "openai", "mcp", "papermill", "nbconvert", "IPython", "httpx2")
+HEAVY = (
+    "anthropic",
+    "boto3",
+    "botocore",
+    "openai",
+    "mcp",
+    "papermill",
+    "nbconvert",
+    "IPython",
+    "httpx2",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["list", "models"]])

@@ -98,7 +98,7 @@ class _FakeProvider(HttpServer):
             return Response(
                 200, self._stream_headers(headers), [answer.body], answer.wire, streamed=True
             )
-        if not request.json.get("stream"):
+        if not self._streams(request):
             headers["content-type"] = "application/json"
             body = dumps(self._whole(request, answer)).encode()
             return Response(200, headers, [body], answer.wire)
@@ -110,6 +110,9 @@ class _FakeProvider(HttpServer):
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
         }
+
+    def _streams(self, request: Request) -> bool:
+        return bool(request.json.get("stream"))
 
     def _request_id(self) -> str:
         raise NotImplementedError

@@ -13,6 +13,7 @@ MILLION = 1_000_000
 def test_a_known_model_has_a_price() -> None:
     assert price("openai:gpt-5", Usage(MILLION, MILLION)) == pytest.approx(1.25 + 10)
     assert price("openai-chat:gpt-5", Usage(MILLION)) == pytest.approx(1.25)
+    assert price("bedrock:us.amazon.nova-pro-v1:0", Usage(MILLION)) == pytest.approx(0.8)
     assert price("openai:gpt-5", Usage()) == 0
 
 
