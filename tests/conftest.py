@@ -1,4 +1,4 @@
-"""What every test begins with: models that have not failed yet."""
+"""What every test begins with: a state directory of its own, models that have not failed yet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is written into the state directory of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AOF_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True)

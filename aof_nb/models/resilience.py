@@ -42,6 +42,7 @@ from aof_nb.events import (
     ToolCallDelta,
 )
 from aof_nb.messages import Opaque, Text, ToolCall, ToolResult, Usage
+from aof_nb.models import breaker_board
 from aof_nb.models.breaker import Breakers, Permit
 from aof_nb.models.limiter import Limiter, Turn, limiter_of, now
 from aof_nb.ports import Model, ModelRequest
@@ -62,7 +63,7 @@ _REASONS: dict[type[ModelError], str] = {
     ServerError: "failed on its side",
 }
 
-breakers = Breakers(clock=now)
+breakers = Breakers(clock=now, on_change=breaker_board.post)
 
 
 def reset() -> None:
