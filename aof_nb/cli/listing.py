@@ -70,17 +70,36 @@ def tools(*, output: OutputOption = "text") -> None:
 
 @app.command()
 def models(*, output: OutputOption = "text") -> None:
-    """Shows the model providers, and which of them have their key."""
+    """Shows the model providers, what each needs, and which models are left alone at the moment."""
     import os
+    import time
 
+    from aof_nb.models.breaker_board import open_breakers
     from aof_nb.models.registry import providers
 
+    left_alone = open_breakers()
     rows = []
     for provider in providers().values():
         variable = provider.key_variable
-        key = f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
-        rows.append((provider.example, provider.title, key if variable else "needs no key"))
-    _print(("model", "provider", "key"), rows, output)
+        needs = f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
+        if provider.credentials:
+            needs += f", or {provider.credentials}"
+        if provider.missing_extra:
+            needs = f'pip install "aof-nb[{provider.missing_extra}]"; {needs}'
+        now = [
+            f"{each.model}: {each.reason}, left alone for {max(0, each.until - time.time()):.0f} s"
+            for each in left_alone
+            if each.model.partition(":")[0] == provider.name
+        ]
+        rows.append(
+            (
+                provider.example,
+                provider.title,
+                needs if variable else "needs no key",
+                "; ".join(now),
+            )
+        )
+    _print(("model", "provider", "key", "now"), rows, output)
 
 
 @app.command()

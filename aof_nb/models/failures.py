@@ -68,6 +68,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)
+_WRONG_KEY = re.compile(r"API key not valid|API key expired", re.IGNORECASE)
 _REMEDIES: dict[type[ModelError], str] = {
     AuthenticationFailed: "check the API key, and that it belongs to this provider",
     PermissionDenied: "this key may not use this model: choose another, or have it enabled",
@@ -106,9 +107,14 @@ def classify(
         'Overloaded'
     """
     kind = next((_BY_WORD[word] for word in words if word in _BY_WORD), None)
-    if kind is None or (kind is BadRequest and status not in {None, 400}):
+    vague = (kind is BadRequest and status not in {None, 400}) or (
+        kind is ServerError and status is not None and status < 500
+    )
+    if kind is None or vague:
         by_status = _BY_STATUS.get(status) if status is not None else None
         kind = by_status or kind or (ServerError if status is None or status >= 500 else BadRequest)
+    if kind is BadRequest and _WRONG_KEY.search(message):
+        kind = AuthenticationFailed
     if kind is BadRequest and _TOO_LONG.search(message):
         kind = ContextTooLong
     if kind in {BadRequest, RateLimited} and _NO_CREDIT.search(message):
@@ -132,6 +138,9 @@ def from_response(
         decoded: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError):
         decoded = None
+    if isinstance(decoded, list) and decoded:
+        # Gemini wraps its errors in a list.
+        decoded = decoded[0]
     details = decoded.get("error", decoded) if isinstance(decoded, dict) else None
     if isinstance(details, str):
         details = {"message": details}
@@ -145,9 +154,19 @@ def from_response(
         status=status,
         words=words,
         request_id=headers.get("request-id") or headers.get("x-request-id"),
-        retry_after=asked_wait(headers),
+        retry_after=_retry_delay(details) or asked_wait(headers),
     )
 
 
 def _word(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _retry_delay(details: dict[str, Any]) -> float | None:
+    """Seconds that Gemini's error asks to wait (``google.rpc.RetryInfo``)."""
+    listed = details.get("details")
+    for each in listed if isinstance(listed, list) else ():
+        delay = each.get("retryDelay") if isinstance(each, dict) else None
+        if isinstance(delay, str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
+            return float(delay[:-1])
+    return None

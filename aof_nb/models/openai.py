@@ -14,6 +14,7 @@ from aof_nb.models.failures import classify
 from aof_nb.models.transport import shared_client
 
 _VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+_OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9]|codex|gpt-oss)")
 
 
@@ -46,8 +47,17 @@ async def connect(
     api_key: str | None,
     base_url: str | None,
     timeout: float,  # noqa: ASYNC109
+    *,
+    foreign: bool = False,
 ) -> tuple[Any, Any]:
     """The SDK, and the loop's client for this key and address.
+
+    Args:
+        api_key: The key; from the environment if None.
+        base_url: The address; from the environment if None.
+        timeout: Seconds without a byte.
+        foreign: Whether the address is another provider's, which is not told the user's
+            organisation at OpenAI.
 
     Raises:
         MissingCredential: If there is no key.
@@ -62,10 +72,13 @@ async def connect(
                 timeout=openai.Timeout(timeout, connect=10.0),
                 max_retries=0,
                 http_client=openai.DefaultAioHttpClient(),
+                default_headers=dict.fromkeys(_OWN_HEADERS, openai.Omit()) if foreign else None,
             )
         except openai.OpenAIError as error:
             raise MissingCredential("OpenAI", "OPENAI_API_KEY") from error
 
     # A key that was wrong can be set right without a new kernel.
     given = map(os.environ.get, _VARIABLES)
-    return openai, await shared_client(("openai", api_key, base_url, timeout, *given), make)
+    return openai, await shared_client(
+        ("openai", api_key, base_url, timeout, foreign, *given), make
+    )

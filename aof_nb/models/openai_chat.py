@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -10,13 +11,13 @@ import msgspec
 from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.compatible import OPENAI, endpoint_named
 from aof_nb.models.history import fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning
 from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, ToolSpec
 from aof_nb.tool_names import safe_name
 
-_PROVIDER = "openai-chat"
 _LONGEST_ID = 40
 _STOP = {
     "stop": StopReason.END_TURN,
@@ -37,6 +38,7 @@ class OpenAIChatModel:
         timeout: Seconds without a byte after which a request is given up.
         output_limit: The name of the parameter that bounds the output; compatible servers
             want ``max_tokens``, OpenAI's reasoning models ``max_completion_tokens``.
+        endpoint: The provider, as `aof_nb.models.compatible` names it.
     """
 
     def __init__(
@@ -47,21 +49,25 @@ class OpenAIChatModel:
         base_url: str | None = None,
         timeout: float = 600.0,
         output_limit: str | None = None,
+        endpoint: str = OPENAI.name,
     ) -> None:
+        self._endpoint = endpoint_named(endpoint)
         self._model = model
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
-        self._output_limit = output_limit or (
-            "max_completion_tokens" if is_reasoning(model) else "max_tokens"
+        self._output_limit = (
+            output_limit
+            or self._endpoint.output_limit
+            or ("max_completion_tokens" if is_reasoning(model) else "max_tokens")
         )
-        self._encoded = EncodeOnce(encode_message)
+        self._encoded = EncodeOnce(functools.partial(encode_message, provider=endpoint))
         self._tools = EncodeTools(_declaration)
 
     @property
     def name(self) -> str:
-        """``openai-chat:`` and the model's name."""
-        return f"{_PROVIDER}:{self._model}"
+        """The provider's and the model's name, such as ``openai-chat:gpt-4o``."""
+        return f"{self._endpoint.name}:{self._model}"
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
@@ -69,21 +75,23 @@ class OpenAIChatModel:
             request,
             connect=self._connect,
             encode=self._body,
-            provider=_PROVIDER,
+            provider=self._endpoint.name,
             path="/chat/completions",
-            decoder=ChatDecoder(self.name),
+            decoder=ChatDecoder(self.name, provider=self._endpoint.name),
+            remedies=self._endpoint.remedies(self._model),
         )
 
     async def _connect(self) -> tuple[Any, Any]:
-        return await connect(self._api_key, self._base_url, self._timeout)
+        if self._endpoint is OPENAI:
+            return await connect(self._api_key, self._base_url, self._timeout)
+        key, address = self._endpoint.credentials(self._api_key, self._base_url)
+        return await connect(key, address, self._timeout, foreign=True)
 
     def _body(self, request: ModelRequest) -> bytes:
         sampling = request.sampling
-        head: dict[str, Any] = {
-            "model": self._model,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        head: dict[str, Any] = {"model": self._model, "stream": True}
+        if self._endpoint.stream_options:
+            head["stream_options"] = {"include_usage": True}
         if sampling.max_tokens is not None:
             head[self._output_limit] = sampling.max_tokens
         if not is_reasoning(self._model):
@@ -97,7 +105,7 @@ class OpenAIChatModel:
             head["stop"] = sampling.stop
         if request.tools:
             head["tools"] = self._tools(request.tools)
-            if request.tool_choice == "none":
+            if request.tool_choice == "none" and self._endpoint.withholds:
                 head["tool_choice"] = "none"
         messages = [encoded for message in request.messages if (encoded := self._encoded(message))]
         if request.system:
@@ -120,7 +128,7 @@ def _declaration(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: Message, provider: str = OPENAI.name) -> bytes:
     """A message as JSON objects joined by commas; empty if nothing of it can be sent."""
     if message.role == "tool":
         results = [
@@ -141,7 +149,7 @@ def encode_message(message: Message) -> bytes:
         return b""
     encoded["content"] = text or None
     for part in message.parts:
-        if isinstance(part, Thinking) and part.provider == _PROVIDER:
+        if isinstance(part, Thinking) and part.provider == provider:
             # Servers that show their reasoning want it back while tools are being used, and
             # reject it elsewhere; OpenRouter wants its details back always.
             wanted = part.opaque if calls else {"reasoning_details": None}
@@ -157,6 +165,7 @@ def encode_message(message: Message) -> bytes:
                     if call.arguments is None
                     else msgspec.json.encode(call.arguments).decode(),
                 },
+                **call.opaque.get(provider, {}),
             }
             for call in calls
         ]
@@ -172,6 +181,7 @@ class _CallDelta(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -218,9 +228,10 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 class _Call:
     """A tool call while it is being streamed."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "extra", "id", "name")
 
     def __init__(self) -> None:
+        self.extra: dict[str, Any] = {}
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
@@ -231,9 +242,11 @@ class ChatDecoder:
 
     Args:
         model: The model's full name, until the response says which one answered.
+        provider: The provider's name.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, provider: str = OPENAI.name) -> None:
+        self._provider = provider
         self._asked = model
         self._answered: str | None = None
         self._id = ""
@@ -260,7 +273,7 @@ class ChatDecoder:
         chunk = _decode(payload)
         if chunk.error is not None:
             failure = chunk.error
-            raise (Failure(failure) if isinstance(failure, str) else failure).typed(_PROVIDER)
+            raise (Failure(failure) if isinstance(failure, str) else failure).typed(self._provider)
         if chunk.id:
             self._id = chunk.id
         if chunk.model:
@@ -301,6 +314,9 @@ class ChatDecoder:
             self._calls.append(call)
         call.id = piece.id or call.id
         call.name = function.name or call.name
+        if piece.extra_content:
+            # Gemini's signature of the thoughts behind the call, without which it refuses it.
+            call.extra = {"extra_content": piece.extra_content}
         if function.arguments:
             call.arguments.append(function.arguments)
         self._deltas.tool_call(self._calls.index(call), call.name, function.arguments or "")
@@ -327,7 +343,7 @@ class ChatDecoder:
             opaque: dict[str, Any] = {self._thinking_field: thinking} if thinking else {}
             if self._thinking_details:
                 opaque["reasoning_details"] = self._thinking_details
-            parts.append(Thinking(thinking, _PROVIDER, opaque))
+            parts.append(Thinking(thinking, self._provider, opaque))
         if self._texts:
             parts.append(Text("".join(self._texts)))
         return parts
@@ -337,8 +353,9 @@ class ChatDecoder:
         parts = self._parts()
         for place, call in enumerate(self._calls):
             call_id = call.id or f"call_{self._id or 'x'}_{place}"
-            parts.append(tool_call(call_id, call.name, "".join(call.arguments)))
-        model = f"{_PROVIDER}:{self._answered}" if self._answered else self._asked
+            opaque = {self._provider: call.extra} if call.extra else None
+            parts.append(tool_call(call_id, call.name, "".join(call.arguments), opaque))
+        model = f"{self._provider}:{self._answered}" if self._answered else self._asked
         reason = StopReason.REFUSAL if self._refused else stop_reason(self._finish, _STOP)
         if self._calls and reason is StopReason.END_TURN:
             reason = StopReason.TOOL_USE

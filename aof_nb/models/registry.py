@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import importlib.metadata
+import importlib.util
+import warnings
 from typing import Any
 
 import msgspec
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.models.compatible import ENDPOINTS, OPENAI, Endpoint
 from aof_nb.ports import Model
+
+_GROUP = "aof_nb.providers"
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +29,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         key_variable: The environment variable that holds its key; empty if it needs none.
         url_variable: The environment variable that overrides its address.
         example: A model of it.
+        credentials: What else it may take instead of a key.
+        extra: The extra of aof-nb that brings what it needs; empty if nothing more is.
+        package: The package that the extra brings.
+        options: What its factory is given besides.
     """
 
     name: str
@@ -30,6 +41,29 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     key_variable: str = ""
     url_variable: str = ""
     example: str = ""
+    credentials: str = ""
+    extra: str = ""
+    package: str = ""
+    options: dict[str, Any] = {}
+
+    @property
+    def missing_extra(self) -> str:
+        """The extra that has to be installed before it can be used; empty if none has."""
+        if not self.package or importlib.util.find_spec(self.package) is not None:
+            return ""
+        return self.extra
+
+
+def _compatible(endpoint: Endpoint) -> Provider:
+    return Provider(
+        name=endpoint.name,
+        factory="aof_nb.models.openai_chat:OpenAIChatModel",
+        title=endpoint.title,
+        key_variable=endpoint.key_variable,
+        url_variable=endpoint.url_variable,
+        example=endpoint.example,
+        options={"endpoint": endpoint.name},
+    )
 
 
 _PROVIDERS = (
@@ -49,22 +83,19 @@ _PROVIDERS = (
         url_variable="OPENAI_BASE_URL",
         example="openai:gpt-5",
     ),
-    Provider(
-        name="openai-chat",
-        factory="aof_nb.models.openai_chat:OpenAIChatModel",
-        title="OpenAI (Chat Completions) and compatible servers",
-        key_variable="OPENAI_API_KEY",
-        url_variable="OPENAI_BASE_URL",
-        example="openai-chat:gpt-4o",
-    ),
+    _compatible(OPENAI),
     Provider(
         name="bedrock",
         factory="aof_nb.models.bedrock:BedrockModel",
         title="Amazon Bedrock (Converse), with AWS credentials or a Bedrock API key",
         key_variable="AWS_BEARER_TOKEN_BEDROCK",
+        credentials="AWS credentials as boto3 finds them",
+        extra="bedrock",
+        package="boto3",
         url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
         example="bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     ),
+    *map(_compatible, ENDPOINTS),
     Provider(
         name="script",
         factory="aof_nb.models.script:ScriptModel",
@@ -74,9 +105,34 @@ _PROVIDERS = (
 )
 
 
+_BUILT_IN = {provider.name: provider for provider in _PROVIDERS}
+
+
 def providers() -> dict[str, Provider]:
-    """The known providers by name."""
-    return {provider.name: provider for provider in _PROVIDERS}
+    """The known providers by name: the built-in ones, and those of installed packages.
+
+    A package adds one by an entry point of the group ``aof_nb.providers``, whose object is a
+    `Provider`. Names that are built in stay what they are.
+    """
+    return _plugged_in() | _BUILT_IN
+
+
+@functools.cache
+def _plugged_in() -> dict[str, Provider]:
+    found: dict[str, Provider] = {}
+    for entry in importlib.metadata.entry_points(group=_GROUP):
+        try:
+            provider = entry.load()
+            if not isinstance(provider, Provider):
+                raise TypeError(f"it is a {type(provider).__name__}, not a Provider")
+        except Exception as error:  # noqa: BLE001  another's package must not cost the rest
+            warnings.warn(
+                f"the model provider {entry.name} ({entry.value}) cannot be used: {error}",
+                stacklevel=2,
+            )
+            continue
+        found[provider.name] = provider
+    return found
 
 
 def parse_name(name: str) -> tuple[Provider, str]:
@@ -92,13 +148,14 @@ def parse_name(name: str) -> tuple[Provider, str]:
         >>> provider.title, model
         ('Anthropic (Messages)', 'claude-sonnet-5')
     """
-    known = providers()
     provider_name, colon, model = name.partition(":")
     if not colon:
         model = name
         provider_name = "anthropic" if name.startswith("claude-") else ""
         if name.startswith(("gpt-", "o1", "o3", "o4")):
             provider_name = "openai"
+    # Installed packages are searched only for names that are not built in.
+    known = _BUILT_IN if provider_name in _BUILT_IN else providers()
     provider = known.get(provider_name)
     if provider is None or not model:
         near = difflib.get_close_matches(provider_name, known, n=1)
@@ -152,7 +209,8 @@ def resolve_model(
     provider, model = parse_name(name)
     module, _, attribute = provider.factory.partition(":")
     factory = getattr(importlib.import_module(module), attribute)
-    if provider.key_variable:
+    options = provider.options | options
+    if provider.key_variable or provider.url_variable:
         options |= {"base_url": base_url, "api_key": api_key}
     found: Model = factory(model, **options)
     return found

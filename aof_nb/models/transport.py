@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ async def stream_response(
     provider: str,
     path: str,
     decoder: Decoder,
+    remedies: Mapping[type[ModelError], str] | None = None,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Sends a request and streams what comes back.
 
@@ -42,6 +43,7 @@ async def stream_response(
         provider: The provider's name, for errors.
         path: The endpoint's path.
         decoder: What makes sense of the stream.
+        remedies: What to do about errors that mean something particular at this provider.
 
     Raises:
         ModelError: Classified; with what had arrived, if the stream had begun.
@@ -60,9 +62,13 @@ async def stream_response(
         )
     except sdk.APIStatusError as error:
         answer = error.response
-        raise from_response(provider, answer.status_code, answer.headers, answer.content) from None
+        refusal = from_response(provider, answer.status_code, answer.headers, answer.content)
+        refusal.remedy = (remedies or {}).get(type(refusal), refusal.remedy)
+        raise refusal from None
     except sdk.APIConnectionError as error:
-        raise _unreachable(provider, error, client) from error
+        unreachable = _unreachable(provider, error, client)
+        unreachable.remedy = (remedies or {}).get(type(unreachable), unreachable.remedy)
+        raise unreachable from error
     events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
     encoded = "content-encoding" in response.headers
     failure: Exception | None = None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,13 +112,30 @@ def test_models_and_tools_are_listed(invoke: Invoke, environment: dict[str, str]
     keys = {each["model"].partition(":")[0]: each["key"] for each in models}
     assert keys["anthropic"] == "ANTHROPIC_API_KEY is not set"
     assert keys["openai"] == "OPENAI_API_KEY is set"
-    assert keys["script"] == "needs no key"
+    assert keys["script"] == keys["ollama"] == "needs no key"
+    assert keys["bedrock"].endswith("is not set, or AWS credentials as boto3 finds them")
+    assert {each["now"] for each in models} == {""}
     tools = {
         each["name"]: each
         for each in json.loads(invoke("list", "tools", "--output", "json").stdout)
     }
     assert tools["read_file"]["effect"] == "read"
     assert "shell" in invoke("list", "tools").stdout
+
+
+def test_a_model_that_is_left_alone_is_listed_so(
+    invoke: Invoke, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["AOF_STATE_DIR"] = str(tmp_path)
+    told = {"model": "anthropic:m", "reason": "overloaded", "until": time.time() + 30}
+    (tmp_path / "breakers").mkdir()
+    (tmp_path / "breakers" / f"{os.getpid()}.json").write_text(
+        json.dumps([told | {"pid": os.getpid()}])
+    )
+    models = json.loads(invoke("list", "models", "--output", "json").stdout)
+    now = {each["model"].partition(":")[0]: each["now"] for each in models}
+    assert re.fullmatch(r"anthropic:m: overloaded, left alone for (29|30) s", now["anthropic"])
+    assert now["openai"] == ""
 
 
 def test_the_lab_s_errors_are_one_line_too(aofctl: Aofctl, tmp_path: Path) -> None:

@@ -1,0 +1,186 @@
+"""Providers that speak OpenAI's Chat Completions: what is different about each, as a table.
+
+Sources: each provider's page on OpenAI compatibility. Gemini is spoken to in this way too,
+since its own SDK takes 1.6 s to import, and its signatures of thoughts come along
+(``extra_content``).
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from aof_nb.errors import ConnectionFailed, MissingCredential, ModelError, ModelNotFound
+
+_NO_KEY = "none"
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider, and how it differs from OpenAI.
+
+    Args:
+        name: The word before the colon in a model's name.
+        title: What people call it.
+        base_url: Its address.
+        key_variable: The environment variable that holds its key; empty if it needs none.
+        url_variable: The environment variable that overrides its address.
+        example: A model of it.
+        output_limit: Its parameter for the output's length; None for OpenAI's own rule.
+        stream_options: Whether it has to be asked for the usage, as OpenAI.
+        withholds: Whether it takes ``tool_choice: none``.
+        unreachable: What to do if nobody answers.
+        unknown_model: What to do if it does not have a model; may name ``{model}``.
+    """
+
+    name: str
+    title: str
+    base_url: str = ""
+    key_variable: str = ""
+    url_variable: str = ""
+    example: str = ""
+    output_limit: str | None = "max_tokens"
+    stream_options: bool = True
+    withholds: bool = True
+    unreachable: str = ""
+    unknown_model: str = ""
+
+    def remedies(self, model: str) -> dict[type[ModelError], str]:
+        """What to do about errors that mean something particular here."""
+        found = {
+            ConnectionFailed: self.unreachable,
+            ModelNotFound: self.unknown_model.replace("{model}", model),
+        }
+        return {kind: remedy for kind, remedy in found.items() if remedy}
+
+    def credentials(self, api_key: str | None, base_url: str | None) -> tuple[str, str]:
+        """The key and the address to use: as given, from the environment, or its own.
+
+        Raises:
+            MissingCredential: If it needs a key and there is none.
+        """
+        key = api_key or os.environ.get(self.key_variable or "-") or ""
+        if not key:
+            if self.key_variable:
+                raise MissingCredential(self.title, self.key_variable)
+            key = _NO_KEY
+        address = base_url or os.environ.get(self.url_variable or "-") or self.base_url
+        if "://" not in address:
+            address = f"http://{address}"
+        return key, address if base_url else _versioned(address)
+
+
+def _versioned(address: str) -> str:
+    """An address with a path: the variables of local servers name host and port only.
+
+    Example:
+        >>> _versioned("http://gpu-1:11434")
+        'http://gpu-1:11434/v1'
+    """
+    host = address.partition("://")[2]
+    return address if "/" in host.rstrip("/") else f"{address.rstrip('/')}/v1"
+
+
+OPENAI = Endpoint(
+    name="openai-chat",
+    title="OpenAI (Chat Completions) and compatible servers",
+    key_variable="OPENAI_API_KEY",
+    url_variable="OPENAI_BASE_URL",
+    example="openai-chat:gpt-4o",
+    output_limit=None,
+)
+ENDPOINTS = (
+    Endpoint(
+        name="google",
+        title="Google Gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_variable="GEMINI_API_KEY",
+        url_variable="GEMINI_BASE_URL",
+        example="google:gemini-3-flash-preview",
+    ),
+    Endpoint(
+        name="ollama",
+        title="Ollama, on this machine",
+        base_url="http://127.0.0.1:11434/v1",
+        url_variable="OLLAMA_HOST",
+        example="ollama:qwen3",
+        unreachable="start it with `ollama serve`, or set OLLAMA_HOST to where it runs",
+        unknown_model="get it with `ollama pull {model}`",
+    ),
+    Endpoint(
+        name="groq",
+        title="Groq",
+        base_url="https://api.groq.com/openai/v1",
+        key_variable="GROQ_API_KEY",
+        url_variable="GROQ_BASE_URL",
+        example="groq:llama-3.3-70b-versatile",
+        output_limit="max_completion_tokens",
+    ),
+    Endpoint(
+        name="openrouter",
+        title="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        key_variable="OPENROUTER_API_KEY",
+        url_variable="OPENROUTER_BASE_URL",
+        example="openrouter:anthropic/claude-sonnet-5",
+    ),
+    Endpoint(
+        name="mistral",
+        title="Mistral",
+        base_url="https://api.mistral.ai/v1",
+        key_variable="MISTRAL_API_KEY",
+        url_variable="MISTRAL_BASE_URL",
+        example="mistral:mistral-large-latest",
+        stream_options=False,
+    ),
+    Endpoint(
+        name="deepseek",
+        title="DeepSeek",
+        base_url="https://api.deepseek.com/v1",
+        key_variable="DEEPSEEK_API_KEY",
+        url_variable="DEEPSEEK_BASE_URL",
+        example="deepseek:deepseek-chat",
+    ),
+    Endpoint(
+        name="together",
+        title="Together AI",
+        base_url="https://api.together.xyz/v1",
+        key_variable="TOGETHER_API_KEY",
+        url_variable="TOGETHER_BASE_URL",
+        example="together:Qwen/Qwen3-235B-A22B-Instruct-2507-tput",
+    ),
+    Endpoint(
+        name="xai",
+        title="xAI",
+        base_url="https://api.x.ai/v1",
+        key_variable="XAI_API_KEY",
+        url_variable="XAI_BASE_URL",
+        example="xai:grok-4",
+    ),
+    Endpoint(
+        name="vllm",
+        title="vLLM, on this machine",
+        base_url="http://127.0.0.1:8000/v1",
+        url_variable="VLLM_BASE_URL",
+        example="vllm:Qwen/Qwen3-32B",
+        unreachable="start it with `vllm serve MODEL`, or set VLLM_BASE_URL to where it runs",
+    ),
+    Endpoint(
+        name="lmstudio",
+        title="LM Studio, on this machine",
+        base_url="http://127.0.0.1:1234/v1",
+        url_variable="LMSTUDIO_BASE_URL",
+        example="lmstudio:qwen3-8b",
+        unreachable="start it with `lms server start`, or set LMSTUDIO_BASE_URL to where it runs",
+    ),
+)
+
+
+def endpoint_named(name: str) -> Endpoint:
+    """The endpoint of a provider.
+
+    Example:
+        >>> endpoint_named("groq").key_variable
+        'GROQ_API_KEY'
+    """
+    return next(each for each in (OPENAI, *ENDPOINTS) if each.name == name)
