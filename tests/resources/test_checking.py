@@ -33,7 +33,7 @@ def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
 
 def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(
-        "model: google:gemini\ntools: [jira, argocd_app_list]\nfallback: [m:n]\n"
+        "model: cohere:command\ntools: [jira, argocd_app_list]\nfallback: [m:n]\n"
     )
     problems = check(tmp_path)
     assert {each.severity for each in problems} == {"warning"}
