@@ -60,7 +60,7 @@ class AnthropicModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 600.0,
+        timeout: float = 300.0,
     ) -> None:
         self._model = model
         self._api_key = api_key

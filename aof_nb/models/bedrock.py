@@ -66,7 +66,7 @@ class BedrockModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 600.0,
+        timeout: float = 300.0,
         region: str | None = None,
         profile: str | None = None,
         cache: bool = True,

@@ -47,7 +47,7 @@ class OpenAIChatModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 600.0,
+        timeout: float = 300.0,
         output_limit: str | None = None,
         endpoint: str = OPENAI.name,
     ) -> None:

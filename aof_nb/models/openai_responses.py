@@ -53,7 +53,7 @@ class OpenAIResponsesModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 600.0,
+        timeout: float = 300.0,
         reasoning_summary: str | None = None,
     ) -> None:
         self._model = model
