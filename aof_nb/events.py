@@ -128,7 +128,7 @@ def in_a_line(event: RetryScheduled | ResponseSuperseded | ModelFellBack) -> str
             wait = f"{delay:.0f} s" if delay >= 1 else f"{delay:.1f} s"
             return f"{model}: {reason}, again in {wait} ({event.attempt + 1}/{event.attempts})"
         case ResponseSuperseded(model=model):
-            return f"{model}: the response broke off; what was shown of it is void"
+            return f"{model}: the text above is void, the response broke off"
         case ModelFellBack(model=model, fallback=fallback, reason=reason):
             return f"{model}: {reason}; asking {fallback}"
 
