@@ -32,6 +32,7 @@ from aof_nb.tool_names import safe_name
 _PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 8192
 _LONGEST_ID = 64
+_EPHEMERAL = {"type": "ephemeral"}
 _VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 _STOP = {
     "end_turn": StopReason.END_TURN,
@@ -52,6 +53,8 @@ class AnthropicModel:
         api_key: The key; from ``ANTHROPIC_API_KEY`` (or what else the SDK looks at) if None.
         base_url: The address; from ``ANTHROPIC_BASE_URL`` if None.
         timeout: Seconds without a byte after which a request is given up.
+        cache: Whether the prompt is cached there: instructions and tools, and the conversation
+            up to its end, which the next turn's request begins with.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class AnthropicModel:
         api_key: str | None = None,
         base_url: str | None = None,
         timeout: float = 300.0,
+        cache: bool = True,
     ) -> None:
         self._model = model
+        self._cache = cache
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
@@ -125,7 +130,13 @@ class AnthropicModel:
             head["output_config"] = {"effort": sampling.reasoning_effort}
         if sampling.stop:
             head["stop_sequences"] = sampling.stop
-        if request.system:
+        if self._cache:
+            # The API marks the last block that can be cached by itself.
+            head["cache_control"] = _EPHEMERAL
+        if request.system and self._cache:
+            block = {"type": "text", "text": request.system, "cache_control": _EPHEMERAL}
+            head["system"] = [block]
+        elif request.system:
             head["system"] = request.system
         fields = [msgspec.json.encode(head)[1:-1]]
         if request.tools:
