@@ -9,6 +9,18 @@ from collections.abc import Mapping
 
 from aof_nb.messages import Usage
 
+_FREE = frozenset({"script", "ollama", "vllm", "lmstudio"})
+"""Providers that run on the user's own machines."""
+
+_LISTED_AS = {
+    "bedrock": "aws",
+    "gemini": "google",
+    "moonshot": "moonshotai",
+    "openai-chat": "openai",
+    "xai": "x-ai",
+}
+"""The list's names for our providers, where they differ."""
+
 
 def price(model: str, usage: Usage) -> float | None:
     """What a usage costs with a model.
@@ -26,7 +38,7 @@ def price(model: str, usage: Usage) -> float | None:
         True
     """
     provider, _, name = model.partition(":")
-    if provider == "script":
+    if provider in _FREE:
         return 0.0
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
@@ -38,7 +50,7 @@ def price(model: str, usage: Usage) -> float | None:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
         )
-        found = calc_price(priced, name, provider_id=provider.removesuffix("-chat"))
+        found = calc_price(priced, name, provider_id=_LISTED_AS.get(provider, provider))
     except (LookupError, ValueError):
         return None
     return float(found.total_price)
