@@ -1,6 +1,7 @@
 """What tokens cost, from the maintained price list of the ``genai-prices`` package.
 
-The list is large, so it is loaded when a cost is first asked for, never by a run.
+The list is large, so it is loaded when a cost is first asked for, or by a run with a cost
+limit, in a thread.
 """
 
 from __future__ import annotations
