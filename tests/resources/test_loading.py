@@ -98,7 +98,8 @@ def test_two_servers_of_one_name() -> None:
 def test_a_policy_and_limits() -> None:
     agent = agent_from_yaml(
         "model: m:m\npolicy:\n  destructive: deny\n  rules:\n"
-        "    - {action: allow, tool: 'lab__*'}\nlimits: {max_turns: 4, max_seconds: 2m, max_cost: 0.5}\n"
+        "    - {action: allow, tool: 'lab__*'}\nlimits: {max_turns: 4, max_seconds: 2m, "
+        "max_cost: 0.5}\n"
     )
     spec = ToolSpec(name="lab__x", description="", input_schema={})
     assert agent.policy.decide(spec, {}) is Action.ALLOW
