@@ -7,10 +7,11 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.errors import AofError, ConfigurationError
@@ -250,7 +251,14 @@ class Run:
 
         agent = self._agent
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
-        model = resilient([resolve_model(each) for each in chain], agent.retry)
+        models = [resolve_model(each) for each in chain]
+        model = resilient(models, agent.retry)
+        if agent.response_cache:
+            from aof_nb.models.response_cache import cached
+
+            given = agent.response_cache
+            directory = None if given is True else given
+            model = cached(model, directory=directory, keyed_by=models[0])
         tools = list(resolve_tools(agent.tools))
         notices: Sequence[str] = ()
         if agent.mcp_servers:
@@ -342,6 +350,7 @@ class Agent:
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.
         retry: How often each model is asked again after a failure that may pass.
+        response_cache: Whether an exact request is answered as before, from disk; or the directory.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -362,6 +371,7 @@ class Agent:
     labels: Mapping[str, str] = field(default_factory=dict)
     fallback: Sequence[str | Model] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    response_cache: bool | str | Path = False
 
     def stream(
         self,
@@ -409,6 +419,46 @@ class Agent:
         finally:
             await run.aclose()
         return run.result
+
+    async def map(
+        self, prompts: Iterable[str], *, concurrency: int = 10, **options: Any
+    ) -> list[RunResult]:
+        """Runs each of many prompts and returns the results in their order.
+
+        One that fails is reported in its own result and stops none of the others; cancelling
+        the call cancels all.
+
+        Args:
+            prompts: What is asked; taken as runs come to an end.
+            concurrency: Runs at once.
+            **options: What `stream` takes, except `run_id`.
+
+        Raises:
+            ValueError: If `concurrency` is less than 1.
+        """
+        if concurrency < 1:
+            raise ValueError("concurrency must be at least 1")
+        results: dict[int, RunResult] = {}
+        waiting = enumerate(prompts)
+
+        async def work() -> None:
+            for place, prompt in waiting:
+                run = self.stream(prompt, **options)
+                failure: AofError | None = None
+                try:
+                    async with contextlib.aclosing(run):
+                        async for _ in run:
+                            pass
+                except Exception as error:  # noqa: BLE001 - one input must not stop the others
+                    failure = AofError(f"the run broke: {type(error).__name__}: {error}")
+                results[place] = result = run.result
+                if failure is not None:
+                    results[place] = replace(result, status=RunStatus.FAILED, error=failure)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+        return [results[place] for place in sorted(results)]
 
     def run_sync(self, prompt: str, **options: Any) -> RunResult:
         """`run`, outside a running event loop. Connections are kept for the next call.

@@ -70,6 +70,7 @@ from aof_nb.messages import (
     sendable,
 )
 from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput
+from aof_nb.spending import Spending, worst_case
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
     run = _Run(task, record)
     try:
         yield RunStarted(task.run_id, task.agent, task.model.name, task.prompt, task.session)
+        run.spending = Spending.limited(task.run_id, task.model.name, task.limits)
         for text in task.notices:
             yield Notice(text)
         record.transcript.append(Message.user(task.prompt))
@@ -162,6 +164,10 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
     finally:
         record.duration = time.perf_counter() - started
         record.status = record.status or RunStatus.CANCELLED
+        if run.spending is not None:
+            # What cannot be settled stays counted as its worst case.
+            with contextlib.suppress(AofError):
+                await run.spending.settle(record.usage_by_model)
     yield RunFinished(
         run_id=task.run_id,
         status=record.status,
@@ -189,6 +195,8 @@ class _Run:
         self._call_ids = {call.id for each in record.transcript for call in each.tool_calls}
         self._failures: Counter[bytes] = Counter()
         self._failed_turns = 0
+        self.spending: Spending | None = None
+        self._last: Usage | None = None
         seconds = task.limits.max_seconds
         begun = asyncio.get_running_loop().time() if task.begun is None else task.begun
         self._deadline = None if seconds is None else begun + seconds
@@ -203,6 +211,16 @@ class _Run:
                 return
             if (limit := self._due_limit()) is not None:
                 yield self._limit(*limit)
+            if self.spending is not None:
+                verdict = await self.spending.admit(self._worst_case(), record.usage_by_model)
+                if verdict.notice:
+                    yield Notice(verdict.notice)
+                if not verdict.admitted:
+                    yield self._limit("cost", verdict.detail)
+                    record.status = RunStatus.LIMIT
+                    return
+                if verdict.last and record.limit is None and self._specs:
+                    yield self._limit("cost", verdict.detail)
             withheld = record.limit is not None
             record.turns += 1
             yield TurnStarted(record.turns, withheld)
@@ -348,6 +366,7 @@ class _Run:
         """Writes a response down; the calls it asks for, if any, as a phase to carry out."""
         record, limits = self._record, self._task.limits
         self._count(response.requested_model or self._task.model.name, response.usage)
+        self._last = response.usage
         record.text = response.message.text or record.text
         record.stop_reason = response.stop_reason
         calls = response.message.tool_calls
@@ -408,6 +427,12 @@ class _Run:
         else:
             record.status = RunStatus.LIMIT if record.limit else RunStatus.COMPLETED
         return None
+
+    def _worst_case(self) -> Usage:
+        transcript = self._record.transcript
+        new = transcript if self._last is None else transcript[-1:]
+        task = self._task
+        return worst_case(self._last, tuple(new), task.system, self._specs, task.sampling)
 
     def _limit(self, limit: str, detail: str) -> LimitReached:
         self._record.limit = self._record.limit or limit

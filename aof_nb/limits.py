@@ -13,6 +13,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         max_tool_calls: Tool calls in all.
         max_tokens: Input and output tokens in all.
         max_seconds: Wall time.
+        max_cost: US dollars. A request is not sent if its worst case would exceed it.
         max_corrections: Turns in a row in which every tool call failed.
         max_repeats: Times the same call, with the same arguments, may fail.
         max_output_chars: Characters of one tool result that the model is shown.
@@ -22,6 +23,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_tool_calls: int | None = None
     max_tokens: int | None = None
     max_seconds: float | None = None
+    max_cost: float | None = None
     max_corrections: int = 4
     max_repeats: int = 2
     max_output_chars: int = 20_000

@@ -32,8 +32,9 @@ from aof_nb.tool_names import safe_name
 _PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 8192
 _LONGEST_ID = 64
-_EPHEMERAL = {"type": "ephemeral"}
 _VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+_CACHE_CONTROL = {"cache_control": {"type": "ephemeral"}}
+_MARK = b"," + msgspec.json.encode(_CACHE_CONTROL)[1:]
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -53,8 +54,8 @@ class AnthropicModel:
         api_key: The key; from ``ANTHROPIC_API_KEY`` (or what else the SDK looks at) if None.
         base_url: The address; from ``ANTHROPIC_BASE_URL`` if None.
         timeout: Seconds without a byte after which a request is given up.
-        cache: Whether the prompt is cached there: instructions and tools, and the conversation
-            up to its end, which the next turn's request begins with.
+        cache: Whether the provider is told to cache what the next request will repeat: the tools,
+            the instructions and the conversation (`cache_control`, for five minutes).
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class AnthropicModel:
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
+        self._cache = cache
         self._encoded = EncodeOnce(encode_message)
         self._tools = EncodeTools(_declaration)
 
@@ -130,37 +132,47 @@ class AnthropicModel:
             head["output_config"] = {"effort": sampling.reasoning_effort}
         if sampling.stop:
             head["stop_sequences"] = sampling.stop
-        if self._cache:
-            # The API marks the last block that can be cached by itself.
-            head["cache_control"] = _EPHEMERAL
-        if request.system and self._cache:
-            block = {"type": "text", "text": request.system, "cache_control": _EPHEMERAL}
-            head["system"] = [block]
-        elif request.system:
+        if request.system:
             head["system"] = request.system
+            if self._cache:
+                head["system"] = [{"type": "text", "text": request.system} | _CACHE_CONTROL]
         fields = [msgspec.json.encode(head)[1:-1]]
         if request.tools:
-            fields.append(b'"tools":' + bytes(self._tools(request.tools)))
+            tools = bytes(self._tools(request.tools))
+            if self._cache:
+                tools = tools[:-2] + _MARK + b"]"
+            fields.append(b'"tools":' + tools)
             if request.tool_choice == "none":
                 fields.append(b'"tool_choice":{"type":"none"}')
         fields.append(b'"messages":[' + b",".join(self._turns(request.messages)) + b"]")
         return b"{" + b",".join(fields) + b"}"
 
-    def _turns(self, messages: tuple[Message, ...]) -> Iterator[bytes]:
+    def _turns(self, messages: tuple[Message, ...]) -> list[bytes]:
         """Messages as turns that alternate: neighbours of one role are joined."""
-        role, blocks = "", list[bytes]()
+        turns = list[tuple[str, list[bytes]]]()
         for message in messages:
             encoded = self._encoded(message)
             if not encoded:
                 continue
             speaker = "assistant" if message.role == "assistant" else "user"
-            if blocks and speaker != role:
-                yield _turn(role, blocks)
-                blocks = []
-            role = speaker
-            blocks.append(encoded)
-        if blocks:
-            yield _turn(role, blocks)
+            if not turns or turns[-1][0] != speaker:
+                turns.append((speaker, []))
+            turns[-1][1].append(encoded)
+        if self._cache:
+            _mark(turns)
+        return [_turn(role, blocks) for role, blocks in turns]
+
+
+def _mark(turns: list[tuple[str, list[bytes]]]) -> None:
+    """Marks the ends of the last two of the user's turns for caching.
+
+    The one is where this request writes; the other is where the one before wrote. It is named
+    since the API, from a mark, looks only 20 blocks back for what it has, and many calls in one
+    turn make more. With the tools and the instructions these are the four marks it takes.
+    """
+    spoken = [blocks for role, blocks in turns[-3:] if role == "user"]
+    for blocks in spoken[-2:]:
+        blocks[-1] = blocks[-1][:-1] + _MARK
 
 
 def _turn(role: str, blocks: list[bytes]) -> bytes:

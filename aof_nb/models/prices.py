@@ -1,6 +1,7 @@
 """What tokens cost, from the maintained price list of the ``genai-prices`` package.
 
-The list is large, so it is loaded when a cost is first asked for, never by a run.
+The list is large, so it is loaded when a cost is first asked for, or by a run with a cost
+limit, in a thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ from collections.abc import Mapping
 
 from aof_nb.messages import Usage
 
-_LISTED_AS = {"bedrock": "aws", "openai-chat": "openai"}
+_FREE = frozenset({"script", "ollama", "vllm", "lmstudio"})
+"""Providers that run on the user's own machines."""
+
+_LISTED_AS = {
+    "bedrock": "aws",
+    "gemini": "google",
+    "moonshot": "moonshotai",
+    "openai-chat": "openai",
+    "xai": "x-ai",
+}
 """The list's names for our providers, where they differ."""
 
 
@@ -29,8 +39,7 @@ def price(model: str, usage: Usage) -> float | None:
         True
     """
     provider, _, name = model.partition(":")
-    provider = _LISTED_AS.get(provider, provider)
-    if provider == "script":
+    if provider in _FREE:
         return 0.0
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
@@ -42,7 +51,7 @@ def price(model: str, usage: Usage) -> float | None:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
         )
-        found = calc_price(priced, name, provider_id=provider)
+        found = calc_price(priced, name, provider_id=_LISTED_AS.get(provider, provider))
     except (LookupError, ValueError):
         return None
     return float(found.total_price)

@@ -89,6 +89,7 @@ class LimitsSpec(Spec):
     max_tool_calls: Count | None = None
     max_tokens: Count | None = None
     max_seconds: Seconds | None = None
+    max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     max_corrections: Annotated[int, Field(ge=0)] | None = None
     max_repeats: Count | None = None
     max_output_chars: Count | None = None

@@ -100,7 +100,6 @@ def check(
         if thinking["budget_tokens"] >= body["max_tokens"]:
             raise InvalidRequestError("`max_tokens` must be greater than `thinking.budget_tokens`.")
     _check_tools(body.get("tools") or [], body.get("tool_choice"))
-    _check_cache_markers(body)
     if not body["messages"]:
         raise InvalidRequestError("messages: at least one message is required")
     for index, message in enumerate(body["messages"]):
@@ -108,26 +107,6 @@ def check(
     turns = _turns(body["messages"])
     _check_sequence(turns, thinking.get("type") == "enabled")
     _check_unmodified(turns, issued)
-
-
-def _check_cache_markers(body: Mapping[str, Any]) -> None:
-    marked = int(body.get("cache_control") is not None)
-    system = body.get("system") or []
-    listed = [] if isinstance(system, str) else list(system)
-    listed += body.get("tools") or []
-    for index, message in enumerate(body["messages"]):
-        for place, block in enumerate(_blocks(message)):
-            if block.get("type") in {"thinking", "redacted_thinking"} and "cache_control" in block:
-                raise InvalidRequestError(
-                    f"messages.{index}.content.{place}.{block['type']}.cache_control: "
-                    "Extra inputs are not permitted"
-                )
-            listed.append(block)
-    marked += sum(1 for each in listed if each.get("cache_control") is not None)
-    if marked > 4:
-        raise InvalidRequestError(
-            f"A maximum of 4 blocks with cache_control may be provided. Found {marked}."
-        )
 
 
 def _check_tools(tools: Sequence[Mapping[str, Any]], choice: Any) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from tests.fakes import (
     responses_rules,
 )
 from tests.fakes.http_server import HttpServer, Request, Response
+from tests.fakes.prompt_cache import PromptCache, check_marks
 from tests.fakes.reply import Failure, Reply, Wire, token
 from tests.fakes.rules import InvalidRequestError
 from tests.fakes.sse import dumps
@@ -146,6 +148,10 @@ class _FakeProvider(HttpServer):
 class FakeAnthropic(_FakeProvider):
     """`POST /v1/messages`.
 
+    Args:
+        prompt_cache: count input, cache reads and cache writes by what was sent, instead of as
+            the script's replies say.
+
     Example:
         >>> async with FakeAnthropic() as fake:
         ...     fake.reply(Reply("hello"), Failure(529))
@@ -153,10 +159,16 @@ class FakeAnthropic(_FakeProvider):
     """
 
     def __init__(
-        self, *, api_key: str | None = None, check: bool = True, tolerate: bool = False
+        self,
+        *,
+        api_key: str | None = None,
+        check: bool = True,
+        tolerate: bool = False,
+        prompt_cache: PromptCache | None = None,
     ) -> None:
         super().__init__(api_key=api_key, check=check, tolerate=tolerate)
         self._issued = messages_rules.Issued()
+        self._prompt_cache = prompt_cache
 
     @property
     def base_url(self) -> str:
@@ -210,6 +222,7 @@ class FakeAnthropic(_FakeProvider):
             raise InvalidRequestError("The request body is not valid JSON")
         if self.check:
             messages_rules.check(request.json, self._issued, request.headers["anthropic-version"])
+            check_marks(request.json)
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return messages_api.error_body(failure, request_id)
@@ -220,6 +233,11 @@ class FakeAnthropic(_FakeProvider):
         return message
 
     def _frames(self, request: Request, reply: Reply) -> list[bytes]:
+        if self._prompt_cache is not None:
+            total, read, written = self._prompt_cache.count(request.json)
+            spent = replace(reply.usage, input=total, cache_read=read, cache_write=written)
+            reply = copy.copy(reply)
+            reply.usage = spent
         self._issued.record(messages_api.anthropic_message(reply, request.json))
         return messages_api.anthropic_frames(reply, request.json)
 

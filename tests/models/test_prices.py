@@ -41,6 +41,31 @@ def test_a_script_costs_nothing() -> None:
     assert price("script:triage.yaml (scripted)", Usage(MILLION)) == 0
 
 
+@pytest.mark.parametrize("model", ["ollama:qwen3:8b", "vllm:any", "lmstudio:any"])
+def test_a_model_of_ones_own_costs_nothing(model: str) -> None:
+    assert price(model, Usage(MILLION)) == 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "groq:llama-3.3-70b-versatile",
+        "azure:gpt-4o",
+        "google:gemini-2.5-pro",
+        "openrouter:openai/gpt-4o",
+        "bedrock:anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "mistral:mistral-large-latest",
+        "deepseek:deepseek-chat",
+        "xai:grok-4",
+        "together:meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    ],
+)
+def test_each_provider_is_found_in_the_list(model: str) -> None:
+    found = price(model, Usage(1000, 1000))
+    assert found is not None
+    assert found > 0
+
+
 def test_a_run_costs_what_its_models_cost() -> None:
     known = {"openai:gpt-5": Usage(MILLION), "script:x (scripted)": Usage(MILLION)}
     assert cost(known) == pytest.approx(1.25)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -195,38 +193,6 @@ async def test_withheld_tools_stay_declared(provider: str) -> None:
         assert sent.json["tools"]
         assert sent.json["tool_choice"] in ("none", {"type": "none"})
         assert not fake.rejected
-
-
-@every_provider
-async def test_each_request_begins_with_the_bytes_of_the_one_before(provider: str) -> None:
-    """What providers cache is the beginning that two requests share."""
-    async with PROVIDERS[provider][0]() as fake:
-        model = served(provider, fake)
-        messages: list[Message] = []
-        for turn in range(4):
-            fake.reply(Reply(Thought("Hm.") if turn else "Hm.", Call("read_log", {"lines": turn})))
-            response = await answer(model, ask("why?", *messages, system="You are an SRE."))
-            call = response.message.tool_calls[0]
-            messages += [response.message, Message("tool", (ToolResult(call.id, call.name, "x"),))]
-        bodies = [request.body for request in fake.requests]
-    for earlier, later in itertools.pairwise(bodies):
-        assert later.startswith(earlier.rstrip(b"]}"))
-        assert len(later) > len(earlier)
-
-
-@pytest.mark.parametrize("system", ["", "You are an SRE."])
-async def test_anthropic_is_asked_to_cache_unless_told_otherwise(system: str) -> None:
-    async with FakeAnthropic() as fake:
-        fake.reply("ok", "ok")
-        await answer(served("anthropic", fake), ask(system=system))
-        await answer(served("anthropic", fake, cache=False), ask(system=system))
-        cached, plain = (request.json for request in fake.requests)
-    marker = {"type": "ephemeral"}
-    assert cached["cache_control"] == marker
-    if system:
-        block = {"type": "text", "text": system, "cache_control": marker}
-        assert (cached["system"], plain["system"]) == ([block], system)
-    assert "cache_control" not in json.dumps(plain)
 
 
 @every_provider

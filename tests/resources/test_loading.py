@@ -98,12 +98,14 @@ def test_two_servers_of_one_name() -> None:
 def test_a_policy_and_limits() -> None:
     agent = agent_from_yaml(
         "model: m:m\npolicy:\n  destructive: deny\n  rules:\n"
-        "    - {action: allow, tool: 'lab__*'}\nlimits: {max_turns: 4, max_seconds: 2m}\n"
+        "    - {action: allow, tool: 'lab__*'}\nlimits: {max_turns: 4, max_seconds: 2m, "
+        "max_cost: 0.5}\n"
     )
     spec = ToolSpec(name="lab__x", description="", input_schema={})
     assert agent.policy.decide(spec, {}) is Action.ALLOW
     assert agent.policy.destructive is Action.DENY
     assert (agent.limits.max_turns, agent.limits.max_seconds) == (4, 120.0)
+    assert agent.limits.max_cost == 0.5
 
 
 def test_aofs_tool_configuration_becomes_policy() -> None:
