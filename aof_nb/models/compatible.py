@@ -89,6 +89,15 @@ OPENAI = Endpoint(
     example="openai-chat:gpt-4o",
     output_limit=None,
 )
+AZURE = Endpoint(
+    name="azure",
+    title="Azure OpenAI",
+    key_variable="AZURE_OPENAI_API_KEY",
+    url_variable="AZURE_OPENAI_ENDPOINT",
+    example="azure:my-gpt-4o-deployment",
+    output_limit=None,
+    unknown_model="check AZURE_OPENAI_ENDPOINT, and that it has a deployment {model}",
+)
 ENDPOINTS = (
     Endpoint(
         name="google",
@@ -183,4 +192,4 @@ def endpoint_named(name: str) -> Endpoint:
         >>> endpoint_named("groq").key_variable
         'GROQ_API_KEY'
     """
-    return next(each for each in (OPENAI, *ENDPOINTS) if each.name == name)
+    return next(each for each in (OPENAI, AZURE, *ENDPOINTS) if each.name == name)

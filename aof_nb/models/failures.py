@@ -47,6 +47,12 @@ _BY_WORD: dict[str, type[ModelError]] = {
     "server_error": ServerError,
     "server_is_overloaded": Overloaded,
     "timeout_error": ModelTimeout,
+    "DEADLINE_EXCEEDED": ModelTimeout,
+    "NOT_FOUND": ModelNotFound,
+    "PERMISSION_DENIED": PermissionDenied,
+    "RESOURCE_EXHAUSTED": RateLimited,
+    "UNAUTHENTICATED": AuthenticationFailed,
+    "UNAVAILABLE": Overloaded,
 }
 _BY_STATUS: dict[int, type[ModelError]] = {
     400: BadRequest,
@@ -147,15 +153,29 @@ def from_response(
     if not isinstance(details, dict):
         text = body[:300].decode(errors="replace").strip() or "no message"
         details = {"message": text}
-    words = tuple(_word(details.get(key)) for key in ("code", "type"))
+    words = tuple(_word(details.get(key)) for key in ("code", "type", "status"))
     return classify(
         provider,
-        str(details.get("message") or "no message"),
+        str(details.get("message") or details.get("detail") or "no message") + _filtered(details),
         status=status,
         words=words,
         request_id=headers.get("request-id") or headers.get("x-request-id"),
         retry_after=_retry_delay(details) or asked_wait(headers),
     )
+
+
+def _filtered(details: dict[str, Any]) -> str:
+    """Which of Azure's content filters has struck, for the message."""
+    inner = details.get("innererror")
+    results = inner.get("content_filter_result") if isinstance(inner, dict) else None
+    if not isinstance(results, dict):
+        return ""
+    struck = [
+        name
+        for name, each in results.items()
+        if isinstance(each, dict) and (each.get("filtered") or each.get("detected"))
+    ]
+    return f" [filtered: {', '.join(struck)}]" if struck else ""
 
 
 def _word(value: Any) -> str | None:

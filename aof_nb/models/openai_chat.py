@@ -69,6 +69,10 @@ class OpenAIChatModel:
         """The provider's and the model's name, such as ``openai-chat:gpt-4o``."""
         return f"{self._endpoint.name}:{self._model}"
 
+    @property
+    def _path(self) -> str:
+        return "/chat/completions"
+
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response."""
         return stream_response(
@@ -76,7 +80,7 @@ class OpenAIChatModel:
             connect=self._connect,
             encode=self._body,
             provider=self._endpoint.name,
-            path="/chat/completions",
+            path=self._path,
             decoder=ChatDecoder(self.name, provider=self._endpoint.name),
             remedies=self._endpoint.remedies(self._model),
         )
@@ -165,11 +169,21 @@ def encode_message(message: Message, provider: str = OPENAI.name) -> bytes:
                     if call.arguments is None
                     else msgspec.json.encode(call.arguments).decode(),
                 },
-                **call.opaque.get(provider, {}),
+                **(call.opaque.get(provider) or _stand_in(message, place, provider)),
             }
-            for call in calls
+            for place, call in enumerate(calls)
         ]
     return msgspec.json.encode(encoded)
+
+
+def _stand_in(message: Message, place: int, provider: str) -> dict[str, Any]:
+    """What Gemini wants instead of a signature with the first of another model's calls.
+
+    Source: Gemini API, "Thought signatures".
+    """
+    if provider != "google" or place or (message.model or "").startswith("google:"):
+        return {}
+    return {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
 
 
 class _Function(msgspec.Struct):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.models.compatible import ENDPOINTS, OPENAI, Endpoint
+from aof_nb.models.compatible import AZURE, ENDPOINTS, OPENAI, Endpoint
 from aof_nb.ports import Model
 
 _GROUP = "aof_nb.providers"
@@ -94,6 +94,15 @@ _PROVIDERS = (
         package="boto3",
         url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
         example="bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    Provider(
+        name=AZURE.name,
+        factory="aof_nb.models.azure:AzureChatModel",
+        title=AZURE.title,
+        key_variable=AZURE.key_variable,
+        url_variable=AZURE.url_variable,
+        credentials='Entra tokens with pip install "aof-nb[azure]"',
+        example=AZURE.example,
     ),
     *map(_compatible, ENDPOINTS),
     Provider(

@@ -11,7 +11,7 @@ import pytest
 from aof_nb import Agent, RetryPolicy, errors, resolve_model
 from aof_nb.errors import ModelError
 from aof_nb.events import ModelResponse, TextDelta
-from aof_nb.messages import Message, StopReason, Thinking, ToolResult
+from aof_nb.messages import Message, StopReason, Thinking, ToolCall, ToolResult
 from aof_nb.models.compatible import ENDPOINTS, Endpoint
 from aof_nb.models.registry import providers
 from aof_nb.ports import Model, ModelRequest, Sampling, ToolSpec
@@ -192,6 +192,11 @@ async def test_gemini_s_signatures_go_back_verbatim_and_only_to_gemini() -> None
         )
         sent = fake.requests[1].json["messages"][1]["tool_calls"]
         assert [each.get("extra_content") for each in sent] == [signature, None]
+        foreign = Message("assistant", (ToolCall("c0", "read_log", {}),), model="openai:gpt-5")
+        fake.reply("done")
+        await answer(model, ask(foreign, Message("tool", (ToolResult("c0", "read_log", "x"),))))
+        [stand_in] = fake.requests[2].json["messages"][1]["tool_calls"]
+        assert "skip" in stand_in["extra_content"]["google"]["thought_signature"]
         to_other = other.requests[0].json["messages"][1]["tool_calls"]
         assert ["extra_content" in each for each in to_other] == [False, False]
 
