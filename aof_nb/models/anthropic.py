@@ -68,7 +68,6 @@ class AnthropicModel:
         cache: bool = True,
     ) -> None:
         self._model = model
-        self._cache = cache
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
