@@ -23,6 +23,7 @@ from aof_nb.messages import Message, StopReason, Usage, sendable
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
+from aof_nb.structured_output import Expected, expected
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -62,6 +63,9 @@ class RunResult:
         stop_reason: Why the last response ended.
         limit: The limit that was hit, if one was.
         error: What went wrong, if the run failed.
+        output: The answer: of the type that `output_schema` says, None if there is no valid one;
+            without a schema the text.
+        data: The typed answer as JSON data; None if there is none.
     """
 
     run_id: str
@@ -77,11 +81,8 @@ class RunResult:
     stop_reason: StopReason | None = None
     limit: str | None = None
     error: AofError | None = None
-
-    @property
-    def output(self) -> str:
-        """The answer."""
-        return self.text
+    output: Any = None
+    data: Any = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -142,6 +143,7 @@ class Run:
         model: str | Model | None,
         limits: Limits | None,
         run_id: str | None,
+        output_schema: Any = None,
     ) -> None:
         self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self._agent = agent
@@ -151,6 +153,7 @@ class Run:
         self._approver = approver
         self._model = model or agent.model
         self._limits = limits or agent.limits
+        self._output_schema = agent.output_schema if output_schema is None else output_schema
         self._record = Record(transcript=[])
         self._events = self._stream()
 
@@ -194,7 +197,15 @@ class Run:
             stop_reason=record.stop_reason,
             limit=record.limit,
             error=record.error,
+            output=self._output(),
+            data=record.answer.data if record.answer else None,
         )
+
+    def _output(self) -> Any:
+        record = self._record
+        if self._output_schema is None or self._output_schema is str:
+            return record.text
+        return record.answer.value if record.answer else None
 
     async def _stream(self) -> AsyncGenerator[Event, None]:
         record, agent = self._record, self._agent
@@ -247,7 +258,8 @@ class Run:
         from aof_nb.tools import resolve_tools
 
         agent = self._agent
-        model = resolve_model(self._model)
+        output = expected(self._output_schema)
+        model = _held_to(output, resolve_model(self._model))
         tools = list(resolve_tools(agent.tools))
         notices: Sequence[str] = ()
         if agent.mcp_servers:
@@ -271,6 +283,7 @@ class Run:
             limits=self._limits,
             begun=begun,
             sampling=agent.sampling,
+            output=output,
             session=self._session,
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
@@ -300,6 +313,12 @@ class Run:
             error=record.error.message if record.error else None,
             remedy=record.error.remedy if record.error else None,
         )
+
+
+def _held_to(output: Expected | None, model: Model) -> Model:
+    from aof_nb.models.structured import structured
+
+    return model if output is None else structured(model, output.schema)
 
 
 async def _uncancelled(work: Any) -> None:
@@ -336,6 +355,8 @@ class Agent:
         sampling: How the model is asked to answer.
         max_context_messages: Messages of a session's past that a run is given; None for all.
         labels: For finding it.
+        output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
+            type that pydantic knows, or a JSON Schema; None or `str` for text.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -354,6 +375,7 @@ class Agent:
     sampling: Sampling = field(default_factory=Sampling)
     max_context_messages: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    output_schema: Any = None
 
     def stream(
         self,
@@ -365,6 +387,7 @@ class Agent:
         model: str | Model | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
+        output_schema: Any = None,
     ) -> Run:
         """Starts a run, to be iterated for its events.
 
@@ -377,6 +400,7 @@ class Agent:
             model: Instead of the agent's own.
             limits: Instead of the agent's own.
             run_id: The run's id; made if not given.
+            output_schema: Instead of the agent's own; `str` for text.
         """
         return Run(
             self,
@@ -387,6 +411,7 @@ class Agent:
             model=model,
             limits=limits,
             run_id=run_id,
+            output_schema=output_schema,
         )
 
     async def run(self, prompt: str, **options: Any) -> RunResult:

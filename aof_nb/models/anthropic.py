@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -25,14 +26,23 @@ from aof_nb.messages import (
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
-from aof_nb.models.transport import EncodeOnce, EncodeTools, shared_client, stream_response
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.models.schema_dialects import ANTHROPIC
+from aof_nb.models.transport import (
+    EncodeOnce,
+    EncodeSchema,
+    EncodeTools,
+    shared_client,
+    stream_response,
+)
+from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 8192
 _LONGEST_ID = 64
 _VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+# Models before 4.5 know no output_config.format.
+_WITHOUT_SCHEMAS = re.compile(r"claude-(?:\d|instant|[a-z]+-4(?:-[01])?(?:-\d{8}|@|$))")
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -54,6 +64,8 @@ class AnthropicModel:
         timeout: Seconds without a byte after which a request is given up.
     """
 
+    schema_dialect = ANTHROPIC
+
     def __init__(
         self,
         model: str,
@@ -68,6 +80,12 @@ class AnthropicModel:
         self._timeout = timeout
         self._encoded = EncodeOnce(encode_message)
         self._tools = EncodeTools(_declaration)
+        self._format = EncodeSchema(_format)
+
+    @property
+    def structured_output(self) -> StructuredOutput:
+        """How it is held to a schema: by ``output_config``, or a tool where it has none."""
+        return "tool" if _WITHOUT_SCHEMAS.search(self._model) else "native"
 
     @property
     def name(self) -> str:
@@ -121,8 +139,13 @@ class AnthropicModel:
         if sampling.thinking_tokens and _may_think(request.messages):
             head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
             head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
+        config: dict[str, Any] = {}
         if sampling.reasoning_effort:
-            head["output_config"] = {"effort": sampling.reasoning_effort}
+            config["effort"] = sampling.reasoning_effort
+        if request.output_schema is not None:
+            config["format"] = self._format(request.output_schema)
+        if config:
+            head["output_config"] = config
         if sampling.stop:
             head["stop_sequences"] = sampling.stop
         if request.system:
@@ -150,6 +173,10 @@ class AnthropicModel:
             blocks.append(encoded)
         if blocks:
             yield _turn(role, blocks)
+
+
+def _format(wanted: OutputSchema) -> dict[str, Any]:
+    return {"type": "json_schema", "schema": ANTHROPIC.strict(wanted.schema) or wanted.schema}
 
 
 def _turn(role: str, blocks: list[bytes]) -> bytes:

@@ -11,9 +11,10 @@ from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.history import fitting_id
-from aof_nb.models.openai import Failure, connect, is_reasoning
-from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
+from aof_nb.models.schema_dialects import OPENAI
+from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
+from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _PROVIDER = "openai-chat"
@@ -37,7 +38,11 @@ class OpenAIChatModel:
         timeout: Seconds without a byte after which a request is given up.
         output_limit: The name of the parameter that bounds the output; compatible servers
             want ``max_tokens``, OpenAI's reasoning models ``max_completion_tokens``.
+        structured: How it is held to an output schema: ``native`` if it takes a
+            ``response_format``, ``tool`` or ``prompt``; found out by the model's name if None.
     """
+
+    schema_dialect = OPENAI
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class OpenAIChatModel:
         base_url: str | None = None,
         timeout: float = 600.0,
         output_limit: str | None = None,
+        structured: StructuredOutput | None = None,
     ) -> None:
         self._model = model
         self._api_key = api_key
@@ -55,8 +61,10 @@ class OpenAIChatModel:
         self._output_limit = output_limit or (
             "max_completion_tokens" if is_reasoning(model) else "max_tokens"
         )
+        self.structured_output = structured or structured_output(model)
         self._encoded = EncodeOnce(encode_message)
         self._tools = EncodeTools(_declaration)
+        self._format = EncodeSchema(_format)
 
     @property
     def name(self) -> str:
@@ -95,6 +103,8 @@ class OpenAIChatModel:
             head["reasoning_effort"] = sampling.reasoning_effort
         if sampling.stop:
             head["stop"] = sampling.stop
+        if request.output_schema is not None:
+            head["response_format"] = self._format(request.output_schema)
         if request.tools:
             head["tools"] = self._tools(request.tools)
             if request.tool_choice == "none":
@@ -107,6 +117,10 @@ class OpenAIChatModel:
             msgspec.json.encode(head)[:-1],
             b'"messages":[' + b",".join(messages) + b"]",
         )
+
+
+def _format(wanted: OutputSchema) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": json_schema(wanted)}
 
 
 def _declaration(tool: ToolSpec) -> dict[str, Any]:

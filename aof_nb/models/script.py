@@ -11,6 +11,7 @@ The playbook's form is described in ``docs/playbooks.md``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
@@ -18,11 +19,20 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.errors import ConfigurationError, ResourceError
+from aof_nb.errors import ConfigurationError, InvalidOutput, ResourceError
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta
 from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, ToolResult, Usage
-from aof_nb.models.playbook import Answer, Branches, Call, Playbook, Step, load_playbook
-from aof_nb.ports import ModelRequest
+from aof_nb.models.playbook import (
+    Answer,
+    Branches,
+    Call,
+    Literal,
+    Playbook,
+    Step,
+    load_playbook,
+)
+from aof_nb.ports import ModelRequest, StructuredOutput
+from aof_nb.structured_output import violation_in
 
 
 class ScriptModel:
@@ -35,6 +45,8 @@ class ScriptModel:
     Raises:
         ResourceError: If the playbook is wrong; with file, line and field.
     """
+
+    structured_output: StructuredOutput = "native"
 
     def __init__(self, path: str | Path, *, pace: float = 0.0) -> None:
         self._path = Path(path)
@@ -51,6 +63,7 @@ class ScriptModel:
         if self._playbook is None:
             self._playbook = await asyncio.to_thread(load_playbook, self._path)
         exchange = _Exchange(request)
+        self._check_answer(request.messages)
         move = _Player(self._playbook, exchange).next_move()
         if move.wait and not exchange.withheld:
             await asyncio.sleep(move.wait)
@@ -67,6 +80,18 @@ class ScriptModel:
             usage=Usage(),
             model=self.name,
         )
+
+    def _check_answer(self, messages: Sequence[Message]) -> None:
+        """Fails where its own answer is to be corrected: it would only be given again."""
+        for answer, said in itertools.pairwise(messages[-3:]):
+            violation = violation_in(said.text) if said.role == "user" else None
+            if violation is not None and answer.model == self.name:
+                raise InvalidOutput(
+                    f"{self._path}: the playbook's answer does not fit the output schema",
+                    violation=violation,
+                    text=answer.text,
+                    remedy="give the answer as a mapping with the schema's fields",
+                )
 
 
 class _Move(msgspec.Struct):
@@ -87,12 +112,16 @@ class _Exchange:
         if self.withheld and self.tools and len(messages) > 1 and messages[-1].role == "user":
             # The loop's own remark on the last turn is not a prompt.
             messages.pop()
-        starts = [place for place, each in enumerate(messages) if each.role == "user"]
+        starts = [place for place, each in enumerate(messages) if _is_prompt(each)]
         start = starts[-1] if starts else 0
         self.prompt = messages[start].text if starts else ""
         self.turns: list[Sequence[ToolResult]] = [
             each.tool_results for each in messages[start:] if each.role == "tool"
         ]
+
+
+def _is_prompt(message: Message) -> bool:
+    return message.role == "user" and violation_in(message.text) is None
 
 
 class _Player:
@@ -126,8 +155,12 @@ class _Player:
             if step.say is not None and not isinstance(step.action, Call):
                 self._said.append(step.say.text(self._scope).strip())
             match step.action:
-                case Answer(text):
-                    answer = text.text(self._scope).strip()
+                case Answer(content):
+                    if isinstance(content, Literal):
+                        value = content.value(self._scope)
+                        answer = _json(value, "the answer", step.place).decode()
+                    else:
+                        answer = content.text(self._scope).strip()
                     yield _Move("\n\n".join([*self._said, answer]))
                     return
                 case Branches(branches):
@@ -169,17 +202,21 @@ class _Player:
                     remedy=f"it has: {', '.join(self._exchange.tools) or 'none'}",
                 )
             values = {key: value.value(self._scope) for key, value in arguments.items()}
-            try:
-                values = msgspec.json.decode(msgspec.json.encode(values, enc_hook=_listed))
-            except (TypeError, ValueError) as error:
-                raise ResourceError(
-                    f"the arguments of {tool!r} cannot be sent: {error}",
-                    file=step.place,
-                    remedy="give text, numbers, lists and mappings; "
-                    "a key called items is read as data['items']",
-                ) from error
+            values = msgspec.json.decode(_json(values, f"the arguments of {tool!r}", step.place))
             calls.append(ToolCall(f"script_{self._turn + 1}_{place + 1}", tool, values))
         return tuple(calls)
+
+
+def _json(value: Any, what: str, place: str) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=_listed)
+    except (TypeError, ValueError) as error:
+        raise ResourceError(
+            f"{what} cannot be sent: {error}",
+            file=place,
+            remedy="give text, numbers, lists and mappings; "
+            "a key called items is read as data['items']",
+        ) from error
 
 
 def _listed(value: Any) -> Any:

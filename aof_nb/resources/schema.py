@@ -183,7 +183,7 @@ class AgentSpec(Spec):
     examples: Any = None
     fallback: Any = None
     input_schema: Any = None
-    output_schema: Any = None
+    output_schema: dict[str, Any] | None = None
     research_phase: Any = None
     routing: Any = None
     sampling: Any = None
@@ -196,7 +196,6 @@ NOT_CARRIED_OUT = (
     "examples",
     "fallback",
     "input_schema",
-    "output_schema",
     "research_phase",
     "routing",
     "sampling",
