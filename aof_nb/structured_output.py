@@ -229,8 +229,9 @@ def _from_schema(declared: Mapping[str, Any]) -> Expected:
             msgspec.json.encode(own).decode(), offline=True, validate_formats=True
         )
     except (ValueError, TypeError) as error:
+        first_line = str(error).partition("\n")[0]
         raise ConfigurationError(
-            f"output_schema is no JSON Schema: {truncate(str(error), 400)}",
+            f"output_schema is no JSON Schema: {truncate(first_line, 400)}",
             remedy="see json-schema.org; type: object with properties: is the usual form",
         ) from error
 
@@ -246,8 +247,20 @@ def _from_schema(declared: Mapping[str, Any]) -> Expected:
 _ENVELOPE = frozenset(["schema", "description", "strict", "format_hint", "name"])
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _KEYWORDS = frozenset(
-    ["$ref", "$schema", "allOf", "anyOf", "const", "description", "enum", "items", "not", "oneOf"]
-    + ["additionalProperties", "patternProperties", "properties", "required", "title", "type"]
+    [
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "enum",
+        "items",
+        "not",
+        "oneOf",
+        "patternProperties",
+        "properties",
+        "type",
+    ]
 )
 _SETTINGS = frozenset(["validation_mode", "on_validation_error", "max_retries"])
 
