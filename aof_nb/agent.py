@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
@@ -113,6 +115,9 @@ class RunResult:
         self, include: Any = None, exclude: Any = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
         text = self.text
+        if self.data is not None:
+            laid_out = msgspec.json.format(msgspec.json.encode(self.data)).decode()
+            text = f"```json\n{laid_out}\n```"
         if self.error is not None:
             text = f"{text}\n\n**{self.error.message}**\n\n{self.error.remedy}".strip()
         volatile = {"run_id": self.run_id, "duration": self.duration}

@@ -179,7 +179,7 @@ class Answers:
             return Judged(correction=correction(violation), notice=notice)
         if self._wanted.passthrough:
             notice = f"the answer does not fit its schema, passed through as text: {violation}"
-            return Judged(Answer(text, text), notice=notice)
+            return Judged(Answer(text, None), notice=notice)
         after = f" after {self._made} correction{'s'[: self._made != 1]}" if self._made else ""
         raise InvalidOutput(
             f"the answer does not fit the output schema {self._wanted.schema.name!r}{after}",

@@ -11,7 +11,6 @@ The playbook's form is described in ``docs/playbooks.md``.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ class ScriptModel:
         if self._playbook is None:
             self._playbook = await asyncio.to_thread(load_playbook, self._path)
         exchange = _Exchange(request)
-        self._check_answer(request.messages)
+        self._check_answer(exchange)
         move = _Player(self._playbook, exchange).next_move()
         if move.wait and not exchange.withheld:
             await asyncio.sleep(move.wait)
@@ -81,17 +80,16 @@ class ScriptModel:
             model=self.name,
         )
 
-    def _check_answer(self, messages: Sequence[Message]) -> None:
+    def _check_answer(self, exchange: _Exchange) -> None:
         """Fails where its own answer is to be corrected: it would only be given again."""
-        for answer, said in itertools.pairwise(messages[-3:]):
-            violation = violation_in(said.text) if said.role == "user" else None
-            if violation is not None and answer.model == self.name:
-                raise InvalidOutput(
-                    f"{self._path}: the playbook's answer does not fit the output schema",
-                    violation=violation,
-                    text=answer.text,
-                    remedy="give the answer as a mapping with the schema's fields",
-                )
+        answer = exchange.answered
+        if exchange.violation is not None and answer is not None and answer.model == self.name:
+            raise InvalidOutput(
+                f"{self._path}: the playbook's answer does not fit the output schema",
+                violation=exchange.violation,
+                text=answer.text,
+                remedy="give the answer as a mapping with the schema's fields",
+            )
 
 
 class _Move(msgspec.Struct):
@@ -112,6 +110,9 @@ class _Exchange:
         if self.withheld and self.tools and len(messages) > 1 and messages[-1].role == "user":
             # The loop's own remark on the last turn is not a prompt.
             messages.pop()
+        last = messages[-1] if messages else None
+        self.violation = violation_in(last.text) if last and last.role == "user" else None
+        self.answered = messages[-2] if len(messages) > 1 else None
         starts = [place for place, each in enumerate(messages) if _is_prompt(each)]
         start = starts[-1] if starts else 0
         self.prompt = messages[start].text if starts else ""

@@ -16,7 +16,7 @@ from aof_nb.models import resolve_model
 from aof_nb.models.structured import structured, way_of
 from aof_nb.ports import Model
 from aof_nb.structured_output import expected
-from tests.fakes import Failure, FakeAnthropic, FakeOpenAI, Refusal, Reply, Thinking, ToolCall
+from tests.fakes import Failure, FakeAnthropic, FakeOpenAI, Refusal, Reply, Thinking, ToolCall, Wire
 from tests.fakes.http_server import Request
 
 Fake = FakeAnthropic | FakeOpenAI
@@ -187,6 +187,19 @@ async def test_a_run_fails_with_what_is_wrong(provider: str) -> None:
     assert result.output is None
     assert "after 2 corrections" in result.error.message
     assert len([each for each in result.messages if each.role == "user"]) == 3
+
+
+@every_provider
+async def test_an_answer_by_tool_that_breaks_off_is_kept_as_text(provider: str) -> None:
+    kind, name = BY_TOOL[provider]
+    for cut_at in range(200, 2200, 250):
+        async with kind() as fake:
+            fake.reply(Reply(ToolCall("answer", FOUND), wire=Wire(cut_at=cut_at)))
+            result = await agent_at(name, fake).run("why?")
+        assert result.output is None or result.output.service == "db"
+        assert (result.output is None) == (result.status is RunStatus.FAILED)
+        assert json.dumps(FOUND).startswith(result.text) or result.output is not None
+        assert [call for each in result.messages for call in each.tool_calls] == []
 
 
 @every_provider
