@@ -263,8 +263,9 @@ class Run:
         from aof_nb.tools import resolve_tools
 
         agent = self._agent
+        model = resolve_model(self._model)
         output = expected(self._output_schema)
-        model = _held_to(output, resolve_model(self._model))
+        model = _held_to(output, model)
         tools = list(resolve_tools(agent.tools))
         notices: Sequence[str] = ()
         if agent.mcp_servers:
@@ -358,10 +359,10 @@ class Agent:
         policy: What it may do with and without asking.
         limits: How far a run may go.
         sampling: How the model is asked to answer.
-        max_context_messages: Messages of a session's past that a run is given; None for all.
-        labels: For finding it.
         output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
             type that pydantic knows, or a JSON Schema; None or `str` for text.
+        max_context_messages: Messages of a session's past that a run is given; None for all.
+        labels: For finding it.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -378,9 +379,9 @@ class Agent:
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
+    output_schema: Any = None
     max_context_messages: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    output_schema: Any = None
 
     def stream(
         self,

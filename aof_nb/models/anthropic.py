@@ -26,7 +26,7 @@ from aof_nb.messages import (
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
-from aof_nb.models.schema_dialects import ANTHROPIC
+from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
 from aof_nb.models.transport import (
     EncodeOnce,
     EncodeSchema,
@@ -64,7 +64,7 @@ class AnthropicModel:
         timeout: Seconds without a byte after which a request is given up.
     """
 
-    schema_dialect = ANTHROPIC
+    schema_dialect = ANTHROPIC_SCHEMAS
 
     def __init__(
         self,
@@ -176,7 +176,10 @@ class AnthropicModel:
 
 
 def _format(wanted: OutputSchema) -> dict[str, Any]:
-    return {"type": "json_schema", "schema": ANTHROPIC.strict(wanted.schema) or wanted.schema}
+    return {
+        "type": "json_schema",
+        "schema": ANTHROPIC_SCHEMAS.strict(wanted.schema) or wanted.schema,
+    }
 
 
 def _turn(role: str, blocks: list[bytes]) -> bytes:

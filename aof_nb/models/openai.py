@@ -11,7 +11,7 @@ import msgspec
 from aof_nb.errors import MissingCredential, ModelError
 from aof_nb.importing import imported
 from aof_nb.models.failures import classify
-from aof_nb.models.schema_dialects import OPENAI
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
 from aof_nb.models.transport import shared_client
 from aof_nb.ports import OutputSchema, StructuredOutput
 
@@ -63,7 +63,7 @@ def structured_output(model: str) -> StructuredOutput:
 
 def json_schema(wanted: OutputSchema) -> dict[str, Any]:
     """What both APIs are told of a schema: strict if it can be said so."""
-    strict = OPENAI.strict(wanted.schema) if wanted.strict else None
+    strict = OPENAI_SCHEMAS.strict(wanted.schema) if wanted.strict else None
     said = {"name": wanted.name, "schema": strict or wanted.schema, "strict": strict is not None}
     return said | ({"description": wanted.description} if wanted.description else {})
 

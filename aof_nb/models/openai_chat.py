@@ -12,7 +12,7 @@ from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.history import fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
-from aof_nb.models.schema_dialects import OPENAI
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
 from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
@@ -42,7 +42,7 @@ class OpenAIChatModel:
             ``response_format``, ``tool`` or ``prompt``; found out by the model's name if None.
     """
 
-    schema_dialect = OPENAI
+    schema_dialect = OPENAI_SCHEMAS
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ from aof_nb.models.openai import (
     json_schema,
     structured_output,
 )
-from aof_nb.models.schema_dialects import OPENAI
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
 from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
 from aof_nb.tool_names import safe_name
@@ -54,7 +54,7 @@ class OpenAIResponsesModel:
             OpenAI gives it to verified organisations only.
     """
 
-    schema_dialect = OPENAI
+    schema_dialect = OPENAI_SCHEMAS
 
     def __init__(
         self,

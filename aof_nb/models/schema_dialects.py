@@ -63,7 +63,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
-OPENAI = Dialect(
+OPENAI_SCHEMAS = Dialect(
     name="openai",
     keywords=frozenset(
         [
@@ -80,7 +80,9 @@ OPENAI = Dialect(
     all_required=True,
     loose=True,
 )
-ANTHROPIC = Dialect(name="anthropic", formats=_FORMATS | {"uri"}, recursive=False, most_optional=24)
+ANTHROPIC_SCHEMAS = Dialect(
+    name="anthropic", formats=_FORMATS | {"uri"}, recursive=False, most_optional=24
+)
 
 
 class _Inexpressible(Exception):

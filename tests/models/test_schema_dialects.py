@@ -10,18 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from aof_nb.models.schema_dialects import ANTHROPIC, OPENAI, Dialect
+from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS, OPENAI_SCHEMAS, Dialect
 from aof_nb.schema_repair import repaired
 from aof_nb.structured_output import expected
 from tests.fakes.rules import InvalidRequestError
 from tests.fakes.schema_rules import check_anthropic, check_openai
 
-both = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=lambda each: each.name)
+both = pytest.mark.parametrize(
+    "dialect", [OPENAI_SCHEMAS, ANTHROPIC_SCHEMAS], ids=lambda each: each.name
+)
 
 
 def check(dialect: Dialect, schema: dict[str, Any]) -> None:
     """What the provider's API would do with it."""
-    if dialect is OPENAI:
+    if dialect is OPENAI_SCHEMAS:
         check_openai({"name": "answer", "schema": schema, "strict": True}, "text.format")
     else:
         check_anthropic({"type": "json_schema", "schema": schema})
@@ -85,17 +87,17 @@ def test_what_a_dialect_cannot_say_is_not_bent(dialect: Dialect, declared: Any) 
 
 
 def test_recursion_is_said_where_it_can_be() -> None:
-    strict = OPENAI.strict(sent(Tree))
+    strict = OPENAI_SCHEMAS.strict(sent(Tree))
     assert strict is not None
-    check(OPENAI, strict)
-    assert ANTHROPIC.strict(sent(Tree)) is None
+    check(OPENAI_SCHEMAS, strict)
+    assert ANTHROPIC_SCHEMAS.strict(sent(Tree)) is None
 
 
 def test_too_many_optional_properties_are_too_much_for_anthropic() -> None:
     fields = {f"f{number}": {"type": "string"} for number in range(25)}
     schema = {"type": "object", "properties": fields}
-    assert ANTHROPIC.strict(schema) is None
-    assert ANTHROPIC.strict(schema | {"required": ["f1"]}) is not None
+    assert ANTHROPIC_SCHEMAS.strict(schema) is None
+    assert ANTHROPIC_SCHEMAS.strict(schema | {"required": ["f1"]}) is not None
 
 
 @both
@@ -105,12 +107,12 @@ def test_constraints_without_a_keyword_are_told(dialect: Dialect) -> None:
     name = strict["$defs"]["Host"]["properties"]["name"]
     assert name["description"] == 'Its name.\n\n{"minLength":2}'
     restarts = str(strict["properties"]["restarts"])
-    assert "'minimum': 1" in restarts if dialect is OPENAI else '"minimum":1' in restarts
+    assert "'minimum': 1" in restarts if dialect is OPENAI_SCHEMAS else '"minimum":1' in restarts
 
 
 def test_an_optional_property_is_null_where_all_are_required() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
-    strict = OPENAI.strict(schema | {"required": ["a"]})
+    strict = OPENAI_SCHEMAS.strict(schema | {"required": ["a"]})
     assert strict is not None
     assert strict["required"] == ["a", "b"]
     assert strict["properties"]["b"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
