@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
@@ -25,6 +27,7 @@ from aof_nb.models.resilience import RetryPolicy
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
+from aof_nb.structured_output import Expected, expected
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -64,6 +67,9 @@ class RunResult:
         stop_reason: Why the last response ended.
         limit: The limit that was hit, if one was.
         error: What went wrong, if the run failed.
+        output: The answer: of the type that `output_schema` says, None if there is no valid one;
+            without a schema the text.
+        data: The typed answer as JSON data; None if there is none.
     """
 
     run_id: str
@@ -79,11 +85,8 @@ class RunResult:
     stop_reason: StopReason | None = None
     limit: str | None = None
     error: AofError | None = None
-
-    @property
-    def output(self) -> str:
-        """The answer."""
-        return self.text
+    output: Any = None
+    data: Any = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -114,6 +117,9 @@ class RunResult:
         self, include: Any = None, exclude: Any = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
         text = self.text
+        if self.data is not None:
+            laid_out = msgspec.json.format(msgspec.json.encode(self.data)).decode()
+            text = f"```json\n{laid_out}\n```"
         if self.error is not None:
             text = f"{text}\n\n**{self.error.message}**\n\n{self.error.remedy}".strip()
         volatile = {"run_id": self.run_id, "duration": self.duration}
@@ -144,6 +150,7 @@ class Run:
         model: str | Model | None,
         limits: Limits | None,
         run_id: str | None,
+        output_schema: Any = None,
     ) -> None:
         self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self._agent = agent
@@ -153,6 +160,7 @@ class Run:
         self._approver = approver
         self._model = model or agent.model
         self._limits = limits or agent.limits
+        self._output_schema = agent.output_schema if output_schema is None else output_schema
         self._record = Record(transcript=[])
         self._events = self._stream()
 
@@ -196,7 +204,15 @@ class Run:
             stop_reason=record.stop_reason,
             limit=record.limit,
             error=record.error,
+            output=self._output(),
+            data=record.answer.data if record.answer else None,
         )
+
+    def _output(self) -> Any:
+        record = self._record
+        if self._output_schema is None or self._output_schema is str:
+            return record.text
+        return record.answer.value if record.answer else None
 
     async def _stream(self) -> AsyncGenerator[Event, None]:
         record, agent = self._record, self._agent
@@ -250,9 +266,10 @@ class Run:
         from aof_nb.tools import resolve_tools
 
         agent = self._agent
+        output = expected(self._output_schema)
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
         models = [resolve_model(each) for each in chain]
-        model = resilient(models, agent.retry)
+        model = resilient([_held_to(output, each) for each in models], agent.retry)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached
 
@@ -282,6 +299,7 @@ class Run:
             limits=self._limits,
             begun=begun,
             sampling=agent.sampling,
+            output=output,
             session=self._session,
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
@@ -311,6 +329,12 @@ class Run:
             error=record.error.message if record.error else None,
             remedy=record.error.remedy if record.error else None,
         )
+
+
+def _held_to(output: Expected | None, model: Model) -> Model:
+    from aof_nb.models.structured import structured
+
+    return model if output is None else structured(model, output.schema)
 
 
 async def _uncancelled(work: Any) -> None:
@@ -345,6 +369,8 @@ class Agent:
         policy: What it may do with and without asking.
         limits: How far a run may go.
         sampling: How the model is asked to answer.
+        output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
+            type that pydantic knows, or a JSON Schema; None or `str` for text.
         max_context_messages: Messages of a session's past that a run is given; None for all.
         labels: For finding it.
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
@@ -367,6 +393,7 @@ class Agent:
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
+    output_schema: Any = None
     max_context_messages: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     fallback: Sequence[str | Model] = ()
@@ -383,6 +410,7 @@ class Agent:
         model: str | Model | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
+        output_schema: Any = None,
     ) -> Run:
         """Starts a run, to be iterated for its events.
 
@@ -395,6 +423,7 @@ class Agent:
             model: Instead of the agent's own.
             limits: Instead of the agent's own.
             run_id: The run's id; made if not given.
+            output_schema: Instead of the agent's own; `str` for text.
         """
         return Run(
             self,
@@ -405,6 +434,7 @@ class Agent:
             model=model,
             limits=limits,
             run_id=run_id,
+            output_schema=output_schema,
         )
 
     async def run(self, prompt: str, **options: Any) -> RunResult:

@@ -233,6 +233,22 @@ class QuotaExceeded(ModelError):
     """The account's credit or spending limit is used up."""
 
 
+class InvalidOutput(AofError):
+    """The answer does not fit the output schema, and was not corrected.
+
+    Args:
+        message: What it is about.
+        violation: What is wrong with the answer, by place.
+        text: The answer as it came.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, *, violation: str, text: str, remedy: str = "") -> None:
+        super().__init__(f"{message}: {violation}", remedy=remedy)
+        self.violation = violation
+        self.text = text
+
+
 class ToolError(AofError):
     """A tool could not do what it was asked; the model is shown the message.
 

@@ -222,7 +222,8 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
     """A run has ended; nothing follows. `duration` is in seconds.
 
     `usage_by_model` is keyed by the names of the models that answered, in order of appearance;
-    `aof_nb.models.prices.cost` tells what it costs.
+    `aof_nb.models.prices.cost` tells what it costs. `output` is the answer as JSON data where the
+    run had an output schema.
     """
 
     run_id: str
@@ -236,6 +237,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
     limit: str | None = None
     error: str | None = None
     remedy: str | None = None
+    output: Any = None
 
 
 Event: TypeAlias = (

@@ -20,6 +20,9 @@ closed. After `execute` has ended, in any way:
    both exactly once for each call of a turn that was not cut off.
 6. *Bounded.* At most `Limits.max_turns` requests are made; the last one has its tools
    withheld, and calls asked for all the same are answered, not made.
+7. *Typed, or failed.* Where the answer is to fit a schema, a run that has completed has a valid
+   one in `Record.answer`; what is wrong goes back to the model within the limits, and then the
+   run has failed. A refused or cut response is not corrected.
 """
 
 from __future__ import annotations
@@ -71,6 +74,7 @@ from aof_nb.messages import (
 )
 from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput
 from aof_nb.spending import Spending, worst_case
+from aof_nb.structured_output import Answer, Answers, Expected, Judged
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -96,6 +100,8 @@ class Task:
         limits: How far to go.
         begun: When the wall time began, on the loop's clock; None for now.
         sampling: How to answer.
+        output: What the answer is to be, the model being one that is held to it (as
+            `aof_nb.models.structured` does); None for text.
         session: The session's id, for the record.
         artifacts: Where whole outputs go; None keeps only what the model is shown.
         notices: Said at the start, such as servers that are missing.
@@ -110,6 +116,7 @@ class Task:
     limits: Limits = field(default_factory=Limits)
     begun: float | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    output: Expected | None = None
     session: str | None = None
     artifacts: Artifacts | None = None
     notices: Sequence[str] = ()
@@ -121,6 +128,7 @@ class Record:
 
     Args:
         transcript: The conversation; the run appends to it.
+        answer: The typed answer, once there is a valid one.
     """
 
     transcript: list[Message]
@@ -133,6 +141,7 @@ class Record:
     stop_reason: StopReason | None = None
     limit: str | None = None
     error: AofError | None = None
+    answer: Answer | None = None
     duration: float = 0.0
 
 
@@ -180,6 +189,7 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
         limit=record.limit,
         error=record.error.message if record.error else None,
         remedy=record.error.remedy if record.error else None,
+        output=record.answer.data if record.answer else None,
     )
 
 
@@ -197,6 +207,8 @@ class _Run:
         self._failed_turns = 0
         self.spending: Spending | None = None
         self._last: Usage | None = None
+        output = task.output
+        self._answers = Answers(output, task.limits.max_corrections) if output else None
         seconds = task.limits.max_seconds
         begun = asyncio.get_running_loop().time() if task.begun is None else task.begun
         self._deadline = None if seconds is None else begun + seconds
@@ -244,6 +256,11 @@ class _Run:
                 yield finished
                 if response.stop_reason is StopReason.PAUSE and not withheld:
                     continue
+                judged = self._judge(response)
+                if judged.notice:
+                    yield Notice(judged.notice)
+                if judged.correction:
+                    continue
                 if (cut := self._finish(response)) is not None:
                     yield cut
                 return
@@ -275,6 +292,7 @@ class _Run:
             tools=self._specs,
             tool_choice="none" if withheld else "auto",
             sampling=task.sampling,
+            output_schema=task.output.schema if task.output else None,
         )
         stream = task.model.stream(request)
         source = stream if self._deadline is None else _until(stream, self._deadline)
@@ -410,6 +428,20 @@ class _Run:
             deadline=self._deadline,
         )
 
+    def _judge(self, response: ModelResponse) -> Judged:
+        """Writes a typed answer down, or the correction of one that is wrong."""
+        if self._answers is None or response.stop_reason in _NO_ANSWER:
+            return Judged()
+        more = self._record.turns < self._task.limits.max_turns
+        judged = self._answers.judge(
+            response.message.text,
+            may_correct=more and not self._out_of_time() and not self._out_of_tokens(),
+        )
+        self._record.answer = judged.answer
+        if judged.correction:
+            self._record.transcript.append(Message.user(judged.correction))
+        return judged
+
     def _finish(self, response: ModelResponse) -> LimitReached | None:
         """Sets how the run ended with a response that asks for no tools."""
         record = self._record
@@ -490,6 +522,7 @@ class _Run:
 _TIME_FOR_ANSWER = 0.15
 _PATIENCE_SECONDS = 10.0
 _CUT = frozenset({StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL})
+_NO_ANSWER = _CUT | {StopReason.REFUSAL}
 _CUT_OFF = (
     "Not carried out: your response was cut at its limit of output tokens, and the call's "
     "arguments may be missing. Ask for it again, with less before it."

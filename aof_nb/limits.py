@@ -14,7 +14,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         max_tokens: Input and output tokens in all.
         max_seconds: Wall time.
         max_cost: US dollars. A request is not sent if its worst case would exceed it.
-        max_corrections: Turns in a row in which every tool call failed.
+        max_corrections: Turns in a row in which every tool call failed; and times an answer that
+            does not fit its output schema goes back to the model.
         max_repeats: Times the same call, with the same arguments, may fail.
         max_output_chars: Characters of one tool result that the model is shown.
     """

@@ -124,6 +124,29 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
 
 
+StructuredOutput: TypeAlias = Literal["native", "tool", "prompt"]
+"""How a model is held to a schema: by its API, by a tool that takes the answer, by words.
+
+A model says it in an attribute ``structured_output``; one that has none is asked by words.
+"""
+
+
+class OutputSchema(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer is to be: JSON that fits a schema.
+
+    Args:
+        name: What it is called; letters, digits, ``_`` and ``-``, at most 64 characters.
+        schema: JSON Schema (draft 2020-12) of an object, which is what every provider takes.
+        description: What the answer is, for the model.
+        strict: Whether a provider that can is to let nothing else through.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    description: str = ""
+    strict: bool = True
+
+
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a model.
 
@@ -134,6 +157,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
         tool_choice: ``none`` withholds the tools for this turn; they stay declared, as
             providers require it for a history with tool calls and as it keeps their caches.
         sampling: How to answer.
+        output_schema: What the answer is to be; None for text. It is for models whose
+            `structured_output` is ``native``: `aof_nb.models.structured` asks the others.
     """
 
     messages: tuple[Message, ...]
@@ -141,6 +166,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
     sampling: Sampling = Sampling()
+    output_schema: OutputSchema | None = None
 
 
 @runtime_checkable

@@ -35,7 +35,9 @@ from aof_nb.executor import INTERRUPTED, Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, ToolResult, Usage
-from aof_nb.ports import Effect, ModelRequest, ToolContext, ToolOutput, ToolSpec
+from aof_nb.models.structured import structured
+from aof_nb.ports import Effect, Model, ModelRequest, ToolContext, ToolOutput, ToolSpec
+from aof_nb.structured_output import CORRECTION, expected
 
 ANY = {"type": "object"}
 
@@ -125,7 +127,7 @@ def call(name: str, place: int = 0, **arguments: Any) -> ToolCall:
     return ToolCall(f"c{place}", name, arguments)
 
 
-def task(model: Scripted, *tools: Does, limits: Limits | None = None, **options: Any) -> Task:
+def task(model: Model, *tools: Does, limits: Limits | None = None, **options: Any) -> Task:
     return Task(
         run_id="r1",
         agent="a",
@@ -673,8 +675,9 @@ def schedules(draw: st.DrawFn) -> tuple[list[Turn], Limits, int | None, bool]:
             for place, kind in enumerate(kinds)
         )
         error = draw(st.sampled_from([None] * 8 + [Overloaded("busy"), ValueError("bug")]))
-        text = draw(st.sampled_from(["", "some text"]))
-        turns.append(Turn(text, calls, error=error))
+        text = draw(st.sampled_from(["", "some text", '{"n": 1}', '{"n": "x"}']))
+        stop = draw(st.sampled_from([None] * 8 + [StopReason.REFUSAL, StopReason.MAX_TOKENS]))
+        turns.append(Turn(text, calls, error=error, stop=stop))
     limits = Limits(
         max_turns=draw(st.integers(1, 8)),
         max_tool_calls=draw(st.none() | st.integers(0, 6)),
@@ -687,11 +690,38 @@ def schedules(draw: st.DrawFn) -> tuple[list[Turn], Limits, int | None, bool]:
     return turns, limits, stop_after, draw(st.booleans())
 
 
-@given(schedules())
-@settings(max_examples=250, deadline=None)
+class AnswersByTool(Scripted):
+    """The same turns from a model whose answers are taken by a tool."""
+
+    structured_output = "tool"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        async for event in super().stream(request):
+            yield _by_tool(event)
+
+
+def _by_tool(event: ModelEvent) -> ModelEvent:
+    if isinstance(event, ModelResponse) and event.message.text.startswith("{"):
+        text, others = event.message.text, event.message.tool_calls
+        asked = ToolCall("a", "answer", msgspec.json.decode(text))
+        message = Message("assistant", (asked, *others), model="m")
+        reason = StopReason.TOOL_USE if event.stop_reason is StopReason.END_TURN else None
+        return msgspec.structs.replace(
+            event, message=message, stop_reason=reason or event.stop_reason
+        )
+    return event
+
+
+class AnswersNatively(Scripted):
+    structured_output = "native"
+
+
+@given(schedules(), st.sampled_from([None, AnswersNatively, AnswersByTool, Scripted]))
+@settings(max_examples=400, deadline=None)
 def test_the_invariants_hold_over_random_schedules(
-    schedule: tuple[list[Turn], Limits, int | None, bool],
+    schedule: tuple[list[Turn], Limits, int | None, bool], kind: type[Scripted] | None
 ) -> None:
+    wanted = expected({"n": "integer"}) if kind is not None else None
     turns, limits, stop_after, by_cancelling = schedule
 
     async def slow(_: Any, __: Any) -> str:
@@ -716,11 +746,13 @@ def test_the_invariants_hold_over_random_schedules(
             Does("exclusive", slow, exclusive=True),
             Does("progress", progress),
         ]
-        model, record = Scripted(*turns), Record(transcript=[])
+        model, record = (kind or Scripted)(*turns), Record(transcript=[])
+        held = structured(model, wanted.schema) if wanted is not None else model
         events: list[Event] = []
 
         async def consume() -> None:
-            stream = execute(task(model, *tools, limits=limits), record)
+            given_task = task(held, *tools, limits=limits, output=wanted)
+            stream = execute(given_task, record)
             async with contextlib.aclosing(stream):
                 async for event in stream:
                     events.append(event)
@@ -762,5 +794,13 @@ def test_the_invariants_hold_over_random_schedules(
         made = sum(len(tool.calls) for tool in tools)
         assert limits.max_tool_calls is None or made <= limits.max_tool_calls
         assert all(len(content) < 400 for _, content in results(record) if "left out" in content)
+        # 7: typed, or failed.
+        if wanted is not None and record.status is RunStatus.COMPLETED:
+            assert record.answer is not None
+            assert record.answer.value == {"n": 1}
+        assert wanted is not None or record.answer is None
+        corrected = sum(CORRECTION in each.text for each in record.transcript)
+        assert corrected <= limits.max_corrections
+        assert "answer" not in [each.name for m in record.transcript for each in m.tool_calls]
 
     asyncio.run(scenario())

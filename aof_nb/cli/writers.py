@@ -84,6 +84,7 @@ class JsonWriter:
             "agent": result.agent,
             "status": result.status,
             "text": result.text,
+            "output": result.data,
             "models": result.models,
             "turns": result.turns,
             "tool_calls": result.tool_calls,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -25,8 +26,15 @@ from aof_nb.messages import (
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
-from aof_nb.models.transport import EncodeOnce, EncodeTools, shared_client, stream_response
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
+from aof_nb.models.transport import (
+    EncodeOnce,
+    EncodeSchema,
+    EncodeTools,
+    shared_client,
+    stream_response,
+)
+from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _PROVIDER = "anthropic"
@@ -35,6 +43,8 @@ _LONGEST_ID = 64
 _VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 _CACHE_CONTROL = {"cache_control": {"type": "ephemeral"}}
 _MARK = b"," + msgspec.json.encode(_CACHE_CONTROL)[1:]
+# Models before 4.5 know no output_config.format.
+_WITHOUT_SCHEMAS = re.compile(r"claude-(?:\d|instant|[a-z]+-4(?:-[01])?(?:-\d{8}|@|$))")
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -58,6 +68,8 @@ class AnthropicModel:
             the instructions and the conversation (`cache_control`, for five minutes).
     """
 
+    schema_dialect = ANTHROPIC_SCHEMAS
+
     def __init__(
         self,
         model: str,
@@ -74,6 +86,12 @@ class AnthropicModel:
         self._cache = cache
         self._encoded = EncodeOnce(encode_message)
         self._tools = EncodeTools(_declaration)
+        self._format = EncodeSchema(_format)
+
+    @property
+    def structured_output(self) -> StructuredOutput:
+        """How it is held to a schema: by ``output_config``, or a tool where it has none."""
+        return "tool" if _WITHOUT_SCHEMAS.search(self._model) else "native"
 
     @property
     def name(self) -> str:
@@ -127,8 +145,13 @@ class AnthropicModel:
         if sampling.thinking_tokens and _may_think(request.messages):
             head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
             head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
+        config: dict[str, Any] = {}
         if sampling.reasoning_effort:
-            head["output_config"] = {"effort": sampling.reasoning_effort}
+            config["effort"] = sampling.reasoning_effort
+        if request.output_schema is not None:
+            config["format"] = self._format(request.output_schema)
+        if config:
+            head["output_config"] = config
         if sampling.stop:
             head["stop_sequences"] = sampling.stop
         if request.system:
@@ -172,6 +195,13 @@ def _mark(turns: list[tuple[str, list[bytes]]]) -> None:
     spoken = [blocks for role, blocks in turns[-3:] if role == "user"]
     for blocks in spoken[-2:]:
         blocks[-1] = blocks[-1][:-1] + _MARK
+
+
+def _format(wanted: OutputSchema) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "schema": ANTHROPIC_SCHEMAS.strict(wanted.schema) or wanted.schema,
+    }
 
 
 def _turn(role: str, blocks: list[bytes]) -> bytes:

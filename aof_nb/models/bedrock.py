@@ -30,6 +30,7 @@ from aof_nb.models.bedrock_failures import NO_STREAMED_TOOLS, PROVIDER, from_bot
 from aof_nb.models.bedrock_families import family_of
 from aof_nb.models.bedrock_transport import Exchange
 from aof_nb.models.event_stream import DamagedStream
+from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
 from aof_nb.models.transport import EncodeOnce, EncodeTools, Pace
 from aof_nb.ports import ModelRequest, ToolSpec
 
@@ -60,6 +61,8 @@ class BedrockModel:
         'bedrock:amazon.nova-lite-v1:0'
     """
 
+    schema_dialect = ANTHROPIC_SCHEMAS
+
     def __init__(
         self,
         model: str,
@@ -76,6 +79,7 @@ class BedrockModel:
         self._given = (region, profile, base_url, api_key, timeout)
         self._cache = cache
         self._family = family_of(family or model)
+        self.structured_output = self._family.structured
         self._streams_tools = self._family.streams_tools
         self._encoded = EncodeOnce(functools.partial(encode_message, family=self._family))
         self._tools = EncodeTools(functools.partial(declaration, family=self._family))

@@ -11,7 +11,8 @@ from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, Too
 from aof_nb.models.bedrock_failures import PROVIDER
 from aof_nb.models.bedrock_families import Family, family_of
 from aof_nb.models.history import fitting_id, sent_parts
-from aof_nb.ports import ModelRequest, Sampling, ToolSpec
+from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
+from aof_nb.ports import ModelRequest, OutputSchema, Sampling, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _LONGEST_ID = 64
@@ -204,6 +205,7 @@ def _sampled(request: ModelRequest, family: Family) -> Block:
     config: Block = {}
     more: Block = {}
     found: Block = {}
+    output: Block = {}
     thinks = _thinking(request, family)
     if sampling.max_tokens is not None:
         config["maxTokens"] = sampling.max_tokens
@@ -218,16 +220,28 @@ def _sampled(request: ModelRequest, family: Family) -> Block:
         config["stopSequences"] = sampling.stop
     if effort := sampling.reasoning_effort:
         if family.effort == "output_config":
-            found["outputConfig"] = {"effort": effort}
+            output["effort"] = effort
         elif family.effort == "reasoning_config":
             more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": effort}
         elif family.effort == "reasoning_effort":
             more["reasoning_effort"] = effort
+    if request.output_schema is not None:
+        output["textFormat"] = _text_format(request.output_schema)
+    if output:
+        found["outputConfig"] = output
     if config:
         found["inferenceConfig"] = config
     if more:
         found["additionalModelRequestFields"] = more
     return found
+
+
+def _text_format(wanted: OutputSchema) -> Block:
+    schema = ANTHROPIC_SCHEMAS.strict(wanted.schema) or wanted.schema
+    said = {"name": wanted.name, "schema": msgspec.json.encode(schema).decode()}
+    if wanted.description:
+        said["description"] = wanted.description
+    return {"type": "json_schema", "structure": {"jsonSchema": said}}
 
 
 def _randomness(sampling: Sampling, family: Family) -> Block:

@@ -1,9 +1,9 @@
 """What the families of models on Bedrock take, and what they refuse.
 
 Converse is one API, but what a model does not know is an error in it. Sources: "Supported models
-and model features", "Prompt caching for faster model inference" and "Inference request parameters
-and response fields" in the Amazon Bedrock User Guide; the Amazon Nova User Guide; refusals as users
-report them.
+and model features", "Get validated JSON results from models", "Prompt caching for faster model
+inference" and "Inference request parameters and response fields" in the Amazon Bedrock User Guide;
+the Amazon Nova User Guide; refusals as users report them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from typing import Literal
 
 import msgspec
+
+from aof_nb.ports import StructuredOutput
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
         streams_tools: Whether it can stream tool calls; else the response comes in one piece.
         mixed: Whether text may stand beside tool calls and results in a message.
         schema_keys: What may stand at the top of a tool's schema; all if empty.
+        structured: How it is held to an output schema.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     streams_tools: bool = True
     mixed: bool = True
     schema_keys: tuple[str, ...] = ()
+    structured: StructuredOutput = "tool"
 
 
 _EVERYWHERE: tuple[Literal["system", "tools", "messages"], ...] = ("system", "tools", "messages")
@@ -76,14 +80,25 @@ FAMILIES = (
         status=True,
     ),
     Family(
-        name="Claude 4.1 to 4.5",
-        pattern=r"claude-(?:opus|sonnet|haiku)-4-[1-5](?!\d)",
+        name="Claude 4.1",
+        pattern=r"claude-opus-4-1(?!\d)",
         maker="anthropic",
         both=False,
         cache=_EVERYWHERE,
         thinking="budget",
         reasoning=True,
         status=True,
+    ),
+    Family(
+        name="Claude 4.5",
+        pattern=r"claude-(?:opus|sonnet|haiku)-4-[2-5](?!\d)",
+        maker="anthropic",
+        both=False,
+        cache=_EVERYWHERE,
+        thinking="budget",
+        reasoning=True,
+        status=True,
+        structured="native",
     ),
     Family(
         name="Claude 4.6",
@@ -95,6 +110,7 @@ FAMILIES = (
         effort="output_config",
         reasoning=True,
         status=True,
+        structured="native",
     ),
     Family(
         name="Claude 4.7 and later",
@@ -106,6 +122,7 @@ FAMILIES = (
         effort="output_config",
         reasoning=True,
         status=True,
+        structured="native",
     ),
     Family(
         name="Nova 2",
@@ -125,12 +142,13 @@ FAMILIES = (
         status=True,
         schema_keys=("type", "properties", "required"),
     ),
-    Family(name="Titan Text", pattern=r"titan-text", system=False),
+    Family(name="Titan Text", pattern=r"titan-text", system=False, structured="prompt"),
     Family(
         name="Mistral Instruct",
         pattern=r"mistral\.mi(?:s|x)tral-(?:7b|8x7b)",
         system=False,
         streams_tools=False,
+        structured="prompt",
     ),
     Family(name="Mistral Large", pattern=r"mistral-large-24", streams_tools=False, mixed=False),
     Family(name="Llama", pattern=r"\bllama", streams_tools=False, mixed=False),
@@ -146,7 +164,7 @@ def family_of(model: str) -> Family:
 
     Example:
         >>> family_of("us.anthropic.claude-sonnet-4-5-20250929-v1:0").name
-        'Claude 4.1 to 4.5'
+        'Claude 4.5'
         >>> family_of("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0").name
         'Nova'
     """

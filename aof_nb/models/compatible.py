@@ -12,6 +12,7 @@ import os
 import msgspec
 
 from aof_nb.errors import ConnectionFailed, MissingCredential, ModelError, ModelNotFound
+from aof_nb.ports import StructuredOutput
 
 _NO_KEY = "none"
 
@@ -29,6 +30,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         output_limit: Its parameter for the output's length; None for OpenAI's own rule.
         stream_options: Whether it has to be asked for the usage, as OpenAI.
         withholds: Whether it takes ``tool_choice: none``.
+        structured: How it is held to an output schema; None for OpenAI's own rule.
+        schema_beside_tools: Whether a model can call tools while it is held to a schema; most
+            servers would hold the calls to it too, or refuse.
         unreachable: What to do if nobody answers.
         unknown_model: What to do if it does not have a model; may name ``{model}``.
     """
@@ -42,6 +46,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     output_limit: str | None = "max_tokens"
     stream_options: bool = True
     withholds: bool = True
+    structured: StructuredOutput | None = "tool"
+    schema_beside_tools: bool = False
     unreachable: str = ""
     unknown_model: str = ""
 
@@ -88,6 +94,8 @@ OPENAI = Endpoint(
     url_variable="OPENAI_BASE_URL",
     example="openai-chat:gpt-4o",
     output_limit=None,
+    structured=None,
+    schema_beside_tools=True,
 )
 AZURE = Endpoint(
     name="azure",
@@ -96,6 +104,8 @@ AZURE = Endpoint(
     url_variable="AZURE_OPENAI_ENDPOINT",
     example="azure:my-gpt-4o-deployment",
     output_limit=None,
+    structured=None,
+    schema_beside_tools=True,
     unknown_model="check AZURE_OPENAI_ENDPOINT, and that it has a deployment {model}",
 )
 ENDPOINTS = (
@@ -106,6 +116,7 @@ ENDPOINTS = (
         key_variable="GEMINI_API_KEY",
         url_variable="GEMINI_BASE_URL",
         example="google:gemini-3-flash-preview",
+        structured="native",
     ),
     Endpoint(
         name="ollama",
@@ -115,6 +126,7 @@ ENDPOINTS = (
         example="ollama:qwen3",
         unreachable="start it with `ollama serve`, or set OLLAMA_HOST to where it runs",
         unknown_model="get it with `ollama pull {model}`",
+        structured="native",
     ),
     Endpoint(
         name="groq",
@@ -141,6 +153,7 @@ ENDPOINTS = (
         url_variable="MISTRAL_BASE_URL",
         example="mistral:mistral-large-latest",
         stream_options=False,
+        structured="native",
     ),
     Endpoint(
         name="deepseek",
@@ -165,6 +178,8 @@ ENDPOINTS = (
         key_variable="XAI_API_KEY",
         url_variable="XAI_BASE_URL",
         example="xai:grok-4",
+        structured="native",
+        schema_beside_tools=True,
     ),
     Endpoint(
         name="vllm",
@@ -173,6 +188,7 @@ ENDPOINTS = (
         url_variable="VLLM_BASE_URL",
         example="vllm:Qwen/Qwen3-32B",
         unreachable="start it with `vllm serve MODEL`, or set VLLM_BASE_URL to where it runs",
+        structured="native",
     ),
     Endpoint(
         name="lmstudio",
@@ -181,6 +197,7 @@ ENDPOINTS = (
         url_variable="LMSTUDIO_BASE_URL",
         example="lmstudio:qwen3-8b",
         unreachable="start it with `lms server start`, or set LMSTUDIO_BASE_URL to where it runs",
+        structured="native",
     ),
 )
 

@@ -11,10 +11,17 @@ import msgspec
 from aof_nb.errors import MissingCredential, ModelError
 from aof_nb.importing import imported
 from aof_nb.models.failures import classify
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
 from aof_nb.models.transport import shared_client
+from aof_nb.ports import OutputSchema, StructuredOutput
 
 _VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
+# Models before gpt-4o-2024-08-06 know no json_schema, and o1-mini no tools either.
+_WITHOUT_SCHEMAS = re.compile(
+    r"(?:^|/)(?:gpt-3\.5|gpt-4(?:$|-(?:\d|turbo|vision|32k))|gpt-4o-2024-05|chatgpt-4o)"
+)
+_WITHOUT_TOOLS = re.compile(r"(?:^|/)(?:o1-mini|o1-preview)")
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9]|codex|gpt-oss)")
 
 
@@ -41,6 +48,25 @@ def is_reasoning(model: str) -> bool:
         (True, False)
     """
     return _REASONING.search(model) is not None
+
+
+def structured_output(model: str) -> StructuredOutput:
+    """How a model of OpenAI's is held to a schema, by its name.
+
+    Example:
+        >>> structured_output("gpt-5"), structured_output("gpt-4-turbo")
+        ('native', 'tool')
+    """
+    if _WITHOUT_TOOLS.search(model):
+        return "prompt"
+    return "tool" if _WITHOUT_SCHEMAS.search(model) else "native"
+
+
+def json_schema(wanted: OutputSchema) -> dict[str, Any]:
+    """What both APIs are told of a schema: strict if it can be said so."""
+    strict = OPENAI_SCHEMAS.strict(wanted.schema) if wanted.strict else None
+    said = {"name": wanted.name, "schema": strict or wanted.schema, "strict": strict is not None}
+    return said | ({"description": wanted.description} if wanted.description else {})
 
 
 async def connect(

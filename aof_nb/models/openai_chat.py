@@ -13,9 +13,10 @@ from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.compatible import OPENAI, endpoint_named
 from aof_nb.models.history import fitting_id
-from aof_nb.models.openai import Failure, connect, is_reasoning
-from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
+from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
+from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _LONGEST_ID = 40
@@ -39,7 +40,12 @@ class OpenAIChatModel:
         output_limit: The name of the parameter that bounds the output; compatible servers
             want ``max_tokens``, OpenAI's reasoning models ``max_completion_tokens``.
         endpoint: The provider, as `aof_nb.models.compatible` names it.
+        structured: How it is held to an output schema: ``native`` if it takes a
+            ``response_format``, ``tool`` or ``prompt``; by the endpoint and the model's name if
+            None.
     """
+
+    schema_dialect = OPENAI_SCHEMAS
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class OpenAIChatModel:
         timeout: float = 300.0,
         output_limit: str | None = None,
         endpoint: str = OPENAI.name,
+        structured: StructuredOutput | None = None,
     ) -> None:
         self._endpoint = endpoint_named(endpoint)
         self._model = model
@@ -61,8 +68,11 @@ class OpenAIChatModel:
             or self._endpoint.output_limit
             or ("max_completion_tokens" if is_reasoning(model) else "max_tokens")
         )
+        self.structured_output = structured or self._endpoint.structured or structured_output(model)
+        self.schema_beside_tools = self._endpoint.schema_beside_tools
         self._encoded = EncodeOnce(functools.partial(encode_message, provider=endpoint))
         self._tools = EncodeTools(_declaration)
+        self._format = EncodeSchema(_format)
 
     @property
     def name(self) -> str:
@@ -107,6 +117,8 @@ class OpenAIChatModel:
             head["reasoning_effort"] = sampling.reasoning_effort
         if sampling.stop:
             head["stop"] = sampling.stop
+        if request.output_schema is not None:
+            head["response_format"] = self._format(request.output_schema)
         if request.tools:
             head["tools"] = self._tools(request.tools)
             if request.tool_choice == "none" and self._endpoint.withholds:
@@ -119,6 +131,10 @@ class OpenAIChatModel:
             msgspec.json.encode(head)[:-1],
             b'"messages":[' + b",".join(messages) + b"]",
         )
+
+
+def _format(wanted: OutputSchema) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": json_schema(wanted)}
 
 
 def _declaration(tool: ToolSpec) -> dict[str, Any]:

@@ -26,9 +26,16 @@ from aof_nb.messages import (
 )
 from aof_nb.models.assembly import Deltas, interrupted, tool_call
 from aof_nb.models.history import fitting_id, sent_parts
-from aof_nb.models.openai import Failure, connect, is_reasoning
-from aof_nb.models.transport import EncodeOnce, EncodeTools, stream_response
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.models.openai import (
+    Failure,
+    connect,
+    is_reasoning,
+    json_schema,
+    structured_output,
+)
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
+from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
+from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _PROVIDER = "openai"
@@ -47,6 +54,8 @@ class OpenAIResponsesModel:
             OpenAI gives it to verified organisations only.
     """
 
+    schema_dialect = OPENAI_SCHEMAS
+
     def __init__(
         self,
         model: str,
@@ -61,8 +70,10 @@ class OpenAIResponsesModel:
         self._base_url = base_url
         self._timeout = timeout
         self._reasoning_summary = reasoning_summary
+        self.structured_output = structured_output(model)
         self._encoded = EncodeOnce(functools.partial(encode_message, reasoning=is_reasoning(model)))
         self._tools = EncodeTools(_declaration)
+        self._format = EncodeSchema(_format)
 
     @property
     def name(self) -> str:
@@ -101,6 +112,8 @@ class OpenAIResponsesModel:
                 head["temperature"] = sampling.temperature
             if sampling.top_p is not None:
                 head["top_p"] = sampling.top_p
+        if request.output_schema is not None:
+            head["text"] = self._format(request.output_schema)
         if request.tools:
             head["tools"] = self._tools(request.tools)
             if request.tool_choice == "none":
@@ -110,6 +123,10 @@ class OpenAIResponsesModel:
             msgspec.json.encode(head)[:-1],
             b'"input":[' + b",".join(items) + b"]",
         )
+
+
+def _format(wanted: OutputSchema) -> dict[str, Any]:
+    return {"format": {"type": "json_schema", **json_schema(wanted)}}
 
 
 def _declaration(tool: ToolSpec) -> dict[str, Any]:

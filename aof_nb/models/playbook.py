@@ -109,9 +109,9 @@ class Branches:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end."""
+    """The end: text, or data for a run with an output schema."""
 
-    text: Template
+    text: Template | Literal
 
 
 Action: TypeAlias = Call | Branches | Answer | None
@@ -213,6 +213,8 @@ class _Reader:
         here = (*path, action)
         value = step[action]
         if action == "answer":
+            if isinstance(value, dict | list):
+                return Answer(Literal(self._templates(value, here)))
             return Answer(self._template(value, here))
         if action == "choose":
             if not isinstance(value, list) or not value:

@@ -19,11 +19,20 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.errors import ConfigurationError, ResourceError
+from aof_nb.errors import ConfigurationError, InvalidOutput, ResourceError
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta
 from aof_nb.messages import Message, Outcome, Part, StopReason, Text, ToolCall, ToolResult, Usage
-from aof_nb.models.playbook import Answer, Branches, Call, Playbook, Step, load_playbook
-from aof_nb.ports import ModelRequest
+from aof_nb.models.playbook import (
+    Answer,
+    Branches,
+    Call,
+    Literal,
+    Playbook,
+    Step,
+    load_playbook,
+)
+from aof_nb.ports import ModelRequest, StructuredOutput
+from aof_nb.structured_output import violation_in
 
 
 class ScriptModel:
@@ -36,6 +45,8 @@ class ScriptModel:
     Raises:
         ResourceError: If the playbook is wrong; with file, line and field.
     """
+
+    structured_output: StructuredOutput = "native"
 
     def __init__(self, path: str | Path, *, pace: float = 0.0) -> None:
         self._path = Path(path)
@@ -52,6 +63,7 @@ class ScriptModel:
         if self._playbook is None:
             self._playbook = await asyncio.to_thread(load_playbook, self._path)
         exchange = _Exchange(request, self.name)
+        self._check_answer(exchange)
         move = _Player(self._playbook, exchange).next_move()
         if move.wait and not exchange.withheld:
             await asyncio.sleep(move.wait)
@@ -68,6 +80,17 @@ class ScriptModel:
             usage=Usage(),
             model=self.name,
         )
+
+    def _check_answer(self, exchange: _Exchange) -> None:
+        """Fails where its own answer is to be corrected: it would only be given again."""
+        answer = exchange.answered
+        if exchange.violation is not None and answer is not None and answer.model == self.name:
+            raise InvalidOutput(
+                f"{self._path}: the playbook's answer does not fit the output schema",
+                violation=exchange.violation,
+                text=answer.text,
+                remedy="give the answer as a mapping with the schema's fields",
+            )
 
 
 class _Move(msgspec.Struct):
@@ -94,7 +117,10 @@ class _Exchange:
         if self.withheld and self.tools and len(messages) > 1 and messages[-1].role == "user":
             # The loop's own remark on the last turn is not a prompt.
             messages.pop()
-        starts = [place for place, each in enumerate(messages) if each.role == "user"]
+        last = messages[-1] if messages else None
+        self.violation = violation_in(last.text) if last and last.role == "user" else None
+        self.answered = messages[-2] if len(messages) > 1 else None
+        starts = [place for place, each in enumerate(messages) if _is_prompt(each)]
         start = starts[-1] if starts else 0
         self.prompt = messages[start].text if starts else ""
         self.turns: list[Sequence[ToolResult]] = [
@@ -102,6 +128,10 @@ class _Exchange:
             for asked, results in itertools.pairwise(messages[start:])
             if results.role == "tool" and asked.model in {None, model}
         ]
+
+
+def _is_prompt(message: Message) -> bool:
+    return message.role == "user" and violation_in(message.text) is None
 
 
 class _Player:
@@ -135,8 +165,12 @@ class _Player:
             if step.say is not None and not isinstance(step.action, Call):
                 self._said.append(step.say.text(self._scope).strip())
             match step.action:
-                case Answer(text):
-                    answer = text.text(self._scope).strip()
+                case Answer(content):
+                    if isinstance(content, Literal):
+                        value = content.value(self._scope)
+                        answer = _json(value, "the answer", step.place).decode()
+                    else:
+                        answer = content.text(self._scope).strip()
                     yield _Move("\n\n".join([*self._said, answer]))
                     return
                 case Branches(branches):
@@ -178,17 +212,21 @@ class _Player:
                     remedy=f"it has: {', '.join(self._exchange.tools) or 'none'}",
                 )
             values = {key: value.value(self._scope) for key, value in arguments.items()}
-            try:
-                values = msgspec.json.decode(msgspec.json.encode(values, enc_hook=_listed))
-            except (TypeError, ValueError) as error:
-                raise ResourceError(
-                    f"the arguments of {tool!r} cannot be sent: {error}",
-                    file=step.place,
-                    remedy="give text, numbers, lists and mappings; "
-                    "a key called items is read as data['items']",
-                ) from error
+            values = msgspec.json.decode(_json(values, f"the arguments of {tool!r}", step.place))
             calls.append(ToolCall(f"script_{self._turn + 1}_{place + 1}", tool, values))
         return tuple(calls)
+
+
+def _json(value: Any, what: str, place: str) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=_listed)
+    except (TypeError, ValueError) as error:
+        raise ResourceError(
+            f"{what} cannot be sent: {error}",
+            file=place,
+            remedy="give text, numbers, lists and mappings; "
+            "a key called items is read as data['items']",
+        ) from error
 
 
 def _listed(value: Any) -> Any:

@@ -21,7 +21,7 @@ from aof_nb.messages import Message
 from aof_nb.models.assembly import Decoder, broken, with_partial
 from aof_nb.models.failures import from_response
 from aof_nb.models.sse import EventStream
-from aof_nb.ports import ModelRequest, ToolSpec
+from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
 
 
 async def stream_response(
@@ -259,4 +259,24 @@ class EncodeTools:
         if tools is not self._tools:
             declared = [self._declare(tool) for tool in tools]
             self._tools, self._encoded = tools, msgspec.Raw(msgspec.json.encode(declared))
+        return self._encoded
+
+
+class EncodeSchema:
+    """Encodes an output schema once for all the requests of a run.
+
+    Args:
+        declare: How the provider wants it declared.
+    """
+
+    def __init__(self, declare: Callable[[OutputSchema], dict[str, Any]]) -> None:
+        self._declare = declare
+        self._schema: OutputSchema | None = None
+        self._encoded = msgspec.Raw(b"null")
+
+    def __call__(self, schema: OutputSchema) -> msgspec.Raw:
+        """The schema's declaration as JSON."""
+        if schema is not self._schema:
+            self._schema = schema
+            self._encoded = msgspec.Raw(msgspec.json.encode(self._declare(schema)))
         return self._encoded

@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from aof_nb.notebook.markdown import finished, to_html
 from aof_nb.notebook.screen import Bundle, Output, Screen
 
@@ -61,7 +63,17 @@ class Budget:
 def bundle(text: str) -> Bundle:
     """Markdown as a finished output."""
     text = text.strip("\n")
-    return {"text/html": to_html(text), "text/plain": text}
+    return {"text/html": to_html(_fenced(text)), "text/plain": text}
+
+
+def _fenced(text: str) -> str:
+    """An answer that is JSON, as a run with an output schema gives, laid out as code."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    try:
+        return f"```json\n{msgspec.json.format(text)}\n```"
+    except msgspec.DecodeError:
+        return text
 
 
 class LiveText:

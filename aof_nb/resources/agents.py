@@ -21,6 +21,7 @@ from aof_nb.resources.problems import near, spellings_of
 from aof_nb.resources.schema import NOT_CARRIED_OUT, AgentSpec
 from aof_nb.resources.servers import make_server, named_server
 from aof_nb.resources.tools import Tools, make_tools
+from aof_nb.structured_output import expected
 
 
 def make_agent(
@@ -60,6 +61,7 @@ def make_agent(
     attached = tools.mcp.applied(attached, findings, env, declared=_names(spec.mcp_servers))
     model = _model(spec, document, folder)
     memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))
+    output_schema = _output_schema(spec, document)
     if findings.errors:
         return None
     return Agent(
@@ -80,6 +82,7 @@ def make_agent(
             for place, each in enumerate(spec.fallback)
         ],
         retry=RetryPolicy(**spec.retry.model_dump(exclude_none=True)),
+        output_schema=output_schema,
     )
 
 
@@ -115,6 +118,15 @@ def _found_model(
     kind, _, script = model.partition(":")
     beside = folder / script
     return f"script:{beside}" if kind == "script" and beside.is_file() else model
+
+
+def _output_schema(spec: AgentSpec, document: Document) -> Any:
+    try:
+        expected(spec.output_schema)
+    except ConfigurationError as error:
+        said = error.message.removeprefix("output_schema: ")
+        document.findings.add((*document.prefix, "output_schema"), said, error.remedy)
+    return spec.output_schema
 
 
 def _environment(spec: AgentSpec, document: Document) -> dict[str, str]:

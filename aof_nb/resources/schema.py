@@ -198,7 +198,7 @@ class AgentSpec(Spec):
     budget: Any = None
     examples: Any = None
     input_schema: Any = None
-    output_schema: Any = None
+    output_schema: dict[str, Any] | None = None
     research_phase: Any = None
     routing: Any = None
     sampling: Any = None
@@ -210,7 +210,6 @@ NOT_CARRIED_OUT = (
     "budget",
     "examples",
     "input_schema",
-    "output_schema",
     "research_phase",
     "routing",
     "sampling",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from tests.fakes.reply import seal
 from tests.fakes.rules import InvalidRequestError
+from tests.fakes.schema_rules import check_anthropic
 
 FIELDS = {
     "additionalModelRequestFields",
@@ -28,6 +30,7 @@ FIELDS = {
 _ID = r"[a-zA-Z0-9_.:-]{1,64}"
 _NAME = r"[a-zA-Z0-9_-]{1,64}"
 _UNSAMPLED = re.compile(r"claude-(?:opus-4-[789]|(?:opus|sonnet|haiku|fable)-5)")
+_STRUCTURED = re.compile(r"claude-(?:opus-4-[5-9]|(?:sonnet|haiku)-4-[5-9]|\w+-5)")
 _UNSTREAMED = re.compile(r"llama|mistral-large-24|palmyra")
 
 
@@ -72,7 +75,17 @@ def check(body: Mapping[str, Any], model: str, issued: Issued, *, streamed: bool
     _check_unmodified(messages, issued, model)
 
 
+def _check_text_format(wanted: Any, model: str) -> None:
+    if wanted is None:
+        return
+    if not _STRUCTURED.search(model):
+        raise _refuse("This model doesn't support the outputConfig.textFormat field.")
+    schema = json.loads(wanted["structure"]["jsonSchema"]["schema"])
+    check_anthropic({"type": wanted.get("type"), "schema": schema})
+
+
 def _check_config(body: Mapping[str, Any], model: str) -> None:
+    _check_text_format((body.get("outputConfig") or {}).get("textFormat"), model)
     config = body.get("inferenceConfig") or {}
     given = {"temperature", "topP"} & set(config)
     if given and _UNSAMPLED.search(model):

@@ -13,6 +13,7 @@ from tests.fakes.rules import (
     check_openai_name,
     check_stream_options,
 )
+from tests.fakes.schema_rules import check_openai
 
 FIELDS = frozenset(
     [
@@ -81,6 +82,7 @@ def check(body: Mapping[str, Any], *, own: bool = True) -> None:
             param="max_tokens",
         )
     check_stream_options(body)
+    check_response_format(body.get("response_format"))
     check_not_empty(body.get("tools"), "tools")
     check_not_empty(body["messages"], "messages")
     for index, tool in enumerate(body.get("tools") or []):
@@ -95,6 +97,21 @@ def check(body: Mapping[str, Any], *, own: bool = True) -> None:
                     param=name,
                 )
     _check_messages(body["messages"])
+
+
+def check_response_format(wanted: Any) -> None:
+    """The form of the answer."""
+    if wanted is None:
+        return
+    if wanted.get("type") not in ("text", "json_object", "json_schema"):
+        raise InvalidRequestError(
+            f"Invalid value: '{wanted.get('type')}'. Supported values are: 'json_object', "
+            "'json_schema', and 'text'.",
+            code="invalid_value",
+            param="response_format.type",
+        )
+    if wanted["type"] == "json_schema":
+        check_openai(wanted.get("json_schema"), "response_format.json_schema")
 
 
 def _check_messages(messages: list[Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.fakes.reply import seal
 from tests.fakes.rules import InvalidRequestError
+from tests.fakes.schema_rules import check_anthropic
 
 FIELDS = frozenset(
     [
@@ -99,6 +100,12 @@ def check(
             )
         if thinking["budget_tokens"] >= body["max_tokens"]:
             raise InvalidRequestError("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    config = body.get("output_config") or {}
+    for name in config:
+        if name not in ("effort", "format", "task_budget"):
+            raise InvalidRequestError(f"output_config.{name}: Extra inputs are not permitted")
+    if config.get("format") is not None:
+        check_anthropic(config["format"])
     _check_tools(body.get("tools") or [], body.get("tool_choice"))
     if not body["messages"]:
         raise InvalidRequestError("messages: at least one message is required")

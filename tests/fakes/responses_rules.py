@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from tests.fakes.rules import (
     check_openai_name,
     check_stream_options,
 )
+from tests.fakes.schema_rules import check_openai
 
 FIELDS = frozenset(
     [
@@ -85,6 +87,9 @@ def check(body: Mapping[str, Any], issued: Issued | None = None) -> None:
                 param=name,
             )
     check_stream_options(body)
+    wanted = (body.get("text") or {}).get("format")
+    if wanted is not None and wanted.get("type") == "json_schema":
+        check_openai(wanted, "text.format")
     check_not_empty(body["input"], "input")
     for index, tool in enumerate(body.get("tools") or []):
         if tool.get("type") == "function":
@@ -107,7 +112,8 @@ def check_stateless(body: Mapping[str, Any]) -> None:
     """This project's rule: the conversation is ours, the provider keeps nothing."""
     if body.get("store") is not False:
         raise InvalidRequestError("house rule: a Responses request says `store: false`")
-    if "reasoning.encrypted_content" not in (body.get("include") or []):
+    reasons = re.match(r"(gpt-[5-9]|o\d)", body.get("model", ""))
+    if reasons and "reasoning.encrypted_content" not in (body.get("include") or []):
         raise InvalidRequestError("house rule: `include` has `reasoning.encrypted_content`")
     if body.get("previous_response_id"):
         raise InvalidRequestError("house rule: no `previous_response_id`")

@@ -179,3 +179,47 @@ async def test_house_rule_of_stateless_responses() -> None:
     async with FakeOpenAI(tolerate=True) as fake:
         with pytest.raises(openai.BadRequestError, match="house rule"):
             await gpt(fake).responses.create(model="gpt-5", input="hello")
+
+
+OPEN = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+CLOSED = OPEN | {"additionalProperties": False}
+NESTED = {"type": "object", "properties": {"a": OPEN}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict", "message"),
+    [
+        (OPEN, True, "In context=(), 'additionalProperties' is required to be supplied"),
+        (CLOSED, True, "In context=(), 'required' is required to be supplied"),
+        (NESTED | {"additionalProperties": False}, True, "In context=('properties', 'a')"),
+        (CLOSED | {"required": ["a"], "default": {}}, True, "'default' is not permitted"),
+        ({"type": "array"}, False, "schema must be a JSON Schema of 'type: \"object\"'"),
+    ],
+)
+async def test_openai_refuses_schemas(schema: Any, strict: bool, message: str) -> None:
+    wanted = {"name": "x", "schema": schema, "strict": strict}
+    async with FakeOpenAI(tolerate=True) as fake:
+        response_format = {"type": "json_schema", "json_schema": wanted}
+        with pytest.raises(openai.BadRequestError) as caught:
+            await chat(gpt(fake), [USER], response_format=response_format)
+        assert message in caught.value.message
+        text = {"format": {"type": "json_schema", **wanted}}
+        with pytest.raises(openai.BadRequestError) as caught:
+            await respond(gpt(fake), [USER], text=text)
+        assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (OPEN, "'additionalProperties' must be explicitly set to false"),
+        (OPEN | {"additionalProperties": True}, "'additionalProperties: true' is not supported"),
+        (CLOSED, "For 'integer' type, properties minimum are not supported"),
+    ],
+)
+async def test_anthropic_refuses_schemas(schema: Any, message: str) -> None:
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    async with FakeAnthropic(tolerate=True) as fake:
+        with pytest.raises(anthropic.BadRequestError) as caught:
+            await say(claude(fake), output_config=config)
+    assert message in str(caught.value)

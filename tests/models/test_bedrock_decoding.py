@@ -232,7 +232,7 @@ def test_bytes_that_are_no_event_stream_are_damage_or_not_enough(data: bytes) ->
         ("anthropic.claude-3-haiku-20240307-v1:0", "Claude 3.5 Sonnet (June) and earlier"),
         ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "Claude 3.5"),
         ("anthropic.claude-opus-4-20250514-v1:0", "Claude 3.7 and 4"),
-        ("us.anthropic.claude-opus-4-1-20250805-v1:0", "Claude 4.1 to 4.5"),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", "Claude 4.1"),
         ("global.anthropic.claude-sonnet-4-6", "Claude 4.6"),
         ("global.anthropic.claude-opus-4-8", "Claude 4.7 and later"),
         ("anthropic.claude-sonnet-5", "Claude 4.7 and later"),
@@ -286,6 +286,7 @@ def test_the_documentation_says_what_the_families_take() -> None:
             thinking,
             "yes" if family.effort else "",
             "yes" if family.streams_tools else "no",
+            family.structured,
         ]
         row = "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
         assert row in page
