@@ -66,6 +66,13 @@ def bundle(text: str) -> Bundle:
     return {"text/html": to_html(_fenced(text)), "text/plain": text}
 
 
+def voided(text: str) -> Bundle:
+    """Markdown as an output that no longer counts: struck out."""
+    whole = bundle(text)
+    html = f'<div style="opacity:.55;text-decoration:line-through">{whole["text/html"]}</div>'
+    return {"text/html": html, "text/plain": f"[void] {whole['text/plain']}"}
+
+
 def _fenced(text: str) -> str:
     """An answer that is JSON, as a run with an output schema gives, laid out as code."""
     if not (text.startswith("{") and text.endswith("}")):
@@ -109,6 +116,8 @@ class LiveText:
         self._next = 0.0
         self._last_write = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._settled: list[tuple[Output, str]] = []
+        self._bundle = bundle
 
     def write(self, text: str) -> None:
         """Adds text; it appears within the interval, or as the budget allows."""
@@ -131,6 +140,14 @@ class LiveText:
         self._gather()
         if self._text.strip() or self._output.shown:
             self._settle(len(self._text))
+
+    def void(self) -> None:
+        """Strikes out all there is, for good: another text takes its place."""
+        shown = list(self._settled)
+        self._bundle = voided
+        self.close()
+        for output, text in shown:
+            output.show(voided(text))
 
     def _wait(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
@@ -163,7 +180,8 @@ class LiveText:
         self._arriving.clear()
 
     def _settle(self, end: int) -> None:
-        self._output.settle(bundle(self._text[:end]))
+        self._output.settle(self._bundle(self._text[:end]))
+        self._settled.append((self._output, self._text[:end]))
         self._text = self._text[end:]
         self._unsent = bool(self._text)
         self._looked_at = 0

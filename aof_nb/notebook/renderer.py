@@ -74,6 +74,7 @@ class CellRenderer:
         self._model = ""
         self._doing = ""
         self._text: LiveText | None = None
+        self._turn_texts: list[LiveText] = []
         self._thoughts: list[str] = []
         self._rows: dict[str, tuple[Row, Output]] = {}
         self._footer = Output(screen, live=live)
@@ -85,6 +86,8 @@ class CellRenderer:
 
     def event(self, event: Event) -> None:
         """Shows an event."""
+        if isinstance(event, ResponseSuperseded):
+            self._void_texts()
         if not isinstance(event, TextDelta | ToolCallDelta):
             self._close_text()
         if not isinstance(event, ThinkingDelta):
@@ -93,6 +96,7 @@ class CellRenderer:
             case RunStarted():
                 self._model = event.model
             case TurnStarted():
+                self._turn_texts.clear()
                 self._say("waiting for the model")
             case ThinkingDelta(text=text):
                 self._say("thinking")
@@ -103,6 +107,7 @@ class CellRenderer:
                     self._text = LiveText(
                         self._screen, live=self._live, by_block=self._live, budget=self._budget
                     )
+                    self._turn_texts.append(self._text)
                 self._text.write(text)
             case ToolStarted(call=call, effect=effect):
                 row = Row(call, effect)
@@ -162,6 +167,12 @@ class CellRenderer:
         if self._text is not None:
             self._text.close()
             self._text = None
+
+    def _void_texts(self) -> None:
+        for text in self._turn_texts:
+            text.void()
+        self._turn_texts.clear()
+        self._text = None
 
     def _close_thoughts(self) -> None:
         text = "".join(self._thoughts)

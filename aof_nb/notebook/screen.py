@@ -116,5 +116,8 @@ class Output:
         self._screen.publish(data, metadata or {}, display_id=self._id, update=update)
 
     def settle(self, data: Bundle, metadata: Metadata | None = None) -> None:
-        """Shows the last state."""
-        self._screen.publish(data, metadata or {}, display_id=self._id, update=self._id is not None)
+        """Shows the last state; `show` can still replace it."""
+        update = self._id is not None
+        if self._live:
+            self._id = self._id or secrets.token_hex(5)
+        self._screen.publish(data, metadata or {}, display_id=self._id, update=update)

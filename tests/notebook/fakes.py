@@ -10,11 +10,11 @@ from aof_nb.events import ModelEvent, ModelResponse, TextDelta, ThinkingDelta
 from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
 from aof_nb.ports import ModelRequest
 
-Part = str | tuple[str, str] | ToolCall
+Part = str | tuple[str, str] | ToolCall | Exception
 
 
 class Says:
-    """Plays turns: strings are said, ``("thinking", text)`` is thought, calls are made."""
+    """Plays turns: strings are said, ``("thinking", text)`` is thought, calls made, errors raised."""
 
     name = "says (scripted)"
 
@@ -28,6 +28,8 @@ class Says:
                 yield TextDelta(part)
             elif isinstance(part, tuple):
                 yield ThinkingDelta(part[1])
+            elif isinstance(part, Exception):
+                raise part
         text = "".join(part for part in turn if isinstance(part, str))
         calls = tuple(part for part in turn if isinstance(part, ToolCall))
         yield ModelResponse(

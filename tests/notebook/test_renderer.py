@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from aof_nb.agent import Agent
+from aof_nb.errors import BrokenStream
 from aof_nb.events import ToolFinished
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
+from aof_nb.models.resilience import RetryPolicy
 from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.notebook.renderer import CellRenderer
 from aof_nb.notebook.rows import Row, in_short
@@ -88,6 +90,27 @@ async def test_outputs_are_the_same_in_the_order_asked(live: bool) -> None:
     if not live:
         assert len(screen.sent) == 8
         assert all(display_id is None for _, _, display_id, _ in screen.sent)
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_text_that_another_takes_the_place_of_is_struck_out(live: bool) -> None:
+    blocks = "".join(f"Block {n}: {'word ' * 80}\n\n" for n in range(3))
+    broke = BrokenStream("broke off", provider="says")
+    asked = agent([blocks, "The <lock>", broke], ["All is well."], retry=RetryPolicy(first_delay=0))
+    screen = await shown(asked, live=live)
+    parts = [text for text in screen.kept if text.startswith("[void] ")]
+    assert "".join(parts).replace("[void] ", "").split() == f"{blocks}The <lock>".split()
+    assert len(parts) > 1 or not live
+    rest = [text for text in screen.kept if not text.startswith("[void] ")]
+    assert fixed(rest[1:-1]) == [
+        "retry: says (scripted): the text above is void, the response broke off",
+        "retry: says (scripted): the response broke off, again in T (2/5)",
+        "All is well.",
+    ]
+    last = {display_id or n: data for n, (data, _, display_id, _) in enumerate(screen.sent)}
+    struck = [data for data in last.values() if "line-through" in data["text/html"]]
+    assert [data["text/plain"] for data in struck] == parts
+    assert "<lock>" not in "".join(data["text/html"] for data in struck)
 
 
 async def test_volatile_values_are_in_the_metadata() -> None:
