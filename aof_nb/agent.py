@@ -303,6 +303,7 @@ class Run:
             session=self._session,
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
+            fallbacks=[each.name for each in models[1:]],
         )
 
     async def _remember(self, memory: Memory, known: int) -> None:

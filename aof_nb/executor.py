@@ -105,6 +105,7 @@ class Task:
         session: The session's id, for the record.
         artifacts: Where whole outputs go; None keeps only what the model is shown.
         notices: Said at the start, such as servers that are missing.
+        fallbacks: The models that may answer in its place, by name.
     """
 
     run_id: str
@@ -120,6 +121,7 @@ class Task:
     session: str | None = None
     artifacts: Artifacts | None = None
     notices: Sequence[str] = ()
+    fallbacks: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
     run = _Run(task, record)
     try:
         yield RunStarted(task.run_id, task.agent, task.model.name, task.prompt, task.session)
-        run.spending = Spending.limited(task.run_id, task.model.name, task.limits)
+        run.spending = Spending.limited(task.run_id, task.model.name, task.limits, task.fallbacks)
         for text in task.notices:
             yield Notice(text)
         record.transcript.append(Message.user(task.prompt))

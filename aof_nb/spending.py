@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +85,7 @@ class Spending:
         per_run: The run's limit, if it has one.
         per_day: The limit of all runs of a UTC day that were started with one, if there is one.
         file: Where they count together; made if it is missing.
+        fallbacks: The models that may be asked in its place; a worst case is the dearest's.
     """
 
     def __init__(
@@ -94,9 +95,12 @@ class Spending:
         per_run: float | None,
         per_day: float | None,
         file: Path | None = None,
+        *,
+        fallbacks: Sequence[str] = (),
     ) -> None:
         self._run_id = run_id
         self._model = model
+        self._fallbacks = fallbacks
         self._per_run = per_run
         self._per_day = per_day
         self._file = file
@@ -105,7 +109,9 @@ class Spending:
         self._before_today = 0.0
 
     @classmethod
-    def limited(cls, run_id: str, model: str, limits: Limits) -> Spending | None:
+    def limited(
+        cls, run_id: str, model: str, limits: Limits, fallbacks: Sequence[str] = ()
+    ) -> Spending | None:
         """A run's spending, if anything limits it.
 
         Raises:
@@ -114,7 +120,7 @@ class Spending:
         per_day = _daily_limit()
         if limits.max_cost is None and per_day is None:
             return None
-        return cls(run_id, model, limits.max_cost, per_day)
+        return cls(run_id, model, limits.max_cost, per_day, fallbacks=fallbacks)
 
     async def admit(self, worst: Usage, used: Mapping[str, Usage]) -> Verdict:
         """Whether a request may be sent; if so its worst case counts until `settle`.
@@ -141,7 +147,8 @@ class Spending:
         spent, notice = self._spent(used)
         if next_cost is None:
             notice = self._unknown(self._model) or notice
-            next_cost = 0.0
+        others = (price(each, worst) for each in self._fallbacks)
+        next_cost = max(next_cost or 0.0, *(each or 0.0 for each in others), 0.0)
         verdict = Verdict(notice=notice)
         if self._per_run is not None:
             verdict = _verdict(spent, next_cost, self._per_run, "this run", notice)

@@ -65,6 +65,16 @@ async def test_a_run_never_costs_more_than_its_limit(dollars: float) -> None:
     assert isinstance(events[-1], RunFinished)
 
 
+async def test_a_worst_case_is_that_of_the_dearest_model_that_may_answer() -> None:
+    worst, dear = Usage(10_000, 1000), "anthropic:claude-opus-4-1"
+    limit = price(dear, worst) or 0.0
+    assert limit > (price(MODEL, worst) or limit)
+    for dollars, admitted in ((limit * 0.99, False), (limit * 1.01, True)):
+        for names in ((MODEL, dear), ("test:unpriced", dear), (dear, "test:unpriced")):
+            spending = Spending("r", names[0], dollars, None, fallbacks=names[1:])
+            assert (await spending.admit(worst, {})).admitted == admitted
+
+
 async def test_what_cannot_be_paid_is_not_sent() -> None:
     model = Priced(working())
     _, record = await run(model, Limits(max_cost=0.001))

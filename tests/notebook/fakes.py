@@ -14,7 +14,7 @@ Part = str | tuple[str, str] | ToolCall | Exception
 
 
 class Says:
-    """Plays turns: strings are said, ``("thinking", text)`` is thought, calls made, errors raised."""
+    """Plays turns: strings are said, ``("thinking", text)`` thought, calls made, errors raised."""
 
     name = "says (scripted)"
 
