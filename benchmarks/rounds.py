@@ -118,14 +118,14 @@ def scripted_server() -> Iterator[str]:
 
 
 class Contestant:
-    """A contestant's process."""
+    """A contestant's process, of the code below `root`."""
 
-    def __init__(self, python: str, url: str, name: str) -> None:
+    def __init__(self, python: str, url: str, name: str, root: Path = ROOT) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.client", url, name],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "k"},
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root), "OPENAI_API_KEY": "k"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
