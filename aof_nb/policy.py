@@ -214,12 +214,22 @@ class Gate:
         return [Guarded(tool, self) for tool in tools]
 
     async def refusal(
-        self, tool: Tool, arguments: dict[str, Any], context: ToolContext
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        context: ToolContext,
+        plain: Mapping[str, Any] | None = None,
     ) -> str | None:
-        """Why a call may not be made; None if it may."""
+        """Why a call may not be made; None if it may.
+
+        Args:
+            tool: What is called.
+            arguments: What with.
+            context: Where it is called.
+            plain: The arguments in the form that rules are matched against, if it is another.
+        """
         spec = tool.spec
-        plain = tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
-        action = self._policy.decide(spec, plain)
+        action = self._policy.decide(spec, arguments if plain is None else plain)
         if action is Action.ALLOW:
             return None
         if action is Action.DENY:
@@ -290,6 +300,8 @@ class Guarded:
     def __init__(self, tool: Tool, gate: Gate) -> None:
         self._tool = tool
         self._gate = gate
+        # Protocols are slow to check: once, not at each call.
+        self._plain = tool.plain if isinstance(tool, HasPlainForm) else None
 
     @property
     def spec(self) -> ToolSpec:
@@ -298,7 +310,8 @@ class Guarded:
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Calls the tool if the gate lets it through; else says why not."""
-        refusal = await self._gate.refusal(self._tool, arguments, context)
+        plain = None if self._plain is None else self._plain(arguments)
+        refusal = await self._gate.refusal(self._tool, arguments, context, plain)
         if refusal is not None:
             return ToolOutput(refusal, is_error=True, denied=True)
         return await self._tool.call(arguments, context)
