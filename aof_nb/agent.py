@@ -21,6 +21,7 @@ from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, StopReason, Usage, sendable
+from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
@@ -252,7 +253,7 @@ class Run:
         agent = self._agent
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
         models = [resolve_model(each) for each in chain]
-        model = resilient(models, agent.retry)
+        model = resilient(models, agent.retry, agent.context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached
 
@@ -350,6 +351,7 @@ class Agent:
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.
         retry: How often each model is asked again after a failure that may pass.
+        context: What happens when a conversation grows too long for its model.
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
 
     Example:
@@ -371,6 +373,7 @@ class Agent:
     labels: Mapping[str, str] = field(default_factory=dict)
     fallback: Sequence[str | Model] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    context: ContextPolicy = field(default_factory=ContextPolicy)
     response_cache: bool | str | Path = False
 
     def stream(

@@ -40,6 +40,7 @@ import msgspec
 
 from aof_nb.errors import AofError, BrokenStream, ContextTooLong, ModelError, ToolError
 from aof_nb.events import (
+    ContextCompacted,
     Event,
     LimitReached,
     ModelEvent,
@@ -292,6 +293,9 @@ class _Run:
                         self._count(event.model, event.usage)
                     if isinstance(event, ModelFellBack):
                         asked = event.fallback
+                elif isinstance(event, ContextCompacted):
+                    if event.usage.total_tokens:
+                        self._count(event.summary_model, event.usage)
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event

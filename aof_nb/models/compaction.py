@@ -38,7 +38,7 @@ class ContextPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             None for the agent's own, False for nobody.
 
     Example:
-        >>> ContextPolicy(window={"ollama": 32_768}, summary_model="anthropic:claude-haiku-5-5").warn_at
+        >>> ContextPolicy(window={"ollama": 32_768}, summary_model="openai:gpt-5-mini").warn_at
         0.8
     """
 
@@ -148,9 +148,7 @@ class OldTurns(msgspec.Struct, frozen=True):
         return (*self.first, summary, *self.prompt, *self.rest)
 
 
-def old_turns(
-    messages: tuple[Message, ...], end: int, summary: Message | None = None
-) -> OldTurns:
+def old_turns(messages: tuple[Message, ...], end: int, summary: Message | None = None) -> OldTurns:
     """Splits a conversation.
 
     Args:

@@ -133,6 +133,10 @@ class TokenMeter:
         _, size, tokens = self._reported
         return tokens + math.ceil((self._size - size) * max(1.0, self._scale))
 
+    def gauge(self, request: ModelRequest) -> int:
+        """About how many input tokens a request is that may not be sent."""
+        return math.ceil(estimate(request) * self._scale)
+
     def learn(self, input_tokens: int) -> None:
         """What the provider has counted for the request that was counted last."""
         if input_tokens <= 0 or not self._size:

@@ -132,19 +132,24 @@ class StatedSizes(NamedTuple):
     window: int
 
 
-_STATED = tuple(
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        r"(?P<used>\d+) tokens > (?P<window>\d+) maximum",
-        r"exceed context limit: (?P<used>\d+) \+ (?P<output>\d+) > (?P<window>\d+)",
-        r"maximum context length is (?P<window>\d+) tokens.*\((?P<used>\d+) in (?:the|your) \w+"
-        r"[,;] (?P<output>\d+) ",
-        r"maximum context length is (?P<window>\d+) tokens.*?(?:resulted in|requested(?: about)?)"
-        r" (?P<used>\d+) tokens",
+_STATED = (
+    re.compile(r"(?P<used>\d+) tokens > (?P<window>\d+) maximum"),
+    re.compile(r"exceed context limit: (?P<used>\d+) \+ (?P<output>\d+) > (?P<window>\d+)"),
+    re.compile(
+        r"maximum context length is (?P<window>\d+) tokens.*"
+        r"\((?P<used>\d+) in (?:the|your) \w+[,;] (?P<output>\d+) "
+    ),
+    re.compile(
+        r"maximum context length is (?P<window>\d+) tokens.*?"
+        r"(?:resulted in|requested(?: about)?) (?P<used>\d+) tokens"
+    ),
+    re.compile(
         r"token count \(?(?P<used>\d+)\)? exceeds the maximum number of tokens allowed "
-        r"\(?(?P<window>\d+)",
-        r"\((?P<used>\d+) tokens\) exceeds the available context size \((?P<window>\d+) tokens",
-    )
+        r"\(?(?P<window>\d+)"
+    ),
+    re.compile(
+        r"\((?P<used>\d+) tokens\) exceeds the available context size \((?P<window>\d+) tokens"
+    ),
 )
 
 
