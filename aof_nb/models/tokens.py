@@ -1,9 +1,9 @@
 """How many input tokens a request will be, rather too many than too few, and cheaply.
 
 No tokenizer is asked: those of Anthropic and Google are not public, and their counting endpoints
-are a request more. English text has about four characters a token, program text and logs three;
-what is not ASCII has a token for every one to two bytes. What the provider has counted for a
-request is taken for it from then on, so that only what is new is estimated.
+are a request more. ASCII text is taken for a token every three characters, where English has about
+four; what is not ASCII for one every one to two bytes. What the provider has counted for a request
+is taken for it from then on, so that only what is new is estimated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PER_MESSAGE = 8
 PER_BLOCK = 8
 PER_TOOL = 24
 FOR_TOOLS = 350
-"""What providers tell a model besides, if it has tools; Anthropic's page on pricing lists it."""
+"""Providers tell a model that has tools how to call them, in some hundred tokens."""
 
 _LEAST_SCALE = 0.5
 
@@ -139,10 +139,9 @@ class TokenMeter:
 
     def learn(self, input_tokens: int) -> None:
         """What the provider has counted for the request that was counted last."""
-        if input_tokens <= 0 or not self._size:
-            return
-        scale = input_tokens / self._size
-        self._scale = max(_LEAST_SCALE, scale)
         # So few were not all: some local servers cut a request to fit, and say nothing.
-        whole = scale >= _LEAST_SCALE
-        self._reported = (len(self._messages), self._size, input_tokens) if whole else None
+        if not self._size or input_tokens < self._size * _LEAST_SCALE:
+            self._reported = None
+            return
+        self._scale = input_tokens / self._size
+        self._reported = (len(self._messages), self._size, input_tokens)

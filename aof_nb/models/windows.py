@@ -1,8 +1,9 @@
 """The context windows of models: how many tokens of input they take.
 
 Windows by family, from the makers' pages on models and the `genai-prices` data; where a family's
-models or hosts differ, the smallest. OpenAI reserves 128,000 tokens of its windows since GPT-5 for
-output, so they are given without. A model that is not here has no window until its provider
+models or hosts differ, the smallest. Since GPT-5, OpenAI reserves 128,000 tokens of a window for
+output, so they are given without (of GPT-5's 400,000, "input tokens exceed the configured limit of
+272000 tokens"). A model that is not here has no window until its provider
 says that a request was too long: nothing is then said or left out before.
 """
 
@@ -143,6 +144,7 @@ _STATED = (
         r"maximum context length is (?P<window>\d+) tokens.*?"
         r"(?:resulted in|requested(?: about)?) (?P<used>\d+) tokens"
     ),
+    re.compile(r"configured limit of (?P<window>\d+) tokens\. .*resulted in (?P<used>\d+) tokens"),
     re.compile(
         r"token count \(?(?P<used>\d+)\)? exceeds the maximum number of tokens allowed "
         r"\(?(?P<window>\d+)"

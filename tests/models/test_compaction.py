@@ -1,0 +1,210 @@
+"""What is left out of a conversation leaves one that every provider takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aof_nb.errors import ConfigurationError, ContextTooLong
+from aof_nb.events import ContextCompacted, ModelEvent, ModelResponse
+from aof_nb.messages import Message, StopReason, Text, ToolCall, ToolResult, Usage
+from aof_nb.models.compacting import CompactingModel
+from aof_nb.models.compaction import ContextPolicy, last_turns, old_turns, without_outputs
+from aof_nb.models.tokens import estimate
+from aof_nb.ports import ModelRequest
+
+
+class Narrow:
+    """A model that refuses what is more tokens than it takes, and summarises if it has no system.
+
+    Args:
+        window: Tokens it takes.
+    """
+
+    name = "openai-chat:narrow"
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.sent: list[ModelRequest] = []
+        self.refused = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        if request.system.startswith("You summarise"):
+            yield response("It was found that the pool is full.", 100)
+            return
+        if (size := estimate(request)) > self.window:
+            self.refused += 1
+            raise ContextTooLong(f"prompt is too long: {size} tokens > {self.window} maximum")
+        self.sent.append(request)
+        yield response("ok", size)
+
+
+def response(text: str, size: int) -> ModelResponse:
+    return ModelResponse(Message.assistant(text), StopReason.END_TURN, Usage(size, 5), "narrow")
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    """Prompts, each followed by turns with calls; the last message is one to be answered."""
+    conversation, number = list[Message](), 0
+    for place in range(draw(st.integers(1, 4))):
+        conversation.append(Message.user(f"prompt {place} " + "p" * draw(st.integers(0, 900))))
+        for _ in range(draw(st.integers(0, 6))):
+            calls, results = list[ToolCall](), list[ToolResult]()
+            for _ in range(draw(st.integers(1, 3))):
+                number += 1
+                calls.append(ToolCall(f"c{number}", "read_log", {"part": number}))
+                output = f"output {number} " + "x" * draw(st.integers(0, 5000))
+                kept = f"c{number}.txt" if draw(st.booleans()) else None
+                results.append(ToolResult(f"c{number}", "read_log", output, artifact=kept))
+            text = (Text("t" * draw(st.integers(1, 500))),) if draw(st.booleans()) else ()
+            conversation.append(Message("assistant", (*text, *calls)))
+            conversation.append(Message("tool", tuple(results)))
+        if draw(st.booleans()):
+            conversation.append(Message.assistant("a" * draw(st.integers(1, 2000))))
+    if conversation[-1].role == "assistant":
+        conversation.append(Message.user("and now?"))
+    return conversation
+
+
+def check(messages: tuple[Message, ...], original: tuple[Message, ...]) -> None:
+    assert messages[0] is original[0]
+    open_calls: list[str] = []
+    for message in messages:
+        if open_calls:
+            assert message.role == "tool"
+            assert [result.call_id for result in message.tool_results] == open_calls
+            open_calls = []
+        else:
+            assert message.role != "tool"
+        open_calls = [call.id for call in message.tool_calls]
+    assert not open_calls
+    prompts = [message for message in original if message.role == "user"]
+    assert messages[-1].role == original[-1].role
+    assert any(message is prompts[-1] for message in messages)
+
+
+def answer(model: CompactingModel, request: ModelRequest) -> list[ModelEvent]:
+    async def collect() -> list[ModelEvent]:
+        return [event async for event in model.stream(request)]
+
+    return asyncio.run(collect())
+
+
+@given(
+    conversations(),
+    st.integers(300, 6000),
+    st.booleans(),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_whatever_is_sent_is_a_whole_conversation(
+    conversation: list[Message], window: int, known: bool, keep: int, summarises: bool
+) -> None:
+    narrow = Narrow(window)
+    policy = ContextPolicy(
+        window=window if known else None,
+        keep_last=keep,
+        summary_model=None if summarises else False,
+    )
+    model = CompactingModel(narrow, policy)
+    # Turn by turn, as a run does.
+    ends = [n for n in range(1, len(conversation) + 1) if conversation[n - 1].role != "assistant"]
+    for end in ends:
+        request = ModelRequest(messages=tuple(conversation[:end]))
+        before = msgspec.json.encode(request)
+        asked, refused = len(narrow.sent), narrow.refused
+        with contextlib.suppress(ContextTooLong):
+            events = answer(model, request)
+            for event in events:
+                if isinstance(event, ContextCompacted):
+                    done = bool(event.dropped or event.summarised or event.shortened)
+                    assert (event.after < event.before) == done
+                    assert done or event.usage.total_tokens
+        assert msgspec.json.encode(request) == before
+        assert len(narrow.sent) - asked + narrow.refused - refused <= 2
+        for sent in narrow.sent[asked:]:
+            check(sent.messages, request.messages)
+
+
+@given(conversations(), st.integers(1, 5))
+def test_outputs_are_left_out_once_and_only_before_the_last_turns(
+    conversation: list[Message], keep: int
+) -> None:
+    messages = tuple(conversation)
+    end = last_turns(messages, keep)
+    shorter, dropped = without_outputs(messages, end)
+    assert shorter[end:] == messages[end:]
+    assert len(shorter) == len(messages)
+    assert without_outputs(shorter, end) == (shorter, ())
+    assert (shorter is messages) == (not dropped)
+    calls = [message.tool_calls for message in messages]
+    assert [message.tool_calls for message in shorter] == calls
+    kept = [result for message in messages[end:] for result in message.tool_results]
+    turns = sum(bool(message.tool_calls) for message in messages[end:])
+    assert not kept or turns <= keep
+
+
+def test_a_placeholder_names_tool_size_and_artifact() -> None:
+    call = Message("assistant", (ToolCall("c1", "read_log", {}),))
+    result = ToolResult("c1", "read_log", "x" * 12_345, artifact="c1.txt")
+    messages = (Message.user("why?"), call, Message("tool", (result,)))
+    [shorter] = without_outputs(messages, 3)[0][2].tool_results
+    assert shorter.content == (
+        "[output of read_log left out: 12,345 characters; whole output kept as c1.txt]"
+    )
+    assert (shorter.call_id, shorter.outcome, shorter.artifact) == (
+        "c1",
+        result.outcome,
+        "c1.txt",
+    )
+
+
+def test_an_earlier_summary_is_summarised_again_and_prompts_are_not() -> None:
+    first, summary, prompt = Message.user("why?"), Message.user("[summary]"), Message.user("now?")
+    messages = (first, summary, prompt, Message.assistant("a"), Message.assistant("b"))
+    split = old_turns(messages, 4, summary)
+    assert split.first == (first,)
+    assert split.old == (summary, messages[3])
+    assert split.prompt == (prompt,)
+    assert split.rest == (messages[4],)
+    assert [each.text[:9] for each in split.summarised("s", "m")] == [
+        "why?",
+        "[The earl",
+        "now?",
+        "b",
+    ]
+
+
+def test_a_conversation_that_is_another_forgets_what_was_left_out() -> None:
+    narrow = Narrow(2000)
+    model = CompactingModel(narrow, ContextPolicy(window=2000))
+    call = Message("assistant", (ToolCall("c1", "read_log", {}),))
+    output = Message("tool", (ToolResult("c1", "read_log", "x" * 9000),))
+    long = ModelRequest(messages=(Message.user("why?"), call, output))
+    events = answer(model, long)
+    assert any(isinstance(event, ContextCompacted) for event in events)
+    other = ModelRequest(messages=(Message.user("how?"), call, Message("tool", output.parts[:0])))
+    answer(model, other)
+    assert narrow.sent[-1] is other
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 0},
+        {"window": {"ollama": -1}},
+        {"warn_at": 80},
+        {"compact_at": 0},
+        {"keep_last": 0},
+    ],
+)
+def test_a_policy_that_is_none_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        ContextPolicy(**wrong)  # type: ignore[arg-type]
