@@ -247,6 +247,7 @@ class Run:
     async def _prepare(self, begun: float) -> Task:
         from aof_nb.models import resolve_model
         from aof_nb.models.chain import resilient
+        from aof_nb.models.compacting import compacts_at
         from aof_nb.tool_names import check_unique
         from aof_nb.tools import resolve_tools
 
@@ -286,6 +287,7 @@ class Run:
             session=self._session,
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
+            compacts_at=compacts_at(models[0].name, agent.context),
         )
 
     async def _remember(self, memory: Memory, known: int) -> None:

@@ -100,6 +100,7 @@ class Task:
         session: The session's id, for the record.
         artifacts: Where whole outputs go; None keeps only what the model is shown.
         notices: Said at the start, such as servers that are missing.
+        compacts_at: Input tokens from which a summary of old turns may be asked for as well.
     """
 
     run_id: str
@@ -114,6 +115,7 @@ class Task:
     session: str | None = None
     artifacts: Artifacts | None = None
     notices: Sequence[str] = ()
+    compacts_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -436,7 +438,10 @@ class _Run:
         transcript = self._record.transcript
         new = transcript if self._last is None else transcript[-1:]
         task = self._task
-        return worst_case(self._last, tuple(new), task.system, self._specs, task.sampling)
+        worst = worst_case(self._last, tuple(new), task.system, self._specs, task.sampling)
+        if task.compacts_at is not None and worst.input_tokens >= task.compacts_at:
+            worst += worst
+        return worst
 
     def _limit(self, limit: str, detail: str) -> LimitReached:
         self._record.limit = self._record.limit or limit

@@ -12,6 +12,7 @@ for byte, as the providers' caches need it.
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -88,6 +89,25 @@ class _Plan(msgspec.Struct, frozen=True):
     summary: Message | None
 
 
+_plans: OrderedDict[tuple[str, int | None, str], _Plan] = OrderedDict()
+"""The last ones of this process, by model, window and first message: for the next prompt of a
+conversation, which would else be compacted, and summarised, anew."""
+_MOST_PLANS = 32
+
+
+def compacts_at(model: str, policy: ContextPolicy) -> int | None:
+    """The input tokens from which a model may be asked for a summary too; None if it is not.
+
+    Args:
+        model: Its full name.
+        policy: What is done, and when.
+    """
+    window = window_of(model, policy.window)
+    if window is None or policy.summary_model is False:
+        return None
+    return int(window * policy.compact_at)
+
+
 class CompactingModel:
     """A model, for one run, that is not sent more than it takes.
 
@@ -113,6 +133,7 @@ class CompactingModel:
         self._meter = TokenMeter()
         self._window = window_of(model.name, policy.window)
         self._certain = window_of(model.name, policy.window) != window_of(model.name)
+        self._begun = False
         self._plan: _Plan | None = None
         self._summarises = policy.summary_model is not False
 
@@ -179,11 +200,15 @@ class CompactingModel:
 
     def _planned(self, request: ModelRequest) -> ModelRequest:
         """The request, with what was decided before about its beginning."""
+        if not self._begun:
+            # What an earlier prompt of the conversation has led to.
+            self._begun = True
+            self._plan = _plans.get(self._key(request.messages))
         plan = self._plan
         if plan is None:
             return request
         known = len(plan.source)
-        if request.messages[:known] != plan.source:
+        if len(request.messages) < known or request.messages[:known] != plan.source:
             self._plan = None
             return request
         messages = (*plan.instead, *request.messages[known:])
@@ -319,6 +344,15 @@ class CompactingModel:
             same += 1
         source = original[: len(original) - same]
         self._plan = _Plan(source, messages[: len(messages) - same], summary)
+        key = self._key(original)
+        _plans[key] = self._plan
+        _plans.move_to_end(key)
+        while len(_plans) > _MOST_PLANS:
+            _plans.popitem(last=False)
+
+    def _key(self, messages: tuple[Message, ...]) -> tuple[str, int | None, str]:
+        known = window_of(self.name, self._policy.window)
+        return self.name, known, messages[0].text
 
     def _summariser_name(self) -> str:
         if not self._summarises:

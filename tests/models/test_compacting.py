@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aof_nb import Agent, ContextPolicy, RetryPolicy, RunStatus, resolve_model, tool
+from aof_nb import Agent, ContextPolicy, Limits, RetryPolicy, RunStatus, resolve_model, tool
+from aof_nb.cli.writers import TextWriter
 from aof_nb.errors import ContextTooLong
 from aof_nb.events import (
     ContextCompacted,
@@ -20,6 +21,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Usage
+from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.ports import Model
 from tests.fakes import Failure, FakeAnthropic, FakeBedrock, FakeOpenAI, Reply, Request, StreamError
 from tests.fakes import ToolCall as Call
@@ -294,3 +296,51 @@ def test_a_summariser_of_no_known_provider_is_refused_at_once() -> None:
     error = sre.run_sync("why?").error
     assert error is not None
     assert "unknown model 'nope:x'" in error.message
+
+
+async def test_the_next_prompt_of_a_conversation_goes_on_from_what_was_left_out() -> None:
+    async with FakeAnthropic() as fake:
+        fake.respond = lambda request: Reply(
+            "Read." if b"You summarise" in request.body else "A long thought. " * 100
+        )
+        fake.context_window = ContextWindow(WINDOW)
+        sre = agent(served("anthropic", fake), context=ContextPolicy(window=WINDOW))
+        compactions = 0
+        for n in range(30):
+            result, events = await ran(sre, f"why is shard {n} slow?", session="s")
+            assert result.status is RunStatus.COMPLETED
+            compactions += len(of(events, ContextCompacted))
+    assert len(result.messages) == 60
+    # One summary is asked for by each, and by nothing else.
+    assert 1 <= compactions <= 5
+    assert len(fake.requests) == 30 + compactions
+
+
+async def test_a_cost_limit_counts_the_summary_before_it_is_asked_for() -> None:
+    from aof_nb.models.prices import price
+
+    async with FakeAnthropic() as fake:
+        fake.respond = lambda _: Reply("A long thought. " * 300, usage=Spent(3000, 1200))
+        model = resolve_model("anthropic:claude-sonnet-5", base_url=fake.base_url, api_key="k")
+        sre = agent(model, context=ContextPolicy(window=4000))
+        history = [await ran(sre, "why?", session="s") for _ in range(3)]
+        # Enough for a request, and not for a summary besides.
+        one = price(model.name, Usage(4500, 8192))
+        assert one is not None
+        before = len(fake.requests)
+        result, _ = await ran(sre, "why?", session="s", limits=Limits(max_cost=1.5 * one))
+    assert [each.status for each, _ in history] == [RunStatus.COMPLETED] * 3
+    assert (result.status, result.limit) == (RunStatus.LIMIT, "cost")
+    assert len(fake.requests) == before
+
+
+def test_it_is_shown_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    event = ContextCompacted("anthropic:m", 182_000, 71_000, 200_000, ("shell", "http"))
+    TextWriter().event(event)
+    ConsoleRenderer().event(event)
+    shown = capsys.readouterr()
+    line = (
+        "anthropic:m: conversation shortened from about 182,000 to 71,000 tokens "
+        "(2 old tool outputs left out)\n"
+    )
+    assert (shown.out, shown.err) == (line, line)
