@@ -352,7 +352,7 @@ class CompactingModel:
 
     def _key(self, messages: tuple[Message, ...]) -> tuple[str, int | None, str]:
         known = window_of(self.name, self._policy.window)
-        return self.name, known, messages[0].text
+        return self.name, known, messages[0].text if messages else ""
 
     def _summariser_name(self) -> str:
         if not self._summarises:
