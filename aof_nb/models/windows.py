@@ -127,10 +127,14 @@ def _listed(name: str) -> int | None:
 
 
 class StatedSizes(NamedTuple):
-    """What a provider says of a request that it refused as too long, in tokens."""
+    """What a provider says of a request that it refused as too long, in tokens.
+
+    `output` is what was asked for besides, if that is part of what made it too long.
+    """
 
     used: int
     window: int
+    output: int = 0
 
 
 _STATED = (
@@ -158,16 +162,13 @@ _STATED = (
 def stated_sizes(message: str) -> StatedSizes | None:
     """The sizes that a provider's refusal names; None if it does not.
 
-    The window is without the output that was asked for, if that is what made it too long.
-
     Example:
         >>> stated_sizes("prompt is too long: 208310 tokens > 200000 maximum")
-        StatedSizes(used=208310, window=200000)
+        StatedSizes(used=208310, window=200000, output=0)
     """
     for pattern in _STATED:
         if (found := pattern.search(message)) is not None:
-            stated = {name: int(value) for name, value in found.groupdict().items()}
-            window = stated["window"] - stated.get("output", 0)
-            if 0 < window < stated["used"]:
-                return StatedSizes(stated["used"], window)
+            stated = StatedSizes(**{name: int(size) for name, size in found.groupdict().items()})
+            if 0 < stated.window - stated.output < stated.used:
+                return stated
     return None

@@ -196,7 +196,7 @@ async def test_a_summary_that_fails_is_told_and_costs_nothing_else() -> None:
         for n in range(5):
             result, events = await ran(sre, f"why? {n}", session="s")
             assert result.status is RunStatus.COMPLETED
-    assert [each.text for each in of(events, Notice) if "could not be summarised" in each.text]
+    assert [each.text for each in of(events, Notice) if "summarising failed" in each.text]
 
 
 async def test_the_next_model_is_asked_where_compaction_does_not_help() -> None:

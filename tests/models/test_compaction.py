@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError, ContextTooLong
-from aof_nb.events import ContextCompacted, ModelEvent, ModelResponse
+from aof_nb.events import ContextCompacted, ModelEvent, ModelResponse, Notice
 from aof_nb.messages import Message, StopReason, Text, ToolCall, ToolResult, Usage
 from aof_nb.models.compacting import CompactingModel
 from aof_nb.models.compaction import ContextPolicy, last_turns, old_turns, without_outputs
 from aof_nb.models.tokens import estimate
-from aof_nb.ports import ModelRequest
+from aof_nb.ports import ModelRequest, Sampling
 
 
 class Narrow:
@@ -193,6 +193,62 @@ def test_a_conversation_that_is_another_forgets_what_was_left_out() -> None:
     other = ModelRequest(messages=(Message.user("how?"), call, Message("tool", output.parts[:0])))
     answer(model, other)
     assert narrow.sent[-1] is other
+
+
+class Slow:
+    """A model that says it waits, and goes on waiting."""
+
+    name = "openai-chat:slow"
+    closed = False
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        try:
+            yield Notice("waits")
+            await asyncio.sleep(3600)
+        finally:
+            self.closed = True
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_closing_while_it_is_summarised_closes_the_summarys_stream(refused: bool) -> None:
+    slow = Slow()
+    policy = ContextPolicy(window=None if refused else 3000, summary_model=slow)
+    model = CompactingModel(Narrow(3000), policy)
+    turns = [(Message.assistant("a" * 3000), Message.user(f"and {n}?")) for n in range(5)]
+    messages = (Message.user("why?"), *(each for turn in turns for each in turn))
+    stream = model.stream(ModelRequest(messages=messages))
+    async for event in stream:
+        if event == Notice("waits"):
+            break
+    assert not slow.closed
+    await stream.aclose()
+    assert slow.closed
+
+
+async def test_output_that_is_asked_for_is_kept_free_once() -> None:
+    narrow = Narrow(1000)
+    refusal = (
+        "input length and `max_tokens` exceed context limit: 1100 + 1000 > 2000, decrease input "
+        "length or `max_tokens` and try again"
+    )
+
+    async def stream(request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        if (size := estimate(request)) > narrow.window:
+            raise ContextTooLong(refusal)
+        narrow.sent.append(request)
+        yield response("ok", size)
+
+    narrow.stream = stream  # type: ignore[method-assign]
+    model = CompactingModel(narrow, ContextPolicy(warn_at=1.0))
+    call = Message("assistant", (ToolCall("c1", "read_log", {}),))
+    output = Message("tool", (ToolResult("c1", "read_log", "x" * 3300),))
+    sampling = Sampling(max_tokens=1000)
+    first = ModelRequest(messages=(Message.user("why?"), call, output), sampling=sampling)
+    assert any([isinstance(event, ContextCompacted) async for event in model.stream(first)])
+    # 700 of the 1000 that are free besides the output.
+    other = ModelRequest(messages=(Message.user("y" * 2000),), sampling=sampling)
+    events = [event async for event in model.stream(other)]
+    assert [type(event) for event in events] == [ModelResponse]
 
 
 @pytest.mark.parametrize(

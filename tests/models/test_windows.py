@@ -138,7 +138,7 @@ REFUSALS: dict[str, tuple[bytes, StatedSizes | None]] = {
             "input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000, decrease "
             "input length or `max_tokens` and try again"
         ),
-        StatedSizes(178_959, 136_000),
+        StatedSizes(178_959, 200_000, 64_000),
     ),
     "xtekky/gpt4free#137": (
         openai(
@@ -168,7 +168,7 @@ REFUSALS: dict[str, tuple[bytes, StatedSizes | None]] = {
             "the messages or completion.",
             "invalid_request_error",
         ),
-        StatedSizes(122_942, 122_880),
+        StatedSizes(122_942, 131_072, 8192),
     ),
     "refly-ai/refly#1177": (
         openai(
@@ -185,7 +185,7 @@ REFUSALS: dict[str, tuple[bytes, StatedSizes | None]] = {
             "tokens (112946 in the messages, 10000 in the completion). Please reduce the length "
             "of the messages or completion. None"
         ),
-        StatedSizes(112_946, 6384),
+        StatedSizes(112_946, 16_384, 10_000),
     ),
     "google-gemini/gemini-cli#6678": (
         gemini(
