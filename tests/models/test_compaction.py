@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError, ContextTooLong
 from aof_nb.events import ContextCompacted, ModelEvent, ModelResponse, Notice
-from aof_nb.messages import Message, StopReason, Text, ToolCall, ToolResult, Usage
+from aof_nb.messages import Message, Role, StopReason, Text, ToolCall, ToolResult, Usage
+from aof_nb.models import compacting
 from aof_nb.models.compacting import CompactingModel
 from aof_nb.models.compaction import ContextPolicy, last_turns, old_turns, without_outputs
 from aof_nb.models.tokens import estimate
@@ -151,6 +152,26 @@ def test_outputs_are_left_out_once_and_only_before_the_last_turns(
     assert not kept or turns <= keep
 
 
+@pytest.mark.parametrize(
+    ("roles", "keep", "start"),
+    [
+        ("u", 2, 1),
+        ("uatat", 1, 3),
+        ("uatat", 2, 1),
+        ("uatat", 9, 1),
+        ("uatauat", 2, 3),
+        ("uatauatu", 1, 5),
+        ("uatuuat", 2, 1),
+        # A response that was gone on with after a pause is one turn with what follows.
+        ("uataat", 1, 3),
+    ],
+)
+def test_where_the_last_turns_begin(roles: str, keep: int, start: int) -> None:
+    words: dict[str, Role] = {"u": "user", "a": "assistant", "t": "tool"}
+    messages = tuple(Message(words[role], ()) for role in roles)
+    assert last_turns(messages, keep) == start
+
+
 def test_a_placeholder_names_tool_size_and_artifact() -> None:
     call = Message("assistant", (ToolCall("c1", "read_log", {}),))
     result = ToolResult("c1", "read_log", "x" * 12_345, artifact="c1.txt")
@@ -249,6 +270,33 @@ async def test_output_that_is_asked_for_is_kept_free_once() -> None:
     other = ModelRequest(messages=(Message.user("y" * 2000),), sampling=sampling)
     events = [event async for event in model.stream(other)]
     assert [type(event) for event in events] == [ModelResponse]
+
+
+async def test_the_last_outputs_stay_whole_if_the_named_window_has_room_for_them() -> None:
+    narrow = Narrow(2000)
+    model = CompactingModel(narrow, ContextPolicy(summary_model=False))
+    turns = [
+        (
+            Message("assistant", (ToolCall(f"c{n}", "read_log", {}),)),
+            Message("tool", (ToolResult(f"c{n}", "read_log", "x" * size),)),
+        )
+        for n, size in enumerate([3000, 4200])
+    ]
+    messages = (Message.user("why?"), *(each for turn in turns for each in turn))
+    events = [event async for event in model.stream(ModelRequest(messages=messages))]
+    [compacted] = [event for event in events if isinstance(event, ContextCompacted)]
+    assert (compacted.dropped, compacted.shortened) == (("read_log",), False)
+    assert narrow.sent[-1].messages[-1] is messages[-1]
+
+
+async def test_only_the_latest_conversations_are_remembered() -> None:
+    call = Message("assistant", (ToolCall("c1", "read_log", {}),))
+    output = Message("tool", (ToolResult("c1", "read_log", "x" * 9000),))
+    for n in range(100):
+        model = CompactingModel(Narrow(2000), ContextPolicy(window=2000))
+        request = ModelRequest(messages=(Message.user(f"why {n}?"), call, output))
+        assert any([isinstance(event, ContextCompacted) async for event in model.stream(request)])
+    assert len(compacting._plans) <= 32
 
 
 @pytest.mark.parametrize(
