@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aof_nb.limits import Limits as Limits
     from aof_nb.mcp.spec import McpServer as McpServer
     from aof_nb.messages import Message as Message
+    from aof_nb.models.compaction import ContextPolicy as ContextPolicy
     from aof_nb.models.limiter import rate_limit as rate_limit
     from aof_nb.models.registry import resolve_model as resolve_model
     from aof_nb.models.resilience import RetryPolicy as RetryPolicy
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Agent": "aof_nb.agent",
     "AofError": "aof_nb.errors",
+    "ContextPolicy": "aof_nb.models.compaction",
     "Effect": "aof_nb.ports",
     "Limits": "aof_nb.limits",
     "McpServer": "aof_nb.mcp.spec",

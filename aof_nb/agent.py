@@ -23,6 +23,7 @@ from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, StopReason, Usage, sendable
+from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
@@ -262,6 +263,7 @@ class Run:
     async def _prepare(self, begun: float) -> Task:
         from aof_nb.models import resolve_model
         from aof_nb.models.chain import resilient
+        from aof_nb.models.compacting import compacts_at
         from aof_nb.tool_names import check_unique
         from aof_nb.tools import resolve_tools
 
@@ -269,7 +271,8 @@ class Run:
         output = expected(self._output_schema)
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
         models = [resolve_model(each) for each in chain]
-        model = resilient([_held_to(output, each) for each in models], agent.retry)
+        held = [_held_to(output, each) for each in models]
+        model = resilient(held, agent.retry, agent.context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached
 
@@ -304,6 +307,7 @@ class Run:
             artifacts=Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts"),
             notices=notices,
             fallbacks=[each.name for each in models[1:]],
+            compacts_at=compacts_at(models[0].name, agent.context),
         )
 
     async def _remember(self, memory: Memory, known: int) -> None:
@@ -377,6 +381,7 @@ class Agent:
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.
         retry: How often each model is asked again after a failure that may pass.
+        context: What happens when a conversation grows too long for its model.
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
 
     Example:
@@ -399,6 +404,7 @@ class Agent:
     labels: Mapping[str, str] = field(default_factory=dict)
     fallback: Sequence[str | Model] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    context: ContextPolicy = field(default_factory=ContextPolicy)
     response_cache: bool | str | Path = False
 
     def stream(

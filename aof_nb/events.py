@@ -97,6 +97,26 @@ class ModelFellBack(msgspec.Struct, frozen=True, tag="model_fell_back"):
     usage: Usage = Usage()
 
 
+class ContextCompacted(msgspec.Struct, frozen=True, tag="context_compacted"):
+    """Old parts of a conversation are no longer sent to a model, as it grew too long for it.
+
+    The run's record keeps them. Sizes are input tokens, estimated; `window` is what the model
+    takes, if that is known. `dropped` names the tools whose outputs were left out, `shortened`
+    says whether recent outputs were cut too, `summarised` how many messages a summary by
+    `summary_model` replaces, at the cost of `usage`.
+    """
+
+    model: str
+    before: int
+    after: int
+    window: int | None = None
+    dropped: tuple[str, ...] = ()
+    shortened: bool = False
+    summarised: int = 0
+    summary_model: str = ""
+    usage: Usage = Usage()
+
+
 class Notice(msgspec.Struct, frozen=True, tag="notice"):
     """Something the user should see in one line: a server that did not start, a limit."""
 
@@ -111,12 +131,15 @@ ModelEvent: TypeAlias = (
     | RetryScheduled
     | ResponseSuperseded
     | ModelFellBack
+    | ContextCompacted
     | Notice
     | ModelResponse
 )
 
 
-def in_a_line(event: RetryScheduled | ResponseSuperseded | ModelFellBack) -> str:
+def in_a_line(
+    event: RetryScheduled | ResponseSuperseded | ModelFellBack | ContextCompacted,
+) -> str:
     """What happened to a model's request, as people are told.
 
     Example:
@@ -131,6 +154,25 @@ def in_a_line(event: RetryScheduled | ResponseSuperseded | ModelFellBack) -> str
             return f"{model}: the text above is void, the response broke off"
         case ModelFellBack(model=model, fallback=fallback, reason=reason):
             return f"{model}: {reason}; asking {fallback}"
+        case ContextCompacted(model=model, before=before, after=after):
+            return (
+                f"{model}: conversation shortened from about {before:,} to {after:,} tokens "
+                f"({_what_was_done(event)})"
+            )
+
+
+def _what_was_done(event: ContextCompacted) -> str:
+    done = []
+    if count := len(event.dropped):
+        done.append(f"{count} old tool output{'' if count == 1 else 's'} left out")
+    if event.summarised:
+        plural = "" if event.summarised == 1 else "s"
+        done.append(f"{event.summarised} message{plural} summarised by {event.summary_model}")
+    if event.shortened:
+        done.append("recent tool outputs cut")
+    if not done:
+        done.append(f"a summary by {event.summary_model} was no shorter")
+    return ", ".join(done)
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
@@ -249,6 +291,7 @@ Event: TypeAlias = (
     | RetryScheduled
     | ResponseSuperseded
     | ModelFellBack
+    | ContextCompacted
     | TurnFinished
     | ToolStarted
     | ToolProgress

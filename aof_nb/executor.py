@@ -43,6 +43,7 @@ import msgspec
 
 from aof_nb.errors import AofError, BrokenStream, ContextTooLong, ModelError, ToolError
 from aof_nb.events import (
+    ContextCompacted,
     Event,
     LimitReached,
     ModelEvent,
@@ -106,6 +107,7 @@ class Task:
         artifacts: Where whole outputs go; None keeps only what the model is shown.
         notices: Said at the start, such as servers that are missing.
         fallbacks: The models that may answer in its place, by name.
+        compacts_at: Input tokens from which a summary of old turns may be asked for as well.
     """
 
     run_id: str
@@ -122,6 +124,7 @@ class Task:
     artifacts: Artifacts | None = None
     notices: Sequence[str] = ()
     fallbacks: Sequence[str] = ()
+    compacts_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -312,6 +315,9 @@ class _Run:
                         self._count(event.model, event.usage)
                     if isinstance(event, ModelFellBack):
                         asked = event.fallback
+                elif isinstance(event, ContextCompacted):
+                    if event.usage.total_tokens:
+                        self._count(event.summary_model, event.usage)
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event
@@ -466,7 +472,10 @@ class _Run:
         transcript = self._record.transcript
         new = transcript if self._last is None else transcript[-1:]
         task = self._task
-        return worst_case(self._last, tuple(new), task.system, self._specs, task.sampling)
+        worst = worst_case(self._last, tuple(new), task.system, self._specs, task.sampling)
+        if task.compacts_at is not None and worst.input_tokens >= task.compacts_at:
+            worst += worst
+        return worst
 
     def _limit(self, limit: str, detail: str) -> LimitReached:
         self._record.limit = self._record.limit or limit

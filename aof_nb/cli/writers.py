@@ -12,6 +12,7 @@ import msgspec
 from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
+    ContextCompacted,
     Event,
     LimitReached,
     ModelFellBack,
@@ -132,7 +133,7 @@ class TextWriter:
                 _note(f"{mark} {name} {seconds:.1f} s{why}")
             case ApprovalAnswered(approved=approved, by=by, via=via):
                 _note(f"{'approved' if approved else 'not approved'} by {by} ({via})")
-            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 if self._open_line:
                     sys.stdout.write("\n")
                     sys.stdout.flush()

@@ -27,6 +27,9 @@ from aof_nb.events import (
     ToolCallDelta,
 )
 from aof_nb.messages import Opaque, Usage
+from aof_nb.models.compacting import CompactingModel, ContextWarnings
+from aof_nb.models.compaction import ContextPolicy
+from aof_nb.models.registry import parse_name
 from aof_nb.models.resilience import ResilientModel, RetryPolicy, reason
 from aof_nb.ports import Model, ModelRequest
 
@@ -40,14 +43,31 @@ _LASTING = (
 _SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
-def resilient(models: Sequence[Model], retry: RetryPolicy | None = None) -> Model:
+def resilient(
+    models: Sequence[Model],
+    retry: RetryPolicy | None = None,
+    context: ContextPolicy | None = None,
+) -> Model:
     """A model that retries, and falls back along a chain; for one run.
 
     Args:
         models: The models, the preferred one first.
         retry: How often each is asked again.
+        context: What is done when a conversation grows too long for one of them; None for nothing.
+
+    Raises:
+        ConfigurationError: If the policy names a model of an unknown provider.
     """
-    guarded = [ResilientModel(model, retry=retry, last=model is models[-1]) for model in models]
+    guarded: list[Model] = [
+        ResilientModel(model, retry=retry, last=model is models[-1]) for model in models
+    ]
+    if context is not None:
+        if isinstance(context.summary_model, str):
+            parse_name(context.summary_model)
+        warnings = ContextWarnings()
+        guarded = [
+            CompactingModel(model, context, retry=retry, warnings=warnings) for model in guarded
+        ]
     return guarded[0] if len(guarded) == 1 else ModelChain(guarded)
 
 

@@ -32,6 +32,7 @@ _BY_WORD: dict[str, type[ModelError]] = {
     "authentication_error": AuthenticationFailed,
     "billing_error": QuotaExceeded,
     "context_length_exceeded": ContextTooLong,
+    "exceed_context_size_error": ContextTooLong,
     "content_filter": ContentRefused,
     "content_policy_violation": ContentRefused,
     "insufficient_quota": QuotaExceeded,
@@ -70,7 +71,9 @@ _BY_STATUS: dict[int, type[ModelError]] = {
     529: Overloaded,
 }
 _TOO_LONG = re.compile(
-    r"prompt is too long|context (?:length|window)|maximum context|too many (?:input )?tokens",
+    r"(?:prompt|input) is too long|context (?:length|window|limit|size)|maximum context"
+    r"|too many (?:input )?tokens|exceeds the maximum number of tokens"
+    r"|exceed the configured limit of \d+ tokens|reduce the length of the messages",
     re.IGNORECASE,
 )
 _NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)

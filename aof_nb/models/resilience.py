@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -41,10 +40,11 @@ from aof_nb.events import (
     ThinkingDelta,
     ToolCallDelta,
 )
-from aof_nb.messages import Opaque, Text, ToolCall, ToolResult, Usage
+from aof_nb.messages import Opaque, Usage
 from aof_nb.models import breaker_board
 from aof_nb.models.breaker import Breakers, Permit
 from aof_nb.models.limiter import Limiter, Turn, limiter_of, now
+from aof_nb.models.tokens import TokenMeter
 from aof_nb.ports import Model, ModelRequest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 _OUTAGES = (BrokenStream, ConnectionFailed, ModelTimeout, Overloaded, ServerError)
 _WORTH_SAYING = 1.0
-_CHARACTERS_PER_TOKEN = 3
+_LIKELY_OUTPUT = 1024
 _REASONS: dict[type[ModelError], str] = {
     BrokenStream: "the response broke off",
     CircuitOpen: "left alone after failures",
@@ -117,6 +117,7 @@ class ResilientModel:
         self._last = last
         self._provider = model.name.partition(":")[0]
         self._breaker = breakers.of(model.name)
+        self._meter = TokenMeter()
 
     @property
     def name(self) -> str:
@@ -161,11 +162,14 @@ class ResilientModel:
         parts = error.partial.parts if error.partial is not None else ()
         return error.retryable and not any(isinstance(part, Opaque) for part in parts)
 
+    def _tokens(self, request: ModelRequest) -> int:
+        return self._meter.count(request) + (request.sampling.max_tokens or _LIKELY_OUTPUT)
+
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         limiter = limiter_of(self._provider)
         await limiter.enter()
         try:
-            turn = limiter.take_turn(_estimate(request) if limiter.counts_tokens else 0)
+            turn = limiter.take_turn(self._tokens(request) if limiter.counts_tokens else 0)
             if (delay := turn.delay) > _WORTH_SAYING:
                 yield Notice(f"{self._provider}: waits {delay:.0f} s for its rate limit", "info")
             while (delay := turn.delay) > 0:  # noqa: ASYNC110  the turn may move back meanwhile
@@ -177,6 +181,7 @@ class ResilientModel:
                         if isinstance(event, ModelResponse):
                             permit.succeeded()
                             turn.used(event.usage.total_tokens)
+                            self._meter.learn(event.usage.input_tokens)
                         yield event
             except ModelError as error:
                 _settle(error, permit, limiter, turn)
@@ -262,19 +267,3 @@ def reason(error: AofError) -> str:
     return next(
         (words for kind, words in _REASONS.items() if isinstance(error, kind)), error.message
     )
-
-
-def _estimate(request: ModelRequest) -> int:
-    """About how many tokens a request will use: rather too many than too few."""
-    size = len(request.system)
-    for tool in request.tools:
-        size += len(tool.description) + len(msgspec.json.encode(tool.input_schema))
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, Text):
-                size += len(part.text)
-            elif isinstance(part, ToolResult):
-                size += len(part.content)
-            elif isinstance(part, ToolCall):
-                size += len(part.name) + len(msgspec.json.encode(part.arguments))
-    return math.ceil(size / _CHARACTERS_PER_TOKEN) + (request.sampling.max_tokens or 1024)

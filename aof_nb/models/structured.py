@@ -106,9 +106,9 @@ class StructuredModel:
         return getattr(self._model, name)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Streams one response, in which the answer is text."""
+        """Streams one response, in which the answer is text; one that asks for text passes."""
         while True:
-            way = self._way
+            way = self._way if request.output_schema is not None else "native"
             if way == "native" and request.tools and not self._beside_tools:
                 way = "tool"
             try:

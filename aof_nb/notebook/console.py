@@ -8,6 +8,7 @@ from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    ContextCompacted,
     Event,
     LimitReached,
     ModelFellBack,
@@ -57,7 +58,7 @@ class ConsoleRenderer:
                 if event.call_id in self._rows:
                     self._rows[event.call_id].take(event)
                 self._line(f"{'approved' if approved else 'not approved'} by {by}")
-            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._line(in_a_line(event))
             case Notice(text=text, level=level):
                 self._line(f"{level}: {text}")

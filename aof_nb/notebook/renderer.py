@@ -9,6 +9,7 @@ from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    ContextCompacted,
     Event,
     LimitReached,
     ModelFellBack,
@@ -33,6 +34,7 @@ from aof_nb.notebook.rows import Row
 from aof_nb.notebook.screen import Output, Screen
 
 _PROGRESS_INTERVAL = 0.25
+_LEVELS: dict[type, str] = {ContextCompacted: "context", ModelFellBack: "fallback"}
 
 
 class Renderer(Protocol):
@@ -118,8 +120,8 @@ class CellRenderer:
                 self._change_row(event)
             case TurnFinished():
                 self._say("working")
-            case RetryScheduled() | ResponseSuperseded() | ModelFellBack():
-                level = "fallback" if isinstance(event, ModelFellBack) else "retry"
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
+                level = _LEVELS.get(type(event), "retry")
                 self._publish(panels.notice(in_a_line(event), level))
             case Notice(text=text, level=level):
                 self._publish(panels.notice(text, level))

@@ -10,6 +10,7 @@ from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
+from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.registry import parse_name, providers
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Action, Policy, Rule
@@ -83,6 +84,7 @@ def make_agent(
         ],
         retry=RetryPolicy(**spec.retry.model_dump(exclude_none=True)),
         output_schema=output_schema,
+        context=_context(spec, document, folder),
     )
 
 
@@ -203,6 +205,14 @@ def _limits(spec: AgentSpec) -> Limits:
         given["max_turns"] = spec.max_iterations
     given |= {key: value for key, value in spec.limits.model_dump().items() if value is not None}
     return Limits(**given)
+
+
+def _context(spec: AgentSpec, document: Document, folder: FilePath) -> ContextPolicy:
+    given = spec.context.model_dump(exclude_none=True)
+    if isinstance(given.get("summary_model"), str):
+        where = ("context", "summary_model")
+        given["summary_model"] = _found_model(given["summary_model"], document, where, folder)
+    return ContextPolicy(**given)
 
 
 def _sampling(spec: AgentSpec) -> Sampling:

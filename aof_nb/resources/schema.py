@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WrapValidator,
+    model_validator,
+)
 
 from aof_nb.policy import Action
 from aof_nb.ports import Effect
@@ -42,6 +50,19 @@ def _listed(value: Any) -> Any:
 def _count(value: Any) -> Any:
     if value is True or value is False:
         raise ValueError("a number is wanted")
+    return value
+
+
+def _window(value: Any, _: Any) -> Any:
+    given = value.values() if isinstance(value, dict) and value else [value]
+    if any(type(each) is not int or each < 1 for each in given):
+        raise ValueError("not a window | write tokens, or tokens by provider: {ollama: 32768}")
+    return value
+
+
+def _summary_model(value: Any) -> Any:
+    if value is True or not isinstance(value, str | bool):
+        raise ValueError("not a model | write provider:model, or false for no summary")
     return value
 
 
@@ -114,6 +135,16 @@ class RetrySpec(Spec):
     budget: Seconds | None = None
 
 
+class ContextSpec(Spec):
+    """What happens when a conversation grows too long for its model."""
+
+    window: Annotated[int | dict[str, int] | None, WrapValidator(_window)] = None
+    warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    compact_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    keep_last: Count | None = None
+    summary_model: Annotated[str | Literal[False] | None, BeforeValidator(_summary_model)] = None
+
+
 class ResourcesSpec(Spec):
     """AOF's bounds of a run."""
 
@@ -171,6 +202,7 @@ class AgentSpec(Spec):
     provider: str = ""
     fallback: Annotated[list[str], BeforeValidator(_listed)] = []
     retry: RetrySpec = RetrySpec()
+    context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")
     )

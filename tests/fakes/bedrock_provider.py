@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from tests.fakes import bedrock, bedrock_rules
+from tests.fakes import bedrock, bedrock_rules, context_window
 from tests.fakes.http_server import Request
 from tests.fakes.providers import Answer, _FakeProvider
 from tests.fakes.reply import Failure, Reply
@@ -101,6 +101,9 @@ class FakeBedrock(_FakeProvider):
                 "IncompleteSignatureException",
                 "Authorization header requires 'Credential' parameter.",
             )
+
+    def _too_long(self, request: Request, used: int, window: int) -> Failure:
+        return context_window.bedrock()
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return bedrock.error_body(failure)[1]

@@ -14,11 +14,13 @@ from typing import Any
 from tests.fakes import (
     chat_completions,
     chat_rules,
+    context_window,
     messages_api,
     messages_rules,
     responses_api,
     responses_rules,
 )
+from tests.fakes.context_window import ContextWindow
 from tests.fakes.http_server import HttpServer, Request, Response
 from tests.fakes.prompt_cache import PromptCache, check_marks
 from tests.fakes.reply import Failure, Reply, Wire, token
@@ -56,6 +58,7 @@ class _FakeProvider(HttpServer):
         self.check = check
         self.tolerate = tolerate
         self.respond: Responder | None = None
+        self.context_window: ContextWindow | None = None
         self._script: deque[Answer] = deque()
 
     @property
@@ -79,12 +82,25 @@ class _FakeProvider(HttpServer):
         answer = self.respond(request)
         return await answer if inspect.isawaitable(answer) else answer
 
+    async def _within_window(self, request: Request) -> Answer:
+        """The next answer, or the refusal of a request that is too long for the model."""
+        if self.context_window is None:
+            return await self._next(request)
+        used = self.context_window.count(request.json)
+        if used > self.context_window.tokens:
+            return self._too_long(request, used, self.context_window.tokens)
+        answer = await self._next(request)
+        if isinstance(answer, Reply):
+            answer = copy.copy(answer)
+            answer.usage = replace(answer.usage, input=used)
+        return answer
+
     async def answer(self, request: Request) -> Response:
         """Check the request and take the next answer from the script."""
         request_id = self._request_id()
         try:
             self._admit(request)
-            answer = await self._next(request)
+            answer = await self._within_window(request)
         except InvalidRequestError as error:
             if error.failure.status == 400:
                 request.rejection = error.failure.message
@@ -126,6 +142,9 @@ class _FakeProvider(HttpServer):
         raise NotImplementedError
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
+        raise NotImplementedError
+
+    def _too_long(self, request: Request, used: int, window: int) -> Failure:
         raise NotImplementedError
 
     def _whole(self, request: Request, reply: Reply) -> Mapping[str, Any]:
@@ -227,6 +246,9 @@ class FakeAnthropic(_FakeProvider):
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return messages_api.error_body(failure, request_id)
 
+    def _too_long(self, request: Request, used: int, window: int) -> Failure:
+        return context_window.anthropic(used, window)
+
     def _whole(self, request: Request, reply: Reply) -> Mapping[str, Any]:
         message = messages_api.anthropic_message(reply, request.json)
         self._issued.record(message)
@@ -320,6 +342,11 @@ class FakeOpenAI(_FakeProvider):
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return chat_completions.error_body(failure)
+
+    def _too_long(self, request: Request, used: int, window: int) -> Failure:
+        if request.path.startswith("/v1/responses"):
+            return context_window.openai_responses()
+        return context_window.openai_chat(used, window)
 
     def _whole(self, request: Request, reply: Reply) -> Mapping[str, Any]:
         if request.path.startswith("/v1/responses"):

@@ -39,6 +39,7 @@ from tests.fakes import (
     openai_chat_frames,
     openai_responses_frames,
 )
+from tests.fakes.context_window import ContextWindow
 from tests.fakes.sdks import HELLO, Chat, chat, claude, gpt, respond, say
 
 CALLS = (ToolCall("read_log", {"lines": 20, "pattern": "é🚑"}), ToolCall("restart", {"now": True}))
@@ -285,6 +286,24 @@ async def test_openai_errors(status: int, error: type[openai.APIStatusError], co
     assert caught.value.code == code
     assert caught.value.request_id
     assert caught.value.request_id.startswith("req_")
+
+
+async def test_a_request_that_is_too_long_is_refused_and_the_rest_is_counted() -> None:
+    long: Any = [{"role": "user", "content": "why? " * 400}]
+    async with FakeAnthropic() as fake:
+        fake.context_window = ContextWindow(400)
+        fake.reply("hello")
+        with pytest.raises(anthropic.BadRequestError, match=r"too long: 5\d\d tokens > 400 max"):
+            await say(claude(fake), long)
+        assert 5 < (await say(claude(fake))).usage.input_tokens < 50
+    async with FakeOpenAI() as fake:
+        fake.context_window = ContextWindow(400)
+        fake.reply("hello")
+        for refused in (chat(gpt(fake), long), respond(gpt(fake), long)):
+            with pytest.raises(openai.BadRequestError) as caught:
+                await refused
+            assert caught.value.code == "context_length_exceeded"
+        assert 5 < (await chat(gpt(fake))).usage.prompt_tokens < 50
 
 
 async def test_error_events_inside_a_stream() -> None:

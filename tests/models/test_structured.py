@@ -13,6 +13,7 @@ from aof_nb.errors import BadRequest, InvalidOutput
 from aof_nb.events import Event, Notice, RunFinished, RunStatus, TextDelta
 from aof_nb.messages import StopReason
 from aof_nb.models import resolve_model
+from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.compatible import ENDPOINTS, Endpoint
 from aof_nb.models.structured import structured, way_of
 from aof_nb.ports import Model
@@ -405,3 +406,21 @@ async def test_each_model_of_a_chain_is_asked_in_its_way() -> None:
         assert asked_form(second.requests[0]) is None
     assert result.output.service == "db"
     assert result.models == ("groq:llama",)
+
+
+async def test_a_summary_of_old_turns_is_not_held_to_the_schema() -> None:
+    policy = ContextPolicy(window=4000, keep_last=1)
+    async with FakeOpenAI() as fake:
+        fake.reply(
+            Reply("word " * 2000, ToolCall("status", {"service": "db"})),
+            Reply("word " * 2000, ToolCall("status", {"service": "db"})),
+            Reply(ToolCall("answer", FOUND)),
+        )
+        fake.reply(Reply(ToolCall("answer", FOUND)))
+        fake.tolerate = True
+        agent = agent_at("groq:llama", fake, context=policy)
+        await agent.run("why?")
+        summaries = [each for each in fake.requests if "tools" not in each.json]
+    assert summaries
+    assert all("answer" not in str(each.json.get("tools")) for each in summaries)
+    assert all("JSON Schema" not in str(each.json["messages"][0]) for each in summaries)

@@ -10,7 +10,7 @@ import pytest
 
 from aof_nb.agent import Agent
 from aof_nb.errors import BrokenStream
-from aof_nb.events import ToolFinished
+from aof_nb.events import ContextCompacted, ToolFinished
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
@@ -239,3 +239,12 @@ def test_arguments_in_short() -> None:
     given = {"argv": ["df", "-h", "my disk"], "n": 3, "text": "", "line": "a\x1b[2J\nb"}
     assert in_short(given) == 'argv=[df -h \'my disk\'] n=3 text="" line="a\\x1b[2J b"'
     assert in_short(None) == "(arguments that are no JSON)"
+
+
+async def test_what_was_left_out_of_a_conversation_is_said_in_a_line() -> None:
+    screen = Recording()
+    renderer = CellRenderer(screen, live=False, agent="sre", session=None)
+    renderer.event(ContextCompacted("openai:m", 9000, 4000, 10_000, ("read_log",), summarised=3))
+    assert "context: openai:m: conversation shortened from about 9,000 to 4,000 tokens" in str(
+        screen.kept
+    )

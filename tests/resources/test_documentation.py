@@ -13,6 +13,7 @@ from aof_nb.resources.problems import spellings_of
 from aof_nb.resources.schema import (
     NOT_CARRIED_OUT,
     AgentSpec,
+    ContextSpec,
     LimitsSpec,
     MemorySpec,
     Metadata,
@@ -41,6 +42,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     RuleSpec: "Policy",
     LimitsSpec: "Limits",
     RetrySpec: "Retries and fallback",
+    ContextSpec: "Context",
 }
 VARIABLE = re.compile(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"|_variable=\"([A-Z_]+)\"")
 INTERNAL = {"AOF_LAB_TOKEN"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aof_nb import Agent, McpServer, load
+from aof_nb import Agent, ContextPolicy, McpServer, load
 from aof_nb.errors import ResourceError
 from aof_nb.policy import Action
 from aof_nb.ports import ToolSpec
@@ -108,6 +108,23 @@ def test_a_policy_and_limits() -> None:
     assert agent.limits.max_cost == 0.5
 
 
+@pytest.mark.parametrize(
+    ("written", "policy"),
+    [
+        ("{}", ContextPolicy()),
+        ("{window: 32768, keep_last: 5}", ContextPolicy(window=32_768, keep_last=5)),
+        (
+            "{window: {ollama: 8192}, warn_at: 0.5}",
+            ContextPolicy(window={"ollama": 8192}, warn_at=0.5),
+        ),
+        ("{summary_model: false, compact_at: 1}", ContextPolicy(summary_model=False, compact_at=1)),
+        ("{summary_model: 'openai:gpt-5-mini'}", ContextPolicy(summary_model="openai:gpt-5-mini")),
+    ],
+)
+def test_what_happens_to_a_long_conversation(written: str, policy: ContextPolicy) -> None:
+    assert agent_from_yaml(f"model: m:m\ncontext: {written}\n").context == policy
+
+
 def test_aofs_tool_configuration_becomes_policy() -> None:
     agent = agent_from_yaml(
         "model: m:m\ntools:\n  - {name: shell, config: {blocked_commands: ['rm -rf /']}}\n"
@@ -157,6 +174,11 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "",
         ),
         ("model: m:m\nlimits: {max_seconds: soon}\n", "not a duration", "write 30s"),
+        ("model: m:m\ncontext: {window: 8k}\n", "context.window: not a window, not '8k'", "8"),
+        ("model: m:m\ncontext: {window: {ollama: 0}}\n", "context.window: not a window", "tokens"),
+        ("model: m:m\ncontext: {warn_at: 80}\n", "context.warn_at: .*equal to 1", ""),
+        ("model: m:m\ncontext: {summary_model: true}\n", "not a model", "false for no summary"),
+        ("model: m:m\ncontext: {keep_lst: 3}\n", "unknown field", "did you mean 'keep_last'"),
         ("model: m:m\nsystem: a\nsystem_prompt: b\n", "say the same", "keep one"),
         ("kind: Agnet\n", "<cell>:1: kind: unknown kind 'Agnet'", "did you mean 'Agent'"),
         ("kind: Fleet\n", "kind Fleet is not supported yet", "Agent"),
