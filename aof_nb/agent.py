@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import threading
 import time
@@ -29,11 +30,15 @@ from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.structured_output import Expected, expected
+from aof_nb.telemetry import RunTelemetry, run_telemetry
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from aof_nb.memory import Memory
+
+
+_logger = logging.getLogger("aof_nb.runs")
 
 
 class RunFailed(AofError):
@@ -220,6 +225,13 @@ class Run:
         memory: Memory | None = None
         known = 0
         begun, seconds = asyncio.get_running_loop().time(), self._limits.max_seconds
+        telemetry = run_telemetry(
+            run_id=self.run_id,
+            agent=agent.name,
+            model=str(getattr(self._model, "name", self._model)),
+            session=self._session,
+            prompt=self._prompt,
+        )
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
@@ -228,7 +240,7 @@ class Run:
                         history = await memory.load(self._session, limit=agent.max_context_messages)
                         record.transcript.extend(history)
                         known = len(record.transcript)
-                    task = await self._prepare(begun)
+                    task = await self._prepare(begun, telemetry)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
                 yield self._started(str(getattr(self._model, "name", self._model)))
@@ -259,8 +271,33 @@ class Run:
                     await _uncancelled(self._remember(memory, known))
                 except AofError as error:
                     record.error = record.error or error
+            if telemetry is not None:
+                telemetry.end(record.status.value, record.usage, record.text, record.error)
+            self._log_end()
 
-    async def _prepare(self, begun: float) -> Task:
+    def _log_end(self) -> None:
+        record = self._record
+        if _logger.isEnabledFor(logging.INFO):
+            _logger.info(
+                "run %s of %s: %s",
+                self.run_id,
+                self._agent.name,
+                record.status,
+                extra={
+                    "run_id": self.run_id,
+                    "agent": self._agent.name,
+                    "session": self._session,
+                    "status": str(record.status),
+                    "turns": record.turns,
+                    "tool_calls": record.tool_calls,
+                    "input_tokens": record.usage.input_tokens,
+                    "output_tokens": record.usage.output_tokens,
+                    "duration_s": round(record.duration, 3),
+                    "error_type": type(record.error).__name__ if record.error else None,
+                },
+            )
+
+    async def _prepare(self, begun: float, telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models import resolve_model
         from aof_nb.models.chain import resilient
         from aof_nb.models.compacting import compacts_at
@@ -271,8 +308,14 @@ class Run:
         output = expected(self._output_schema)
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
         models = [resolve_model(each) for each in chain]
-        held = [_held_to(output, each) for each in models]
-        model = resilient(held, agent.retry, agent.context)
+        context = agent.context
+        asked = models
+        if telemetry is not None:
+            asked = [telemetry.model(each) for each in models]
+            if context is not None and context.summary_model:
+                summarising = telemetry.model(resolve_model(context.summary_model))
+                context = msgspec.structs.replace(context, summary_model=summarising)
+        model = resilient([_held_to(output, each) for each in asked], agent.retry, context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached
 
@@ -292,13 +335,14 @@ class Run:
         if approver is None and self._approve == "ask":
             approver = ambient_approver()
         gate = Gate(agent.policy, mode=self._approve, approver=approver)
+        guarded = gate.guard(tools)
         return Task(
             run_id=self.run_id,
             agent=agent.name,
             model=model,
             prompt=self._prompt,
             system=agent.instructions,
-            tools=gate.guard(tools),
+            tools=guarded if telemetry is None else telemetry.tools(guarded),
             limits=self._limits,
             begun=begun,
             sampling=agent.sampling,

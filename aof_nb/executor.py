@@ -32,6 +32,7 @@ import contextlib
 import difflib
 import functools
 import itertools
+import logging
 import threading
 import time
 from collections import Counter
@@ -60,6 +61,7 @@ from aof_nb.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    in_a_line,
 )
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.limits import Limits
@@ -80,6 +82,10 @@ from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
+
+_logger = logging.getLogger("aof_nb.runs")
+# What is logged of runs is shown by who runs them: not on standard error as well.
+_logger.addHandler(logging.NullHandler())
 
 INTERRUPTED = (
     "Interrupted before it had finished: whether it took effect is unknown. "
@@ -315,9 +321,11 @@ class _Run:
                         self._count(event.model, event.usage)
                     if isinstance(event, ModelFellBack):
                         asked = event.fallback
+                    self._log(event)
                 elif isinstance(event, ContextCompacted):
                     if event.usage.total_tokens:
                         self._count(event.summary_model, event.usage)
+                    self._log(event)
                 elif isinstance(event, ModelResponse):
                     complete = True
                 yield event
@@ -353,6 +361,13 @@ class _Run:
             record.transcript.append(
                 Message("assistant", (Text(text),), model=model, interrupted=True)
             )
+
+    def _log(self, event: RetryScheduled | ModelFellBack | ContextCompacted) -> None:
+        fields = msgspec.structs.asdict(event)
+        fields.pop("usage")
+        fields = {"run_id": self._task.run_id, "agent": self._task.agent, **fields}
+        level = logging.INFO if isinstance(event, ContextCompacted) else logging.WARNING
+        _logger.log(level, "%s", in_a_line(event), extra=fields)
 
     def _count(self, model: str, usage: Usage) -> None:
         record = self._record
@@ -795,6 +810,20 @@ class _ToolPhase:
                 self._emit(Notice(f"the whole output of {result.name} was not kept: {error}"))
                 self._note(place, running, keep=False)
                 result = self._results[place]
+        if result.outcome is not Outcome.OK:
+            _logger.info(
+                "tool %s: %s",
+                result.name,
+                result.outcome.value,
+                extra={
+                    "run_id": self._task.run_id,
+                    "agent": self._task.agent,
+                    "tool": result.name,
+                    "call_id": result.call_id,
+                    "outcome": result.outcome.value,
+                    "duration_s": round(duration, 3),
+                },
+            )
         return ToolFinished(
             call_id=result.call_id,
             name=result.name,

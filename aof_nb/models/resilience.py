@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ from aof_nb.events import (
 )
 from aof_nb.messages import Opaque, Usage
 from aof_nb.models import breaker_board
-from aof_nb.models.breaker import Breakers, Permit
+from aof_nb.models.breaker import Breaker, Breakers, BreakerState, Permit
 from aof_nb.models.limiter import Limiter, Turn, limiter_of, now
 from aof_nb.models.tokens import TokenMeter
 from aof_nb.ports import Model, ModelRequest
@@ -50,6 +51,8 @@ from aof_nb.ports import Model, ModelRequest
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+_logger = logging.getLogger("aof_nb.models")
+_logger.addHandler(logging.NullHandler())
 _OUTAGES = (BrokenStream, ConnectionFailed, ModelTimeout, Overloaded, ServerError)
 _WORTH_SAYING = 1.0
 _LIKELY_OUTPUT = 1024
@@ -63,7 +66,20 @@ _REASONS: dict[type[ModelError], str] = {
     ServerError: "failed on its side",
 }
 
-breakers = Breakers(clock=now, on_change=breaker_board.post)
+
+def _changed(breaker: Breaker) -> None:
+    breaker_board.post(breaker)
+    state = breaker.state
+    _logger.log(
+        logging.INFO if state is BreakerState.CLOSED else logging.WARNING,
+        "%s is %s",
+        breaker.model,
+        "answering again" if state is BreakerState.CLOSED else f"left alone: {breaker.reason}",
+        extra={"model": breaker.model, "breaker": state.value, "reason": breaker.reason},
+    )
+
+
+breakers = Breakers(clock=now, on_change=_changed)
 
 
 def reset() -> None:
