@@ -204,7 +204,7 @@ async def test_cancelled_and_closed_runs_end_their_spans() -> None:
         fake.tolerate = True
         for way in ("cancelled", "closed"):
             EXPORTER.clear()
-            fake.reply(Reply("word " * 500, wire=Wire(pause=0.01)))
+            fake.reply(Reply("word " * 500, wire=Wire(delay=0.01)))
             run = agent_at(fake).stream("why?")
             begun = asyncio.Event()
 
