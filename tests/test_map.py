@@ -48,10 +48,10 @@ async def test_results_come_in_order_and_failures_stop_nothing() -> None:
 async def test_a_run_that_breaks_is_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent(model=Echo())
 
-    async def prepare(run: Run, begun: float) -> object:
+    async def prepare(run: Run, *args: object) -> object:
         if run.transcript == [] and run._prompt == "bad":
             raise RuntimeError("a bug")
-        return await original(run, begun)
+        return await original(run, *args)
 
     original = Run._prepare
     monkeypatch.setattr(Run, "_prepare", prepare)
