@@ -24,6 +24,7 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.counting import count_at
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
@@ -45,6 +46,9 @@ _CACHE_CONTROL = {"cache_control": {"type": "ephemeral"}}
 _MARK = b"," + msgspec.json.encode(_CACHE_CONTROL)[1:]
 # Models before 4.5 know no output_config.format.
 _WITHOUT_SCHEMAS = re.compile(r"claude-(?:\d|instant|[a-z]+-4(?:-[01])?(?:-\d{8}|@|$))")
+_COUNTED = frozenset(
+    ("messages", "model", "system", "tools", "tool_choice", "thinking", "output_config")
+)
 _STOP = {
     "end_turn": StopReason.END_TURN,
     "tool_use": StopReason.TOOL_USE,
@@ -107,6 +111,15 @@ class AnthropicModel:
             provider=_PROVIDER,
             path="/v1/messages",
             decoder=MessagesDecoder(self.name),
+        )
+
+    async def count_tokens(self, request: ModelRequest) -> int:
+        """A request's input tokens, as the API counts them."""
+        return await count_at(
+            "/v1/messages/count_tokens",
+            self._body(request),
+            keep=_COUNTED,
+            connect=self._connect,
         )
 
     async def _connect(self) -> tuple[Any, Any]:

@@ -37,6 +37,7 @@ from aof_nb.models.compaction import (
     with_shorter_outputs,
     without_outputs,
 )
+from aof_nb.models.counting import counted
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.summarising import Summariser
 from aof_nb.models.tokens import TokenMeter, message_tokens
@@ -49,6 +50,8 @@ _SURE = 0.85
 """The part of a window that its provider has named which a request sent once more may take."""
 _WORTH_A_SUMMARY = 0.1
 """The part of the window that old turns must take to be summarised."""
+_WORTH_A_COUNT = 0.05
+"""The part of the window that must be estimated for the provider to be asked."""
 _LEAST_OLD = 500
 _OUTPUT_CHARACTERS = (8000, 4000, 2000, 1000, 500, 250)
 _SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
@@ -59,6 +62,10 @@ class ContextWarnings:
 
     def __init__(self) -> None:
         self._given: set[str] = set()
+
+    def given(self, kind: str) -> bool:
+        """Whether a warning of this kind was given."""
+        return kind in self._given
 
     def first(self, kind: str) -> bool:
         """Whether a warning of this kind is the first."""
@@ -133,6 +140,8 @@ class CompactingModel:
         sent = self._planned(request)
         size = self._meter.count(sent)
         room = self._room(request)
+        if room is not None and self._matters(size, room):
+            size = await self._counted(sent, size, room)
         if (
             room is not None
             and size >= self._policy.warn_at * room
@@ -189,6 +198,21 @@ class CompactingModel:
             sent = self._planned(request)
             size = self._meter.count(sent)
             retried = True
+
+    def _matters(self, size: int, room: int) -> bool:
+        if size >= self._policy.compact_at * room:
+            return True
+        return size >= self._policy.warn_at * room and not self._warnings.given("full")
+
+    async def _counted(self, sent: ModelRequest, size: int, room: int) -> int:
+        """The provider's own count, where much of ours is a guess that errs high."""
+        if self._meter.estimated < _WORTH_A_COUNT * room:
+            return size
+        tokens = await counted(self._model, sent)
+        if tokens is None:
+            return size
+        self._meter.learn(tokens)
+        return self._meter.count(sent)
 
     def _planned(self, request: ModelRequest) -> ModelRequest:
         """The request, with what was decided before about its beginning."""

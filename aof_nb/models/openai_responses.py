@@ -25,6 +25,7 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, tool_call
+from aof_nb.models.counting import count_at
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.openai import (
     Failure,
@@ -40,6 +41,9 @@ from aof_nb.tool_names import safe_name
 
 _PROVIDER = "openai"
 _LONGEST_ID = 64
+_COUNTED = frozenset(
+    ("input", "instructions", "model", "reasoning", "text", "tools", "tool_choice")
+)
 
 
 class OpenAIResponsesModel:
@@ -89,6 +93,15 @@ class OpenAIResponsesModel:
             provider=_PROVIDER,
             path="/responses",
             decoder=ResponsesDecoder(self.name),
+        )
+
+    async def count_tokens(self, request: ModelRequest) -> int:
+        """A request's input tokens, as the API counts them."""
+        return await count_at(
+            "/responses/input_tokens",
+            self._body(request),
+            keep=_COUNTED,
+            connect=self._connect,
         )
 
     async def _connect(self) -> tuple[Any, Any]:

@@ -44,6 +44,7 @@ from aof_nb.events import (
 from aof_nb.messages import Opaque, Usage
 from aof_nb.models import breaker_board
 from aof_nb.models.breaker import Breaker, Breakers, BreakerState, Permit
+from aof_nb.models.counting import counted
 from aof_nb.models.limiter import Limiter, Turn, limiter_of, now
 from aof_nb.models.tokens import TokenMeter
 from aof_nb.ports import Model, ModelRequest
@@ -170,6 +171,10 @@ class ResilientModel:
             )
             await asyncio.sleep(delay)
             attempts.next()
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """A request's input tokens, if the provider counts them."""
+        return await counted(self._model, request)
 
     def _may_retry(self, error: ModelError) -> bool:
         if isinstance(error, CircuitOpen) and not self._last:

@@ -18,6 +18,7 @@ import msgspec
 from aof_nb.errors import BadRequest, ModelError
 from aof_nb.events import ModelEvent, ModelResponse, Notice, TextDelta, ToolCallDelta
 from aof_nb.messages import Message, Part, StopReason, Text, ToolCall
+from aof_nb.models.counting import counted
 from aof_nb.models.schema_dialects import Dialect
 from aof_nb.ports import Effect, Model, ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.truncation import truncate
@@ -108,9 +109,7 @@ class StructuredModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response, in which the answer is text; one that asks for text passes."""
         while True:
-            way = self._way if request.output_schema is not None else "native"
-            if way == "native" and request.tools and not self._beside_tools:
-                way = "tool"
+            way = self._way_for(request)
             try:
                 async with contextlib.aclosing(self._ask(request, way)) as events:
                     async for event in events:
@@ -128,6 +127,19 @@ class StructuredModel:
                 yield Notice(f"{self.name} does not take {notice}: {said}")
             else:
                 return
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """The input tokens of a request as this model is sent it, if the provider counts them."""
+        way = self._way_for(request)
+        asked = request if way == "native" else self._asked(request, way)[0]
+        return await counted(self._model, asked)
+
+    def _way_for(self, request: ModelRequest) -> StructuredOutput:
+        if request.output_schema is None:
+            return "native"
+        if self._way == "native" and request.tools and not self._beside_tools:
+            return "tool"
+        return self._way
 
     async def _ask(
         self, request: ModelRequest, way: StructuredOutput

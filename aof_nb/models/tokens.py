@@ -1,9 +1,9 @@
 """How many input tokens a request will be, rather too many than too few, and cheaply.
 
-No tokenizer is asked: those of Anthropic and Google are not public, and their counting endpoints
-are a request more. ASCII text is taken for a token every three characters, where English has about
-four; what is not ASCII for one every one to two bytes. What the provider has counted for a request
-is taken for it from then on, so that only what is new is estimated.
+No tokenizer is asked: those of Anthropic and Google are not public. ASCII text is taken for a
+token every three characters, where English has about four; what is not ASCII for one every one to
+two bytes. What the provider has counted for a request is taken for it from then on, so that only
+what is new is estimated.
 """
 
 from __future__ import annotations
@@ -105,6 +105,13 @@ class TokenMeter:
         self._scale = 1.0
         self._reported: tuple[int, int, int] | None = None
 
+    @property
+    def estimated(self) -> int:
+        """How many tokens of the last count no provider has counted."""
+        if self._reported is None:
+            return math.ceil(self._size * self._scale)
+        return math.ceil((self._size - self._reported[1]) * max(1.0, self._scale))
+
     def count(self, request: ModelRequest) -> int:
         """About how many input tokens a request is.
 
@@ -128,10 +135,8 @@ class TokenMeter:
                 if len(messages) < reported or messages[:reported] != self._messages[:reported]:
                     self._reported = None
         self._messages = messages
-        if self._reported is None:
-            return math.ceil(self._size * self._scale)
-        _, size, tokens = self._reported
-        return tokens + math.ceil((self._size - size) * max(1.0, self._scale))
+        counted = 0 if self._reported is None else self._reported[2]
+        return counted + self.estimated
 
     def gauge(self, request: ModelRequest) -> int:
         """About how many input tokens a request is that may not be sent."""

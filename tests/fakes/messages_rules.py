@@ -41,6 +41,19 @@ FIELDS = frozenset(
         "user_profile_id",
     ]
 )
+COUNTED_FIELDS = frozenset(
+    [
+        "cache_control",
+        "messages",
+        "model",
+        "output_config",
+        "speed",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    ]
+)
 SAMPLING = ("temperature", "top_k", "top_p")
 _THINKING = ("thinking", "redacted_thinking")
 _ID = r"[a-zA-Z0-9_-]+"
@@ -114,6 +127,17 @@ def check(
     turns = _turns(body["messages"])
     _check_sequence(turns, thinking.get("type") == "enabled")
     _check_unmodified(turns, issued)
+
+
+def as_generation(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A request to count tokens as the request for a response that it counts.
+
+    Raises `InvalidRequestError` for fields that only the latter takes.
+    """
+    for name in body:
+        if name not in COUNTED_FIELDS:
+            raise InvalidRequestError(f"{name}: Extra inputs are not permitted")
+    return {**body, "max_tokens": 1 << 20}
 
 
 def _check_tools(tools: Sequence[Mapping[str, Any]], choice: Any) -> None:

@@ -43,12 +43,16 @@ Responder = Callable[[Request], Answer | Awaitable[Answer]]
 class _FakeProvider(HttpServer):
     """What the fake providers share: the script and the request checks.
 
+    `_counting` are the paths at which it counts a request's tokens.
+
     Args:
         api_key: the only key accepted; None accepts any.
         check: refuse, with the provider's own 400, a request the real API would refuse.
         tolerate: leave it to the test to look at `rejected`. Otherwise leaving the `async with`
             block fails if a request was refused, since a client may hide the 400.
     """
+
+    _counting: tuple[str, ...] = ()
 
     def __init__(
         self, *, api_key: str | None = None, check: bool = True, tolerate: bool = False
@@ -59,7 +63,13 @@ class _FakeProvider(HttpServer):
         self.tolerate = tolerate
         self.respond: Responder | None = None
         self.context_window: ContextWindow | None = None
+        self.counting: Failure | None = None
         self._script: deque[Answer] = deque()
+
+    @property
+    def generations(self) -> list[Request]:
+        """The requests for a response, not those for a count of tokens."""
+        return [each for each in self.requests if not self._counts(each)]
 
     @property
     def rejected(self) -> list[str]:
@@ -95,12 +105,25 @@ class _FakeProvider(HttpServer):
             answer.usage = replace(answer.usage, input=used)
         return answer
 
+    def _counts(self, request: Request) -> bool:
+        return request.path.partition("?")[0] in self._counting
+
+    def _count(self, request: Request) -> Response:
+        window = self.context_window or ContextWindow(200_000)
+        count = self._counted(window.count(request.json))
+        headers = self._headers(self._request_id(), Reply("")) | {
+            "content-type": "application/json"
+        }
+        return Response(200, headers, [dumps(count).encode()], Wire())
+
     async def answer(self, request: Request) -> Response:
         """Check the request and take the next answer from the script."""
         request_id = self._request_id()
         try:
             self._admit(request)
-            answer = await self._within_window(request)
+            if self._counts(request) and self.counting is None:
+                return self._count(request)
+            answer = self.counting if self._counts(request) else await self._within_window(request)
         except InvalidRequestError as error:
             if error.failure.status == 400:
                 request.rejection = error.failure.message
@@ -141,6 +164,9 @@ class _FakeProvider(HttpServer):
     def _admit(self, request: Request) -> None:
         raise NotImplementedError
 
+    def _counted(self, tokens: int) -> dict[str, Any]:
+        raise NotImplementedError
+
     def _error(self, failure: Failure, request_id: str) -> bytes:
         raise NotImplementedError
 
@@ -165,7 +191,7 @@ class _FakeProvider(HttpServer):
 
 
 class FakeAnthropic(_FakeProvider):
-    """`POST /v1/messages`.
+    """`POST /v1/messages` and `POST /v1/messages/count_tokens`.
 
     Args:
         prompt_cache: count input, cache reads and cache writes by what was sent, instead of as
@@ -176,6 +202,8 @@ class FakeAnthropic(_FakeProvider):
         ...     fake.reply(Reply("hello"), Failure(529))
         ...     client = anthropic.AsyncAnthropic(base_url=fake.base_url, api_key="x")
     """
+
+    _counting = ("/v1/messages/count_tokens",)
 
     def __init__(
         self,
@@ -226,7 +254,7 @@ class FakeAnthropic(_FakeProvider):
 
     def _admit(self, request: Request) -> None:
         path = request.path.partition("?")[0]
-        if (request.method, path) != ("POST", "/v1/messages"):
+        if request.method != "POST" or path not in ("/v1/messages", *self._counting):
             raise InvalidRequestError("Not found", status=404)
         key = request.headers.get("x-api-key")
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -240,8 +268,14 @@ class FakeAnthropic(_FakeProvider):
         if not isinstance(request.json, dict):
             raise InvalidRequestError("The request body is not valid JSON")
         if self.check:
-            messages_rules.check(request.json, self._issued, request.headers["anthropic-version"])
-            check_marks(request.json)
+            body = request.json
+            if self._counts(request):
+                body = messages_rules.as_generation(body)
+            messages_rules.check(body, self._issued, request.headers["anthropic-version"])
+            check_marks(body)
+
+    def _counted(self, tokens: int) -> dict[str, Any]:
+        return {"input_tokens": tokens}
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return messages_api.error_body(failure, request_id)
@@ -265,13 +299,15 @@ class FakeAnthropic(_FakeProvider):
 
 
 class FakeOpenAI(_FakeProvider):
-    """`POST /v1/chat/completions` and `POST /v1/responses`.
+    """`POST /v1/chat/completions`, `POST /v1/responses` and `POST /v1/responses/input_tokens`.
 
     Args:
         dialect: how Chat Completions chunks differ from OpenAI's own.
         stateless: refuse Responses requests that would leave state with the provider, which is
             this project's rule and not the API's.
     """
+
+    _counting = ("/v1/responses/input_tokens",)
 
     def __init__(
         self,
@@ -315,7 +351,8 @@ class FakeOpenAI(_FakeProvider):
 
     def _admit(self, request: Request) -> None:
         path = request.path.partition("?")[0]
-        if request.method != "POST" or path not in ("/v1/chat/completions", "/v1/responses"):
+        known = ("/v1/chat/completions", "/v1/responses", *self._counting)
+        if request.method != "POST" or path not in known:
             message = f"Invalid URL ({request.method} {path})"
             raise InvalidRequestError(message, status=404)
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -337,8 +374,13 @@ class FakeOpenAI(_FakeProvider):
             responses_rules.check(request.json, self._issued)
             if self.stateless:
                 responses_rules.check_stateless(request.json)
+        elif self._counts(request):
+            responses_rules.check_counted(request.json, self._issued)
         else:
             chat_rules.check(request.json, own=self.dialect is chat_completions.OPENAI)
+
+    def _counted(self, tokens: int) -> dict[str, Any]:
+        return {"object": "response.input_tokens", "input_tokens": tokens}
 
     def _error(self, failure: Failure, request_id: str) -> bytes:
         return chat_completions.error_body(failure)

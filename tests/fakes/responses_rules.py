@@ -16,6 +16,22 @@ from tests.fakes.rules import (
 )
 from tests.fakes.schema_rules import check_openai
 
+COUNTED_FIELDS = frozenset(
+    [
+        "conversation",
+        "input",
+        "instructions",
+        "model",
+        "parallel_tool_calls",
+        "personality",
+        "previous_response_id",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    ]
+)
 FIELDS = frozenset(
     [
         "access_programs",
@@ -106,6 +122,16 @@ def check(body: Mapping[str, Any], issued: Issued | None = None) -> None:
         _check_items(body["input"], stored=body.get("store", True), linked=linked)
         if not linked:
             _check_reasoning_kept(body["input"], issued or Issued())
+
+
+def check_counted(body: Mapping[str, Any], issued: Issued) -> None:
+    """Raise `InvalidRequestError` for a body that is refused where input tokens are counted."""
+    for name in body:
+        if name not in COUNTED_FIELDS:
+            raise InvalidRequestError(
+                f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name
+            )
+    check({**body, "store": False}, issued)
 
 
 def check_stateless(body: Mapping[str, Any]) -> None:

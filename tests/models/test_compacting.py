@@ -20,9 +20,11 @@ from aof_nb.events import (
     RetryScheduled,
     in_a_line,
 )
-from aof_nb.messages import Usage
+from aof_nb.memory.in_memory import InMemory
+from aof_nb.messages import Message, Text, Usage
+from aof_nb.models.tokens import estimate
 from aof_nb.notebook.console import ConsoleRenderer
-from aof_nb.ports import Model
+from aof_nb.ports import Model, ModelRequest
 from tests.fakes import Failure, FakeAnthropic, FakeBedrock, FakeOpenAI, Reply, Request, StreamError
 from tests.fakes import ToolCall as Call
 from tests.fakes import Usage as Spent
@@ -98,7 +100,7 @@ async def test_old_outputs_are_left_out_before_the_window_is_full(provider: str)
     assert (result.status, result.text) == (RunStatus.COMPLETED, "The pool is too small.")
     compacted = of(events, ContextCompacted)
     assert compacted
-    assert len(fake.requests) == 13
+    assert len(fake.generations) == 13
     for event in compacted:
         assert event.after < event.before < 1.1 * WINDOW
         assert set(event.dropped) == {"read_log"}
@@ -110,7 +112,7 @@ async def test_old_outputs_are_left_out_before_the_window_is_full(provider: str)
     assert [each.content.startswith(f"part {n}\n") for n, each in enumerate(outputs, 1)] == [
         True
     ] * 12
-    assert b"[output of read_log left out: 4,0" in fake.requests[-1].body
+    assert b"[output of read_log left out: 4,0" in fake.generations[-1].body
 
 
 @every_provider
@@ -121,9 +123,9 @@ async def test_a_request_that_is_refused_is_compacted_and_sent_again(provider: s
         result, events = await ran(agent(served(provider, fake)))
     assert (result.status, result.text) == (RunStatus.COMPLETED, "The pool is too small.")
     assert of(events, ContextCompacted)
-    refused = [each for each in fake.requests if fake.context_window.count(each.json) > WINDOW]
+    refused = [each for each in fake.generations if fake.context_window.count(each.json) > WINDOW]
     assert len(refused) == 1
-    assert len(fake.requests) == 9 + 1
+    assert len(fake.generations) == 9 + 1
 
 
 @every_provider
@@ -136,7 +138,7 @@ async def test_below_the_limit_nothing_is_changed(provider: str) -> None:
             _, events = await ran(agent(served(provider, fake), context=policy))
         assert not of(events, ContextCompacted)
         assert not of(events, Notice)
-        bodies.append([each.body for each in fake.requests])
+        bodies.append([each.body for each in fake.generations])
     assert [len(each) for each in bodies[0]] == [len(each) for each in bodies[1]]
 
 
@@ -146,13 +148,48 @@ async def test_between_compactions_each_request_begins_with_the_one_before() -> 
         fake.respond = investigates(20)
         sre = agent(served("anthropic", fake), context=ContextPolicy(window=WINDOW))
         _, events = await ran(sre)
-        bodies = [request.body.replace(MARK, b"") for request in fake.requests]
+        asked = [request for request in fake.generations if "tools" in request.json]
+        bodies = [request.body.replace(MARK, b"") for request in asked]
     goes_on = [
         after.startswith(before[: before.rindex(b"}]")])
         for before, after in itertools.pairwise(bodies)
     ]
     assert goes_on.count(False) == len(of(events, ContextCompacted))
     assert goes_on.count(False) < 8
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_what_the_provider_counts_as_fitting_is_left_as_it_is(provider: str) -> None:
+    said = Message("assistant", (Text("All is well. " * 1200),))
+    memory = InMemory()
+    await memory.append("s", [Message.user("and yesterday?"), said])
+    policy = ContextPolicy(window=5000)
+    assert estimate(ModelRequest(messages=(said,))) > policy.compact_at * 5000
+    async with MODELS[provider][0]() as fake:
+        fake.context_window = ContextWindow(5000, characters=5)
+        fake.respond = investigates(0)
+        sre = agent(served(provider, fake), context=policy, memory=memory)
+        result, events = await ran(sre, session="s")
+    assert result.status is RunStatus.COMPLETED
+    assert not of(events, ContextCompacted)
+    assert not of(events, Notice)
+    assert len(fake.requests) - len(fake.generations) == 1
+
+
+async def test_where_nobody_counts_the_estimate_holds() -> None:
+    model = "anthropic:next-model"
+    said = Message("assistant", (Text("All is well. " * 1200),))
+    memory = InMemory()
+    await memory.append("s", [Message.user("and yesterday?"), said])
+    policy = ContextPolicy(window=5000)
+    async with FakeAnthropic() as fake:
+        fake.counting = Failure(529)
+        fake.respond = investigates(0)
+        sre = agent(resolve_model(model, base_url=fake.base_url, api_key="k"), context=policy)
+        sre.memory = memory
+        result, events = await ran(sre, session="s")
+    assert result.status is RunStatus.COMPLETED
+    assert any("% full" in each.text for each in of(events, Notice))
 
 
 async def test_old_turns_are_summarised_by_the_named_model() -> None:
@@ -164,7 +201,7 @@ async def test_old_turns_are_summarised_by_the_named_model() -> None:
         policy = ContextPolicy(window=WINDOW, summary_model=summariser)
         sre = agent(served("anthropic", fake), context=policy)
         events: list[Event] = []
-        for prompt in ["why is checkout slow?", *(f"and shard {n}?" for n in range(5))]:
+        for prompt in ["why is checkout slow?", *(f"and shard {n}?" for n in range(9))]:
             result, new = await ran(sre, prompt, session="s")
             assert result.status is RunStatus.COMPLETED
             events += new
@@ -176,7 +213,7 @@ async def test_old_turns_are_summarised_by_the_named_model() -> None:
     assert compacted.usage == Usage(3000, 40)
     assert result.usage_by_model["openai:gpt-5-mini"] == Usage(3000, 40)
     assert "summarised by openai:gpt-5-mini" in in_a_line(compacted)
-    sent = fake.requests[-1].json["messages"]
+    sent = fake.generations[-1].json["messages"]
     text = str(sent)
     assert "why is checkout slow?" in str(sent[0])
     assert "as openai:gpt-5-mini has summarised it" in text
@@ -229,7 +266,7 @@ async def test_what_cannot_be_compacted_is_one_clear_error() -> None:
     assert result.status is RunStatus.FAILED
     assert isinstance(result.error, ContextTooLong)
     assert not of(events, ContextCompacted)
-    assert len(fake.requests) == 1
+    assert len(fake.generations) == 1
 
 
 async def test_a_refusal_inside_a_stream_is_superseded() -> None:
@@ -273,7 +310,7 @@ async def test_ollamas_small_window_is_kept() -> None:
         fake.respond = investigates(6)
         model = resolve_model("ollama:qwen3", base_url=fake.base_url)
         result, events = await ran(agent(model))
-        sizes = [fake.context_window.count(each.json) for each in fake.requests]
+        sizes = [fake.context_window.count(each.json) for each in fake.generations]
     assert result.status is RunStatus.COMPLETED
     assert of(events, ContextCompacted)
     assert max(sizes) < 4096
@@ -313,7 +350,7 @@ async def test_the_next_prompt_of_a_conversation_goes_on_from_what_was_left_out(
     assert len(result.messages) == 60
     # One summary is asked for by each, and by nothing else.
     assert 1 <= compactions <= 5
-    assert len(fake.requests) == 30 + compactions
+    assert len(fake.generations) == 30 + compactions
 
 
 async def test_a_cost_limit_counts_the_summary_before_it_is_asked_for() -> None:
@@ -327,11 +364,11 @@ async def test_a_cost_limit_counts_the_summary_before_it_is_asked_for() -> None:
         # Enough for a request, and not for a summary besides.
         one = price(model.name, Usage(4500, 8192))
         assert one is not None
-        before = len(fake.requests)
+        before = len(fake.generations)
         result, _ = await ran(sre, "why?", session="s", limits=Limits(max_cost=1.5 * one))
     assert [each.status for each, _ in history] == [RunStatus.COMPLETED] * 3
     assert (result.status, result.limit) == (RunStatus.LIMIT, "cost")
-    assert len(fake.requests) == before
+    assert len(fake.generations) == before
 
 
 def test_it_is_shown_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
