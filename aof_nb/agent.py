@@ -8,12 +8,20 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -136,6 +144,7 @@ class Run:
     """One run: iterate it for its events, then read its `result`.
 
     The task that iterates may be cancelled at any await; the result is there all the same.
+    `tool_layer`, if it is set before, is put around the tools, beneath the policy.
 
     Example:
         >>> async def show(agent, prompt):
@@ -167,6 +176,7 @@ class Run:
         self._model = model or agent.model
         self._limits = limits or agent.limits
         self._output_schema = agent.output_schema if output_schema is None else output_schema
+        self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
         self._events = self._stream()
 
@@ -331,6 +341,8 @@ class Run:
             tools += offered.tools
             notices = offered.warnings
         check_unique([tool.spec for tool in tools])
+        if self.tool_layer is not None:
+            tools = list(self.tool_layer(tools))
         approver = self._approver
         if approver is None and self._approve == "ask":
             approver = ambient_approver()
@@ -502,7 +514,12 @@ class Agent:
         return run.result
 
     async def map(
-        self, prompts: Iterable[str], *, concurrency: int = 10, **options: Any
+        self,
+        prompts: Iterable[str],
+        *,
+        concurrency: int = 10,
+        batch: bool = False,
+        **options: Any,
     ) -> list[RunResult]:
         """Runs each of many prompts and returns the results in their order.
 
@@ -512,11 +529,19 @@ class Agent:
         Args:
             prompts: What is asked; taken as runs come to an end.
             concurrency: Runs at once.
+            batch: Whether the model is asked by its provider's batches, which cost half and may
+                take a day. All prompts run at once then, without `Limits.max_seconds`, and without
+                the agent's `fallback`. If the process ends meanwhile, the same call goes on.
             **options: What `stream` takes, except `run_id`.
 
         Raises:
             ValueError: If `concurrency` is less than 1.
+            ConfigurationError: If there are no batches for the model.
         """
+        if batch:
+            from aof_nb.batch_map import map_by_batches
+
+            return await map_by_batches(self, list(prompts), options)
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
         results: dict[int, RunResult] = {}
@@ -547,23 +572,15 @@ class Agent:
         Raises:
             ConfigurationError: If an event loop runs in this thread.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise ConfigurationError(
-                "run_sync was called where an event loop is running",
-                remedy="use: result = await agent.run(...)",
-            )
-        future: Future[RunResult] = _background().start_task_soon(
-            lambda: self.run(prompt, **options)
-        )
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return _in_background("run", lambda: self.run(prompt, **options))
+
+    def map_sync(self, prompts: Iterable[str], **options: Any) -> list[RunResult]:
+        """`map`, outside a running event loop. Connections are kept for the next call.
+
+        Raises:
+            ConfigurationError: If an event loop runs in this thread.
+        """
+        return _in_background("map", lambda: self.map(prompts, **options))
 
     @property
     def model_name(self) -> str:
@@ -581,6 +598,27 @@ class Agent:
         if isinstance(self.memory, str):
             self.memory = open_memory(self.memory)
         return self.memory
+
+
+T = TypeVar("T")
+
+
+def _in_background(name: str, work: Callable[[], Awaitable[T]]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise ConfigurationError(
+            f"{name}_sync was called where an event loop is running",
+            remedy=f"use: result = await agent.{name}(...)",
+        )
+    future: Future[T] = _background().start_task_soon(work)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 _portals: list[BlockingPortal] = []

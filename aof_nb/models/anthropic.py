@@ -24,6 +24,7 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.batches import BatchApi
 from aof_nb.models.counting import count_at
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
@@ -120,7 +121,14 @@ class AnthropicModel:
             self._body(request),
             keep=_COUNTED,
             connect=self._connect,
+            provider=_PROVIDER,
         )
+
+    def batches(self) -> BatchApi:
+        """The account's batches, for many requests at once."""
+        from aof_nb.models.anthropic_batches import AnthropicBatches
+
+        return AnthropicBatches(self.name, encode=self._body, connect=self._connect)
 
     async def _connect(self) -> tuple[Any, Any]:
         anthropic = await imported("anthropic")

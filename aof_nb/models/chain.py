@@ -59,7 +59,10 @@ def resilient(
         ConfigurationError: If the policy names a model of an unknown provider.
     """
     guarded: list[Model] = [
-        ResilientModel(model, retry=retry, last=model is models[-1]) for model in models
+        model
+        if getattr(model, "retries_itself", False)
+        else ResilientModel(model, retry=retry, last=model is models[-1])
+        for model in models
     ]
     if context is not None:
         if isinstance(context.summary_model, str):

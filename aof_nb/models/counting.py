@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
+from aof_nb.models.exchanges import Connect, call
 from aof_nb.ports import Model, ModelRequest
 
 _logger = logging.getLogger("aof_nb.models")
 _PATIENCE = 10.0
-_CONTENT = {"content-type": "application/json"}
 
 
 class _Count(msgspec.Struct):
@@ -51,7 +49,8 @@ async def count_at(
     body: bytes,
     *,
     keep: frozenset[str],
-    connect: Callable[[], Awaitable[tuple[Any, Any]]],
+    connect: Connect,
+    provider: str,
 ) -> int:
     """Asks a counting endpoint.
 
@@ -60,16 +59,12 @@ async def count_at(
         body: The request's JSON, as it would be sent for an answer.
         keep: The fields of it that the endpoint takes.
         connect: Gives the SDK's module and its async client.
+        provider: The provider's name, for errors.
 
     Raises:
-        Exception: Whatever the SDK raises for what went wrong.
+        ModelError: Classified.
     """
-    _, client = await connect()
-    import httpx2
-
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     content = msgspec.json.encode({name: fields[name] for name in fields if name in keep})
-    response = await client.post(
-        path, cast_to=httpx2.Response, content=content, options={"headers": _CONTENT}
-    )
-    return msgspec.json.decode(response.content, type=_Count).input_tokens
+    response = await call("post", path, connect=connect, provider=provider, content=content)
+    return msgspec.json.decode(response, type=_Count).input_tokens

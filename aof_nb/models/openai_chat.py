@@ -11,6 +11,7 @@ import msgspec
 from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.batches import BatchApi, read_whole
 from aof_nb.models.compatible import OPENAI, endpoint_named
 from aof_nb.models.history import fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
@@ -94,6 +95,24 @@ class OpenAIChatModel:
             decoder=ChatDecoder(self.name, provider=self._endpoint.name),
             remedies=self._endpoint.remedies(self._model),
         )
+
+    def batches(self) -> BatchApi | None:
+        """The account's batches, for many requests at once; only OpenAI's own endpoint has them."""
+        if self._endpoint is not OPENAI:
+            return None
+        from aof_nb.models.openai_batches import OpenAIBatches
+
+        return OpenAIBatches(
+            "/v1/chat/completions", encode=self._body, read=self._read, connect=self._connect
+        )
+
+    def _read(self, body: bytes) -> ModelResponse:
+        whole = msgspec.json.decode(body)
+        for choice in whole.get("choices") or ():
+            choice["delta"] = message = choice.pop("message", None) or {}
+            for place, each in enumerate(message.get("tool_calls") or ()):
+                each["index"] = place
+        return read_whole(ChatDecoder(self.name, provider=self._endpoint.name), [whole])
 
     async def _connect(self) -> tuple[Any, Any]:
         if self._endpoint is OPENAI:

@@ -25,6 +25,7 @@ from aof_nb.messages import (
     Usage,
 )
 from aof_nb.models.assembly import Deltas, interrupted, tool_call
+from aof_nb.models.batches import BatchApi, read_whole
 from aof_nb.models.counting import count_at
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.openai import (
@@ -102,6 +103,21 @@ class OpenAIResponsesModel:
             self._body(request),
             keep=_COUNTED,
             connect=self._connect,
+            provider=_PROVIDER,
+        )
+
+    def batches(self) -> BatchApi:
+        """The account's batches, for many requests at once."""
+        from aof_nb.models.openai_batches import OpenAIBatches
+
+        return OpenAIBatches(
+            "/v1/responses", encode=self._body, read=self._read, connect=self._connect
+        )
+
+    def _read(self, body: bytes) -> ModelResponse:
+        return read_whole(
+            ResponsesDecoder(self.name),
+            [{"type": "response.completed", "response": msgspec.Raw(body)}],
         )
 
     async def _connect(self) -> tuple[Any, Any]:

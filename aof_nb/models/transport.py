@@ -61,14 +61,9 @@ async def stream_response(
             stream=True,
         )
     except sdk.APIStatusError as error:
-        answer = error.response
-        refusal = from_response(provider, answer.status_code, answer.headers, answer.content)
-        refusal.remedy = (remedies or {}).get(type(refusal), refusal.remedy)
-        raise refusal from None
+        raise _with_remedy(refused(provider, error), remedies) from None
     except sdk.APIConnectionError as error:
-        unreachable = _unreachable(provider, error, client)
-        unreachable.remedy = (remedies or {}).get(type(unreachable), unreachable.remedy)
-        raise unreachable from error
+        raise _with_remedy(unreachable(provider, error, client), remedies) from error
     events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
     encoded = "content-encoding" in response.headers
     failure: Exception | None = None
@@ -165,7 +160,19 @@ def _silent(provider: str, client: Any) -> ModelTimeout:
     )
 
 
-def _unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
+def _with_remedy(error: ModelError, remedies: Mapping[type[ModelError], str] | None) -> ModelError:
+    error.remedy = (remedies or {}).get(type(error), error.remedy)
+    return error
+
+
+def refused(provider: str, error: Any) -> ModelError:
+    """The typed error for an SDK's `APIStatusError`."""
+    answer = error.response
+    return from_response(provider, answer.status_code, answer.headers, answer.content)
+
+
+def unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
+    """The typed error for an SDK's `APIConnectionError`."""
     root = _root(error)
     if isinstance(root, TimeoutError):
         return _silent(provider, client)

@@ -20,6 +20,7 @@ from tests.fakes import (
     responses_api,
     responses_rules,
 )
+from tests.fakes.batches import AnthropicBatches, OpenAIBatches, Outcome, as_failure
 from tests.fakes.context_window import ContextWindow
 from tests.fakes.http_server import HttpServer, Request, Response
 from tests.fakes.prompt_cache import PromptCache, check_marks
@@ -65,6 +66,7 @@ class _FakeProvider(HttpServer):
         self.context_window: ContextWindow | None = None
         self.counting: Failure | None = None
         self._script: deque[Answer] = deque()
+        self._headers_of_batch: dict[str, str] = {}
 
     @property
     def generations(self) -> list[Request]:
@@ -116,10 +118,32 @@ class _FakeProvider(HttpServer):
         }
         return Response(200, headers, [dumps(count).encode()], Wire())
 
+    async def _alone(self, path: str, body: Any) -> Outcome:
+        """What comes of a request of a batch, which is as if it had come alone."""
+        request = Request("POST", path, self._headers_of_batch, dumps(body).encode(), 0, body)
+        try:
+            self._admit(request)
+            answer = await self._within_window(request)
+        except InvalidRequestError as error:
+            answer = error.failure
+        if isinstance(answer, Failure):
+            return as_failure(answer, self._error(answer, self._request_id()))
+        assert isinstance(answer, Reply), "a batch is answered with replies and failures"
+        return 200, self._whole(request, answer)
+
+    async def _of_batches(self, request: Request) -> bytes | None:
+        return None
+
     async def answer(self, request: Request) -> Response:
         """Check the request and take the next answer from the script."""
         request_id = self._request_id()
         try:
+            self._headers_of_batch = request.headers
+            if (body := await self._of_batches(request)) is not None:
+                headers = self._headers(request_id, Reply("")) | {
+                    "content-type": "application/json"
+                }
+                return Response(200, headers, [body], Wire())
             self._admit(request)
             if self._counts(request) and self.counting is None:
                 return self._count(request)
@@ -216,6 +240,10 @@ class FakeAnthropic(_FakeProvider):
         super().__init__(api_key=api_key, check=check, tolerate=tolerate)
         self._issued = messages_rules.Issued()
         self._prompt_cache = prompt_cache
+        self.batches = AnthropicBatches(self._alone, lambda: self.base_url)
+
+    async def _of_batches(self, request: Request) -> bytes | None:
+        return await self.batches.answer(request.method, request.path, request.json)
 
     @property
     def base_url(self) -> str:
@@ -322,6 +350,16 @@ class FakeOpenAI(_FakeProvider):
         self.dialect = dialect
         self.stateless = stateless
         self._issued = responses_rules.Issued()
+        self.batches = OpenAIBatches(self._alone)
+
+    async def _of_batches(self, request: Request) -> bytes | None:
+        return await self.batches.answer(
+            request.method,
+            request.path,
+            request.json,
+            raw=request.body,
+            content_type=request.headers.get("content-type", ""),
+        )
 
     @property
     def base_url(self) -> str:
