@@ -243,6 +243,9 @@ class FakeAnthropic(_FakeProvider):
         self.batches = AnthropicBatches(self._alone, lambda: self.base_url)
 
     async def _of_batches(self, request: Request) -> bytes | None:
+        if not request.path.startswith("/v1/messages/batches"):
+            return None
+        self._authenticate(request)
         return await self.batches.answer(request.method, request.path, request.json)
 
     @property
@@ -284,14 +287,7 @@ class FakeAnthropic(_FakeProvider):
         path = request.path.partition("?")[0]
         if request.method != "POST" or path not in ("/v1/messages", *self._counting):
             raise InvalidRequestError("Not found", status=404)
-        key = request.headers.get("x-api-key")
-        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not key and not bearer:
-            raise InvalidRequestError("x-api-key header is required", status=401)
-        if self.api_key is not None and (key or bearer) != self.api_key:
-            raise InvalidRequestError(
-                "invalid x-api-key" if key else "Invalid bearer token", status=401
-            )
+        self._authenticate(request)
         messages_rules.check_headers(request.headers)
         if not isinstance(request.json, dict):
             raise InvalidRequestError("The request body is not valid JSON")
@@ -301,6 +297,16 @@ class FakeAnthropic(_FakeProvider):
                 body = messages_rules.as_generation(body)
             messages_rules.check(body, self._issued, request.headers["anthropic-version"])
             check_marks(body)
+
+    def _authenticate(self, request: Request) -> None:
+        key = request.headers.get("x-api-key")
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not key and not bearer:
+            raise InvalidRequestError("x-api-key header is required", status=401)
+        if self.api_key is not None and (key or bearer) != self.api_key:
+            raise InvalidRequestError(
+                "invalid x-api-key" if key else "Invalid bearer token", status=401
+            )
 
     def _counted(self, tokens: int) -> dict[str, Any]:
         return {"input_tokens": tokens}
@@ -353,6 +359,9 @@ class FakeOpenAI(_FakeProvider):
         self.batches = OpenAIBatches(self._alone)
 
     async def _of_batches(self, request: Request) -> bytes | None:
+        if not request.path.startswith(("/v1/batches", "/v1/files")):
+            return None
+        self._authenticate(request)
         return await self.batches.answer(
             request.method,
             request.path,
@@ -393,17 +402,7 @@ class FakeOpenAI(_FakeProvider):
         if request.method != "POST" or path not in known:
             message = f"Invalid URL ({request.method} {path})"
             raise InvalidRequestError(message, status=404)
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or not key:
-            message = (
-                "You didn't provide an API key. You need to provide your API key in an "
-                "Authorization "
-                "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
-            )
-            raise InvalidRequestError(message, status=401)
-        if self.api_key is not None and key != self.api_key:
-            message = f"Incorrect API key provided: {key}."
-            raise InvalidRequestError(message, status=401, code="invalid_api_key")
+        self._authenticate(request)
         if not isinstance(request.json, dict):
             raise InvalidRequestError("We could not parse the JSON body of your request.")
         if not self.check:
@@ -416,6 +415,19 @@ class FakeOpenAI(_FakeProvider):
             responses_rules.check_counted(request.json, self._issued)
         else:
             chat_rules.check(request.json, own=self.dialect is chat_completions.OPENAI)
+
+    def _authenticate(self, request: Request) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or not key:
+            message = (
+                "You didn't provide an API key. You need to provide your API key in an "
+                "Authorization "
+                "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+            )
+            raise InvalidRequestError(message, status=401)
+        if self.api_key is not None and key != self.api_key:
+            message = f"Incorrect API key provided: {key}."
+            raise InvalidRequestError(message, status=401, code="invalid_api_key")
 
     def _counted(self, tokens: int) -> dict[str, Any]:
         return {"object": "response.input_tokens", "input_tokens": tokens}
