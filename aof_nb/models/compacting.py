@@ -162,20 +162,23 @@ class CompactingModel:
             shown = False
             refusal: ContextTooLong | None = None
             full: ModelResponse | None = None
+            events = self._model.stream(sent)
             try:
-                async with contextlib.aclosing(self._model.stream(sent)) as events:
-                    async for event in events:
+                async for event in events:
+                    if isinstance(event, ModelResponse):
+                        self._learn(event.usage.input_tokens)
+                        if _is_full(event) and not retried:
+                            full = event
+                            continue
+                    else:
                         shown = shown or isinstance(event, _SHOWN)
-                        if isinstance(event, ModelResponse):
-                            self._learn(event.usage.input_tokens)
-                            if _is_full(event) and not retried:
-                                full = event
-                                continue
-                        yield event
+                    yield event
             except ContextTooLong as error:
                 if retried or (error.partial is not None and _ran_tools(error.partial)):
                     raise
                 refusal = error
+            finally:
+                await events.aclose()
             if refusal is None and full is None:
                 return
             size, room, sure = self._exceeded(refusal, full, size, request)

@@ -11,7 +11,6 @@ Source for the jitter: M. Brooker, *Exponential Backoff and Jitter*, AWS Archite
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncGenerator
@@ -144,21 +143,49 @@ class ResilientModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams the response, after as many attempts as it takes."""
         attempts: _Attempts | None = None
+        limiter = limiter_of(self._provider)
         begun = now()
         while True:
             shown = False
+            permit: Permit | None = None
+            await limiter.enter()
+            # What each chunk goes through is kept to one generator, and `aclosing` out of it.
             try:
-                async with contextlib.aclosing(self._attempt(request)) as events:
+                turn = limiter.take_turn(self._tokens(request) if limiter.counts_tokens else 0)
+                if (delay := turn.delay) > 0:
+                    if delay > _WORTH_SAYING:
+                        said = f"{self._provider}: waits {delay:.0f} s for its rate limit"
+                        yield Notice(said, "info")
+                    # The turn may move back meanwhile.
+                    while (delay := turn.delay) > 0:  # noqa: ASYNC110
+                        await asyncio.sleep(delay)
+                permit = self._breaker.admit()
+                events = self._model.stream(request)
+                try:
                     async for event in events:
-                        shown = shown or isinstance(event, _SHOWN)
+                        if isinstance(event, ModelResponse):
+                            permit.succeeded()
+                            turn.used(event.usage.total_tokens)
+                            if limiter.counts_tokens:
+                                self._meter.learn(event.usage.input_tokens)
+                        else:
+                            shown = shown or isinstance(event, _SHOWN)
                         yield event
+                finally:
+                    await events.aclose()
             except ModelError as error:
+                if permit is not None:
+                    _settle(error, permit, limiter, turn)
                 if not self._may_retry(error):
                     raise
                 attempts = attempts or _Attempts(self._retry, begun)
                 delay = await attempts.delay_after(error)
             else:
                 return
+            finally:
+                if permit is not None:
+                    permit.withdraw()
+                limiter.leave()
             if shown:
                 yield ResponseSuperseded(self.name)
             yield RetryScheduled(
@@ -185,32 +212,6 @@ class ResilientModel:
 
     def _tokens(self, request: ModelRequest) -> int:
         return self._meter.count(request) + (request.sampling.max_tokens or _LIKELY_OUTPUT)
-
-    async def _attempt(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        limiter = limiter_of(self._provider)
-        await limiter.enter()
-        try:
-            turn = limiter.take_turn(self._tokens(request) if limiter.counts_tokens else 0)
-            if (delay := turn.delay) > _WORTH_SAYING:
-                yield Notice(f"{self._provider}: waits {delay:.0f} s for its rate limit", "info")
-            while (delay := turn.delay) > 0:  # noqa: ASYNC110  the turn may move back meanwhile
-                await asyncio.sleep(delay)
-            permit = self._breaker.admit()
-            try:
-                async with contextlib.aclosing(self._model.stream(request)) as events:
-                    async for event in events:
-                        if isinstance(event, ModelResponse):
-                            permit.succeeded()
-                            turn.used(event.usage.total_tokens)
-                            self._meter.learn(event.usage.input_tokens)
-                        yield event
-            except ModelError as error:
-                _settle(error, permit, limiter, turn)
-                raise
-            finally:
-                permit.withdraw()
-        finally:
-            limiter.leave()
 
 
 _SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)

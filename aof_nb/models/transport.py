@@ -54,7 +54,7 @@ async def stream_response(
     body = encode(request)
     try:
         response = await client.post(
-            path,
+            _address(client, path),
             cast_to=httpx2.Response,
             content=body,
             options={"headers": {"content-type": "application/json"}},
@@ -158,6 +158,18 @@ def _silent(provider: str, client: Any) -> ModelTimeout:
         provider=provider,
         remedy="run it again, or name another model",
     )
+
+
+_addresses: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+
+
+def _address(client: Any, path: str) -> str:
+    """An endpoint's whole address: the SDKs would put it together anew for each request."""
+    known = _addresses.setdefault(client, {})
+    if path not in known:
+        base = client.base_url
+        known[path] = path if base.query else f"{str(base).rstrip('/')}{path}"
+    return known[path]
 
 
 def _with_remedy(error: ModelError, remedies: Mapping[type[ModelError], str] | None) -> ModelError:
