@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aof_nb.models.limiter import rate_limit as rate_limit
     from aof_nb.models.registry import resolve_model as resolve_model
     from aof_nb.models.resilience import RetryPolicy as RetryPolicy
+    from aof_nb.models.timeouts import Timeouts as Timeouts
     from aof_nb.policy import Policy as Policy
     from aof_nb.policy import Rule as Rule
     from aof_nb.ports import Effect as Effect
@@ -55,6 +56,7 @@ _WHERE = {
     "RunResult": "aof_nb.agent",
     "RunStatus": "aof_nb.events",
     "Sampling": "aof_nb.ports",
+    "Timeouts": "aof_nb.models.timeouts",
     "ToolContext": "aof_nb.ports",
     "ToolError": "aof_nb.errors",
     "ToolOutput": "aof_nb.ports",

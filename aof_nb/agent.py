@@ -34,6 +34,7 @@ from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, StopReason, Usage, sendable
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
+from aof_nb.models.timeouts import Timeouts
 from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
 from aof_nb.ports import Model, Sampling, Tool
@@ -308,7 +309,6 @@ class Run:
             )
 
     async def _prepare(self, begun: float, telemetry: RunTelemetry | None) -> Task:
-        from aof_nb.models import resolve_model
         from aof_nb.models.chain import resilient
         from aof_nb.models.compacting import compacts_at
         from aof_nb.tool_names import check_unique
@@ -317,14 +317,14 @@ class Run:
         agent = self._agent
         output = expected(self._output_schema)
         chain = [self._model, *agent.fallback] if self._model is agent.model else [self._model]
-        models = [resolve_model(each) for each in chain]
+        models = [_resolved(each, agent.timeouts) for each in chain]
         context = agent.context
         asked = models
         if telemetry is not None:
             asked = [telemetry.model(each) for each in models]
             if context is not None and context.summary_model:
-                summarising = telemetry.model(resolve_model(context.summary_model))
-                context = msgspec.structs.replace(context, summary_model=summarising)
+                named = _resolved(context.summary_model, agent.timeouts)
+                context = msgspec.structs.replace(context, summary_model=telemetry.model(named))
         model = resilient([_held_to(output, each) for each in asked], agent.retry, context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached
@@ -392,6 +392,14 @@ class Run:
         )
 
 
+def _resolved(model: str | Model, limits: Timeouts | None) -> Model:
+    from aof_nb.models import resolve_model
+
+    if limits is None or not isinstance(model, str) or model.startswith("script:"):
+        return resolve_model(model)
+    return resolve_model(model, timeout=limits)
+
+
 def _held_to(output: Expected | None, model: Model) -> Model:
     from aof_nb.models.structured import structured
 
@@ -439,6 +447,7 @@ class Agent:
         retry: How often each model is asked again after a failure that may pass.
         context: What happens when a conversation grows too long for its model.
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
+        timeouts: When a request to a model that is named is given up.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -462,6 +471,7 @@ class Agent:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     context: ContextPolicy = field(default_factory=ContextPolicy)
     response_cache: bool | str | Path = False
+    timeouts: Timeouts | None = None
 
     def stream(
         self,

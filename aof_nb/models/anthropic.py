@@ -29,10 +29,12 @@ from aof_nb.models.counting import count_at
 from aof_nb.models.failures import classify
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
+from aof_nb.models.timeouts import Timeouts, timeouts
 from aof_nb.models.transport import (
     EncodeOnce,
     EncodeSchema,
     EncodeTools,
+    sdk_timeout,
     shared_client,
     stream_response,
 )
@@ -68,7 +70,8 @@ class AnthropicModel:
         model: Its name there, such as ``claude-sonnet-5``.
         api_key: The key; from ``ANTHROPIC_API_KEY`` (or what else the SDK looks at) if None.
         base_url: The address; from ``ANTHROPIC_BASE_URL`` if None.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds after which a request is given up, one number or `Timeouts`; from
+            ``AOF_MODEL_TIMEOUT`` if None.
         cache: Whether the provider is told to cache what the next request will repeat: the tools,
             the instructions and the conversation (`cache_control`, for five minutes).
     """
@@ -81,13 +84,13 @@ class AnthropicModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 300.0,
+        timeout: float | Timeouts | None = None,
         cache: bool = True,
     ) -> None:
         self._model = model
         self._api_key = api_key
         self._base_url = base_url
-        self._timeout = timeout
+        self._timeouts = timeouts(timeout)
         self._cache = cache
         self._encoded = EncodeOnce(encode_message)
         self._tools = EncodeTools(_declaration)
@@ -112,6 +115,7 @@ class AnthropicModel:
             provider=_PROVIDER,
             path="/v1/messages",
             decoder=MessagesDecoder(self.name),
+            limits=self._timeouts,
         )
 
     async def count_tokens(self, request: ModelRequest) -> int:
@@ -134,7 +138,7 @@ class AnthropicModel:
         anthropic = await imported("anthropic")
         # A key that was wrong can be set right without a new kernel.
         given = map(os.environ.get, _VARIABLES)
-        key = (_PROVIDER, self._api_key, self._base_url, self._timeout, *given)
+        key = (_PROVIDER, self._api_key, self._base_url, self._timeouts, *given)
         return anthropic, await shared_client(key, self._client)
 
     def _client(self) -> Any:
@@ -144,7 +148,7 @@ class AnthropicModel:
             client = anthropic.AsyncAnthropic(
                 api_key=self._api_key,
                 base_url=self._base_url,
-                timeout=anthropic.Timeout(self._timeout, connect=10.0),
+                timeout=sdk_timeout(anthropic, self._timeouts),
                 max_retries=0,
                 open_telemetry=False,
                 http_client=anthropic.DefaultAioHttpClient(),

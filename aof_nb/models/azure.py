@@ -11,7 +11,8 @@ from aof_nb.errors import AuthenticationFailed, ConfigurationError, MissingExtra
 from aof_nb.importing import imported
 from aof_nb.models.compatible import AZURE
 from aof_nb.models.openai_chat import OpenAIChatModel
-from aof_nb.models.transport import shared_client
+from aof_nb.models.timeouts import Timeouts
+from aof_nb.models.transport import sdk_timeout, shared_client
 
 _VARIABLES = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
 # The newest version that is not a preview.
@@ -31,7 +32,8 @@ class AzureChatModel(OpenAIChatModel):
         base_url: The resource's endpoint, such as ``https://mine.openai.azure.com``; from
             ``AZURE_OPENAI_ENDPOINT`` if None.
         api_version: From ``OPENAI_API_VERSION`` if None.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds after which a request is given up, one number or `Timeouts`; from
+            ``AOF_MODEL_TIMEOUT`` if None.
         output_limit: The parameter that bounds the output, where the deployment's name does not
             say whether its model reasons.
 
@@ -47,7 +49,7 @@ class AzureChatModel(OpenAIChatModel):
         api_key: str | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
-        timeout: float = 300.0,
+        timeout: float | Timeouts | None = None,
         output_limit: str | None = None,
     ) -> None:
         super().__init__(
@@ -84,12 +86,12 @@ class AzureChatModel(OpenAIChatModel):
                 azure_ad_token_provider=None if key else _entra_tokens(identity),
                 azure_endpoint=address,
                 api_version=version,
-                timeout=openai.Timeout(self._timeout, connect=10.0),
+                timeout=sdk_timeout(openai, self._timeouts),
                 max_retries=0,
                 http_client=openai.DefaultAioHttpClient(),
             )
 
-        which = ("azure", key, address, version, self._timeout)
+        which = ("azure", key, address, version, self._timeouts)
         return openai, await shared_client(which, make)
 
 

@@ -17,7 +17,6 @@ from aof_nb.errors import (
     ConfigurationError,
     MissingExtra,
     ModelError,
-    ModelTimeout,
     ServerError,
 )
 from aof_nb.events import ModelEvent
@@ -31,6 +30,7 @@ from aof_nb.models.bedrock_families import family_of
 from aof_nb.models.bedrock_transport import Exchange
 from aof_nb.models.event_stream import DamagedStream
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
+from aof_nb.models.timeouts import Timeouts, struck, timeouts
 from aof_nb.models.transport import EncodeOnce, EncodeTools, Pace
 from aof_nb.ports import ModelRequest, ToolSpec
 
@@ -48,7 +48,8 @@ class BedrockModel:
             ``us.anthropic.claude-sonnet-4-5-20250929-v1:0``.
         api_key: A Bedrock API key; from ``AWS_BEARER_TOKEN_BEDROCK`` if None.
         base_url: The address; from ``AWS_ENDPOINT_URL_BEDROCK_RUNTIME`` or the region if None.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds after which a request is given up, one number or `Timeouts`; from
+            ``AOF_MODEL_TIMEOUT`` if None.
         region: The AWS region; from ``AWS_REGION`` or the profile if None.
         profile: The profile in ``~/.aws``; from ``AWS_PROFILE`` if None.
         cache: Whether to mark the stable beginning of a request for the prompt cache, where the
@@ -69,14 +70,15 @@ class BedrockModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 300.0,
+        timeout: float | Timeouts | None = None,
         region: str | None = None,
         profile: str | None = None,
         cache: bool = True,
         family: str | None = None,
     ) -> None:
         self._model = model
-        self._given = (region, profile, base_url, api_key, timeout)
+        self._timeouts = timeouts(timeout)
+        self._given = (region, profile, base_url, api_key, self._timeouts)
         self._cache = cache
         self._family = family_of(family or model)
         self.structured_output = self._family.structured
@@ -111,6 +113,18 @@ class BedrockModel:
             else:
                 return
 
+    async def _piece(self, exchange: Exchange, *, begun: bool) -> bytes:
+        which = "silence" if begun else "first_byte"
+        seconds = getattr(self._timeouts, which)
+        try:
+            # The longer of the two is boto3's own.
+            async with asyncio.timeout(seconds if seconds < self._timeouts.longest else None) as at:
+                return await exchange.take()
+        except TimeoutError:
+            if not at.expired():
+                raise
+            raise struck(which, seconds, PROVIDER) from None
+
     def _declared(self, tools: tuple[ToolSpec, ...]) -> bytes:
         return bytes(self._tools(tools))
 
@@ -120,12 +134,15 @@ class BedrockModel:
         except ImportError as error:
             raise MissingExtra("bedrock:", "bedrock") from error
         key = client_key(*self._given)
+        if self._timeouts.first_byte < self._timeouts.silence:
+            # A first client takes a second to make, in which no answer is waited for.
+            await asyncio.to_thread(shared, key)
         decoder = ConverseDecoder(self.name)
         exchange = Exchange(functools.partial(_send, key, self._model, streams), body)
         pace = Pace(asyncio.get_running_loop().time)
         failure: ModelError | None = None
         try:
-            while data := await exchange.take():
+            while data := await self._piece(exchange, begun=decoder.request_id is not None):
                 if decoder.request_id is None:
                     decoder.request_id = exchange.headers.get(_REQUEST_ID, "")
                     _check_type(exchange.headers, data, streams=streams)
@@ -144,7 +161,7 @@ class BedrockModel:
         except ConfigurationError:
             raise
         except Exception as error:
-            failure = from_boto(error) or _cut(decoder, error)
+            failure = from_boto(error, self._timeouts) or _cut(decoder, error, self._timeouts)
             if failure is None:
                 raise
         finally:
@@ -180,17 +197,14 @@ def _check_type(headers: Mapping[str, str], data: bytes, *, streams: bool) -> No
         )
 
 
-def _cut(decoder: ConverseDecoder, error: Exception) -> ModelError | None:
+def _cut(decoder: ConverseDecoder, error: Exception, limits: Timeouts) -> ModelError | None:
     """The typed error for a stream that broke while it was being read."""
     import urllib3
 
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        return ModelTimeout(
-            f"{PROVIDER} stopped answering in the middle of a response",
-            provider=PROVIDER,
-            request_id=decoder.request_id,
-            remedy="run it again, or name another model",
-        )
+        late = struck("silence", limits.silence, PROVIDER)
+        late.request_id = decoder.request_id
+        return late
     if isinstance(error, urllib3.exceptions.HTTPError | OSError | http.client.HTTPException):
         return broken(decoder, PROVIDER, f"{type(error).__name__}: {error}")
     return None

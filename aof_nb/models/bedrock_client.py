@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from aof_nb._version import __version__
 from aof_nb.errors import ConfigurationError, MissingCredential
 from aof_nb.models.bedrock_transport import current
+from aof_nb.models.timeouts import Timeouts
 
 TOKEN_VARIABLE = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  a variable's name
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_CONNECT_TIMEOUT = 10.0
 _CONNECTIONS = 64
 _OPERATIONS = ("Converse", "ConverseStream")
 _ANY_REGION = "us-east-1"
@@ -44,13 +44,17 @@ _making = threading.Lock()
 
 
 def client_key(
-    region: str | None, profile: str | None, endpoint: str | None, token: str | None, timeout: float
+    region: str | None,
+    profile: str | None,
+    endpoint: str | None,
+    token: str | None,
+    limits: Timeouts,
 ) -> tuple[Any, ...]:
     """What tells one client from another, the environment included.
 
     Credentials that were wrong can be set right without a new kernel.
     """
-    return (region, profile, endpoint, token, timeout, *map(os.environ.get, _VARIABLES))
+    return (region, profile, endpoint, token, limits, *map(os.environ.get, _VARIABLES))
 
 
 def shared(key: tuple[Any, ...]) -> Any:
@@ -73,7 +77,11 @@ def forget(key: tuple[Any, ...]) -> None:
 
 
 def _client(
-    region: str | None, profile: str | None, endpoint: str | None, token: str | None, timeout: float
+    region: str | None,
+    profile: str | None,
+    endpoint: str | None,
+    token: str | None,
+    limits: Timeouts,
 ) -> Any:
     import boto3
     import botocore.session
@@ -106,8 +114,8 @@ def _client(
             region_name=region,
             endpoint_url=endpoint,
             config=Config(
-                connect_timeout=_CONNECT_TIMEOUT,
-                read_timeout=timeout,
+                connect_timeout=limits.connect,
+                read_timeout=limits.longest,
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 parameter_validation=False,
                 user_agent_extra=f"aof-nb/{__version__}",
@@ -121,7 +129,7 @@ def _client(
         ) from error
     if token:
         _check_private(client.meta.endpoint_url)
-    _take_over(client, token, _transport(session, client.meta.endpoint_url, timeout))
+    _take_over(client, token, _transport(session, client.meta.endpoint_url, limits))
     return client
 
 
@@ -174,7 +182,7 @@ def _take_over(client: Any, token: str | None, transport: Any) -> None:
         client.meta.events.register(f"before-parse.bedrock-runtime.{operation}", keep)
 
 
-def _transport(session: Any, endpoint: str, timeout: float) -> Any:
+def _transport(session: Any, endpoint: str, limits: Timeouts) -> Any:
     """An HTTP session of botocore's, with connections that say which exchange uses them."""
     from botocore.awsrequest import (
         AWSHTTPConnection,
@@ -221,7 +229,7 @@ def _transport(session: Any, endpoint: str, timeout: float) -> Any:
     transport = URLLib3Session(
         verify=verify or True,
         proxies=get_environ_proxies(endpoint),
-        timeout=(_CONNECT_TIMEOUT, timeout),
+        timeout=(limits.connect, limits.longest),
         max_pool_connections=_CONNECTIONS,
         socket_options=[
             (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

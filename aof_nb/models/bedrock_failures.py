@@ -15,9 +15,9 @@ from aof_nb.errors import (
     BadRequest,
     ConnectionFailed,
     ModelError,
-    ModelTimeout,
 )
 from aof_nb.models.failures import classify
+from aof_nb.models.timeouts import Timeouts, struck
 
 PROVIDER = "bedrock"
 _WORDS = {
@@ -157,8 +157,13 @@ def refusal(
     return error
 
 
-def from_boto(error: Exception) -> ModelError | None:
-    """The typed error for what boto3 raised; None if it is none of boto3's."""
+def from_boto(error: Exception, limits: Timeouts) -> ModelError | None:
+    """The typed error for what boto3 raised; None if it is none of boto3's.
+
+    Args:
+        error: What was raised.
+        limits: When a request is given up.
+    """
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
 
@@ -178,13 +183,12 @@ def from_boto(error: Exception) -> ModelError | None:
     if not isinstance(error, exceptions.BotoCoreError):
         return None
     where = error.kwargs.get("endpoint_url") or ""
-    place = f" at {where.partition('/model/')[0]}" if where else ""
-    if isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
-        return ModelTimeout(
-            f"{PROVIDER} did not answer in time{place}",
-            provider=PROVIDER,
-            remedy="run it again, or name another model",
-        )
+    where = where.partition("/model/")[0]
+    place = f" at {where}" if where else ""
+    if isinstance(error, exceptions.ConnectTimeoutError):
+        return struck("connect", limits.connect, PROVIDER, where)
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return struck("first_byte", limits.longest, PROVIDER, where)
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         cause = error.kwargs.get("error") or error
         return ConnectionFailed(

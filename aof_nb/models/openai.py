@@ -12,7 +12,8 @@ from aof_nb.errors import MissingCredential, ModelError
 from aof_nb.importing import imported
 from aof_nb.models.failures import classify
 from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
-from aof_nb.models.transport import shared_client
+from aof_nb.models.timeouts import Timeouts
+from aof_nb.models.transport import sdk_timeout, shared_client
 from aof_nb.ports import OutputSchema, StructuredOutput
 
 _VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
@@ -72,7 +73,7 @@ def json_schema(wanted: OutputSchema) -> dict[str, Any]:
 async def connect(
     api_key: str | None,
     base_url: str | None,
-    timeout: float,  # noqa: ASYNC109
+    limits: Timeouts,
     *,
     foreign: bool = False,
 ) -> tuple[Any, Any]:
@@ -81,7 +82,7 @@ async def connect(
     Args:
         api_key: The key; from the environment if None.
         base_url: The address; from the environment if None.
-        timeout: Seconds without a byte.
+        limits: When a request is given up.
         foreign: Whether the address is another provider's, which is not told the user's
             organisation at OpenAI.
 
@@ -95,7 +96,7 @@ async def connect(
             return openai.AsyncOpenAI(
                 api_key=api_key,
                 base_url=base_url,
-                timeout=openai.Timeout(timeout, connect=10.0),
+                timeout=sdk_timeout(openai, limits),
                 max_retries=0,
                 http_client=openai.DefaultAioHttpClient(),
                 default_headers=dict.fromkeys(_OWN_HEADERS, openai.Omit()) if foreign else None,
@@ -105,6 +106,4 @@ async def connect(
 
     # A key that was wrong can be set right without a new kernel.
     given = map(os.environ.get, _VARIABLES)
-    return openai, await shared_client(
-        ("openai", api_key, base_url, timeout, foreign, *given), make
-    )
+    return openai, await shared_client(("openai", api_key, base_url, limits, foreign, *given), make)

@@ -16,6 +16,7 @@ from aof_nb.models.compatible import OPENAI, endpoint_named
 from aof_nb.models.history import fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
 from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
+from aof_nb.models.timeouts import Timeouts, timeouts
 from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
@@ -37,7 +38,8 @@ class OpenAIChatModel:
         model: Its name there, such as ``gpt-4o``.
         api_key: The key; from ``OPENAI_API_KEY`` if None.
         base_url: The address; from ``OPENAI_BASE_URL`` if None.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds after which a request is given up, one number or `Timeouts`; from
+            ``AOF_MODEL_TIMEOUT`` if None.
         output_limit: The name of the parameter that bounds the output; compatible servers
             want ``max_tokens``, OpenAI's reasoning models ``max_completion_tokens``.
         endpoint: The provider, as `aof_nb.models.compatible` names it.
@@ -54,7 +56,7 @@ class OpenAIChatModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 300.0,
+        timeout: float | Timeouts | None = None,
         output_limit: str | None = None,
         endpoint: str = OPENAI.name,
         structured: StructuredOutput | None = None,
@@ -63,7 +65,7 @@ class OpenAIChatModel:
         self._model = model
         self._api_key = api_key
         self._base_url = base_url
-        self._timeout = timeout
+        self._timeouts = timeouts(timeout)
         self._output_limit = (
             output_limit
             or self._endpoint.output_limit
@@ -93,6 +95,7 @@ class OpenAIChatModel:
             provider=self._endpoint.name,
             path=self._path,
             decoder=ChatDecoder(self.name, provider=self._endpoint.name),
+            limits=self._timeouts,
             remedies=self._endpoint.remedies(self._model),
         )
 
@@ -116,9 +119,9 @@ class OpenAIChatModel:
 
     async def _connect(self) -> tuple[Any, Any]:
         if self._endpoint is OPENAI:
-            return await connect(self._api_key, self._base_url, self._timeout)
+            return await connect(self._api_key, self._base_url, self._timeouts)
         key, address = self._endpoint.credentials(self._api_key, self._base_url)
-        return await connect(key, address, self._timeout, foreign=True)
+        return await connect(key, address, self._timeouts, foreign=True)
 
     def _body(self, request: ModelRequest) -> bytes:
         sampling = request.sampling

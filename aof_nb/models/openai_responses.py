@@ -36,6 +36,7 @@ from aof_nb.models.openai import (
     structured_output,
 )
 from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
+from aof_nb.models.timeouts import Timeouts, timeouts
 from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
 from aof_nb.tool_names import safe_name
@@ -54,7 +55,8 @@ class OpenAIResponsesModel:
         model: Its name there, such as ``gpt-5``.
         api_key: The key; from ``OPENAI_API_KEY`` if None.
         base_url: The address; from ``OPENAI_BASE_URL`` if None.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds after which a request is given up, one number or `Timeouts`; from
+            ``AOF_MODEL_TIMEOUT`` if None.
         reasoning_summary: ``auto``, ``concise`` or ``detailed`` to be shown the reasoning;
             OpenAI gives it to verified organisations only.
     """
@@ -67,13 +69,13 @@ class OpenAIResponsesModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 300.0,
+        timeout: float | Timeouts | None = None,
         reasoning_summary: str | None = None,
     ) -> None:
         self._model = model
         self._api_key = api_key
         self._base_url = base_url
-        self._timeout = timeout
+        self._timeouts = timeouts(timeout)
         self._reasoning_summary = reasoning_summary
         self.structured_output = structured_output(model)
         self._encoded = EncodeOnce(functools.partial(encode_message, reasoning=is_reasoning(model)))
@@ -94,6 +96,7 @@ class OpenAIResponsesModel:
             provider=_PROVIDER,
             path="/responses",
             decoder=ResponsesDecoder(self.name),
+            limits=self._timeouts,
         )
 
     async def count_tokens(self, request: ModelRequest) -> int:
@@ -121,7 +124,7 @@ class OpenAIResponsesModel:
         )
 
     async def _connect(self) -> tuple[Any, Any]:
-        return await connect(self._api_key, self._base_url, self._timeout)
+        return await connect(self._api_key, self._base_url, self._timeouts)
 
     def _body(self, request: ModelRequest) -> bytes:
         sampling = request.sampling

@@ -9,18 +9,20 @@ each request, is most of the cost of a run and is left out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from aof_nb.errors import ConnectionFailed, ModelError, ModelTimeout
+from aof_nb.errors import ConnectionFailed, ModelError
 from aof_nb.events import ModelEvent
 from aof_nb.messages import Message
 from aof_nb.models.assembly import Decoder, broken, with_partial
 from aof_nb.models.failures import from_response
 from aof_nb.models.sse import EventStream
+from aof_nb.models.timeouts import Timeouts, struck
 from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
 
 
@@ -32,6 +34,7 @@ async def stream_response(
     provider: str,
     path: str,
     decoder: Decoder,
+    limits: Timeouts,
     remedies: Mapping[type[ModelError], str] | None = None,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Sends a request and streams what comes back.
@@ -43,6 +46,7 @@ async def stream_response(
         provider: The provider's name, for errors.
         path: The endpoint's path.
         decoder: What makes sense of the stream.
+        limits: When the provider is too slow; its client gives up at the longest of them.
         remedies: What to do about errors that mean something particular at this provider.
 
     Raises:
@@ -52,14 +56,21 @@ async def stream_response(
     import httpx2
 
     body = encode(request)
+    early = limits.first_byte if limits.first_byte < limits.silence else None
     try:
-        response = await client.post(
-            _address(client, path),
-            cast_to=httpx2.Response,
-            content=body,
-            options={"headers": {"content-type": "application/json"}},
-            stream=True,
-        )
+        async with asyncio.timeout(early) as begins:
+            response = await client.post(
+                _address(client, path),
+                cast_to=httpx2.Response,
+                content=body,
+                options={"headers": {"content-type": "application/json"}},
+                stream=True,
+            )
+    except TimeoutError:
+        if not begins.expired():
+            raise
+        late = struck("first_byte", limits.first_byte, provider, str(client.base_url))
+        raise late from None
     except sdk.APIStatusError as error:
         raise _with_remedy(refused(provider, error), remedies) from None
     except sdk.APIConnectionError as error:
@@ -67,9 +78,12 @@ async def stream_response(
     events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
     encoded = "content-encoding" in response.headers
     failure: Exception | None = None
+    pieces = response.aiter_bytes() if encoded else response.aiter_raw()
+    if limits.silence < limits.first_byte:
+        pieces = _each_within(limits.silence, pieces)
     try:
         try:
-            async for data in response.aiter_bytes() if encoded else response.aiter_raw():
+            async for data in pieces:
                 for payload in events.feed(data):
                     decoder.feed(payload)
                 for event in decoder.events():
@@ -77,7 +91,7 @@ async def stream_response(
                 if pace.is_close(len(data)) and not decoder.complete:
                     await pace.gather()
             payloads = events.flush()
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, TimeoutError) as error:
             failure = error
             payloads = events.feed(b"" if encoded else _unread(response))
         for payload in payloads:
@@ -93,8 +107,9 @@ async def stream_response(
     if not decoder.complete:
         if failure is None:
             raise broken(decoder, provider, "it ended too early")
-        if isinstance(_root(failure), TimeoutError):
-            raise with_partial(decoder, _silent(provider, client)) from failure
+        if _is_late(failure):
+            late = struck("silence", limits.silence, provider, str(client.base_url))
+            raise with_partial(decoder, late) from failure
         raise broken(decoder, provider, _cause(failure)) from failure
     yield decoder.response()
 
@@ -152,12 +167,35 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _silent(provider: str, client: Any) -> ModelTimeout:
-    return ModelTimeout(
-        f"{provider} did not answer in time at {client.base_url}",
-        provider=provider,
-        remedy="run it again, or name another model",
-    )
+def _is_late(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__
+    return False
+
+
+async def _each_within(
+    seconds: float, pieces: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The pieces of a stream; a `TimeoutError` where the next one takes too long."""
+    async with contextlib.aclosing(pieces):
+        while True:
+            async with asyncio.timeout(seconds):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+
+def sdk_timeout(sdk: Any, limits: Timeouts) -> Any:
+    """Time-outs as a client of an SDK takes them.
+
+    Args:
+        sdk: The SDK's module.
+        limits: When a request is given up.
+    """
+    return sdk.Timeout(limits.longest, connect=limits.connect)
 
 
 _addresses: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
@@ -185,11 +223,13 @@ def refused(provider: str, error: Any) -> ModelError:
 
 def unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
     """The typed error for an SDK's `APIConnectionError`."""
-    root = _root(error)
-    if isinstance(root, TimeoutError):
-        return _silent(provider, client)
+    if _is_late(error):
+        connects = type(error.__cause__).__name__ == "ConnectTimeout"
+        seconds = client.timeout.connect if connects else client.timeout.read
+        which = "connect" if connects else "first_byte"
+        return struck(which, seconds, provider, str(client.base_url))
     return ConnectionFailed(
-        f"{provider} cannot be reached at {client.base_url} ({_cause(root)})",
+        f"{provider} cannot be reached at {client.base_url} ({_cause(_root(error))})",
         provider=provider,
         remedy="check the network, the proxy and the base URL",
     )

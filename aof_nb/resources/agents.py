@@ -13,6 +13,7 @@ from aof_nb.mcp.spec import McpServer
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.registry import parse_name, providers
 from aof_nb.models.resilience import RetryPolicy
+from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Sampling
 from aof_nb.resources.documents import Document
@@ -83,6 +84,8 @@ def make_agent(
             for place, each in enumerate(spec.fallback)
         ],
         retry=RetryPolicy(**spec.retry.model_dump(exclude_none=True)),
+        timeouts=Timeouts(**spec.timeouts.model_dump(exclude_none=True)) if spec.timeouts else None,
+        response_cache=spec.response_cache,
         output_schema=output_schema,
         context=_context(spec, document, folder),
     )

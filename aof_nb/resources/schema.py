@@ -135,6 +135,14 @@ class RetrySpec(Spec):
     budget: Seconds | None = None
 
 
+class TimeoutsSpec(Spec):
+    """When a request to the model is given up."""
+
+    connect: Seconds | None = None
+    first_byte: Seconds | None = None
+    silence: Seconds | None = None
+
+
 class ContextSpec(Spec):
     """What happens when a conversation grows too long for its model."""
 
@@ -202,6 +210,8 @@ class AgentSpec(Spec):
     provider: str = ""
     fallback: Annotated[list[str], BeforeValidator(_listed)] = []
     retry: RetrySpec = RetrySpec()
+    timeouts: TimeoutsSpec | None = None
+    response_cache: bool | str = False
     context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")
