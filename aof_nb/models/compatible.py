@@ -8,6 +8,7 @@ since its own SDK takes 1.6 s to import, and its signatures of thoughts come alo
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         stream_options: Whether it has to be asked for the usage, as OpenAI.
         withholds: Whether it takes ``tool_choice: none``.
         structured: How it is held to an output schema; None for OpenAI's own rule.
+        refused: Parameters that it refuses: they are not sent.
+        refused_by_reasoning: Those that its models which reason refuse.
+        reasoning_back: Whether its reasoning's text goes back with the message it led to: of the
+            messages that call tools, or never.
+        schema_dropped: Keywords of JSON Schema that it refuses in a tool's declaration: left out.
+            Arguments are checked against the whole schema all the same.
+        longest_call_id: Characters of a call's id that it takes.
+        exact_call_id: Whether an id must have as many, and be letters and digits only.
+        whole_calls: Whether each piece of a call is a whole one, whatever its index says.
         schema_beside_tools: Whether a model can call tools while it is held to a schema; most
             servers would hold the calls to it too, or refuse.
         unreachable: What to do if nobody answers.
@@ -48,6 +58,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     withholds: bool = True
     structured: StructuredOutput | None = "tool"
     schema_beside_tools: bool = False
+    refused: frozenset[str] = frozenset()
+    refused_by_reasoning: frozenset[str] = frozenset()
+    reasoning_back: Literal["calls", "never"] = "calls"
+    schema_dropped: frozenset[str] = frozenset()
+    longest_call_id: int = 40
+    exact_call_id: bool = False
+    whole_calls: bool = False
     unreachable: str = ""
     unknown_model: str = ""
 
@@ -87,6 +104,25 @@ def _versioned(address: str) -> str:
     return address if "/" in host.rstrip("/") else f"{address.rstrip('/')}/v1"
 
 
+_REFUSED_BY_GEMINI = frozenset(
+    (
+        "$comment",
+        "$id",
+        "$schema",
+        "contentEncoding",
+        "contentMediaType",
+        "dependentRequired",
+        "dependentSchemas",
+        "examples",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "multipleOf",
+        "patternProperties",
+        "propertyNames",
+        "unevaluatedProperties",
+        "uniqueItems",
+    )
+)
 OPENAI = Endpoint(
     name="openai-chat",
     title="OpenAI (Chat Completions) and compatible servers",
@@ -117,6 +153,9 @@ ENDPOINTS = (
         url_variable="GEMINI_BASE_URL",
         example="google:gemini-3-flash-preview",
         structured="native",
+        reasoning_back="never",
+        whole_calls=True,
+        schema_dropped=_REFUSED_BY_GEMINI,
     ),
     Endpoint(
         name="ollama",
@@ -124,6 +163,7 @@ ENDPOINTS = (
         base_url="http://127.0.0.1:11434/v1",
         url_variable="OLLAMA_HOST",
         example="ollama:qwen3",
+        whole_calls=True,
         unreachable="start it with `ollama serve`, or set OLLAMA_HOST to where it runs",
         unknown_model="get it with `ollama pull {model}`",
         structured="native",
@@ -136,6 +176,8 @@ ENDPOINTS = (
         url_variable="GROQ_BASE_URL",
         example="groq:llama-3.3-70b-versatile",
         output_limit="max_completion_tokens",
+        # It answers 400, "property 'reasoning_content' is unsupported".
+        reasoning_back="never",
     ),
     Endpoint(
         name="openrouter",
@@ -154,6 +196,12 @@ ENDPOINTS = (
         example="mistral:mistral-large-latest",
         stream_options=False,
         structured="native",
+        # A 422 for every parameter that it does not know, and for a longer id of a call.
+        refused=frozenset(("reasoning_effort",)),
+        reasoning_back="never",
+        longest_call_id=9,
+        exact_call_id=True,
+        whole_calls=True,
     ),
     Endpoint(
         name="deepseek",
@@ -178,6 +226,9 @@ ENDPOINTS = (
         key_variable="XAI_API_KEY",
         url_variable="XAI_BASE_URL",
         example="xai:grok-4",
+        # xAI, "Reasoning": models that reason take neither; grok-4 cannot be told how hard to.
+        refused_by_reasoning=frozenset(("stop", "reasoning_effort")),
+        reasoning_back="never",
         structured="native",
         schema_beside_tools=True,
     ),

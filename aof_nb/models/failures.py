@@ -35,7 +35,12 @@ _BY_WORD: dict[str, type[ModelError]] = {
     "exceed_context_size_error": ContextTooLong,
     "content_filter": ContentRefused,
     "content_policy_violation": ContentRefused,
+    "DeploymentNotFound": ModelNotFound,
+    "INTERNAL": ServerError,
+    "ResponsibleAIPolicyViolation": ContentRefused,
+    "exceeded_current_quota_error": QuotaExceeded,
     "insufficient_quota": QuotaExceeded,
+    "invalid_model": ModelNotFound,
     "invalid_api_key": AuthenticationFailed,
     "invalid_request_error": BadRequest,
     "model_not_found": ModelNotFound,
@@ -66,6 +71,7 @@ _BY_STATUS: dict[int, type[ModelError]] = {
     413: ContextTooLong,
     422: BadRequest,
     429: RateLimited,
+    498: Overloaded,
     503: Overloaded,
     504: ModelTimeout,
     529: Overloaded,
@@ -73,11 +79,15 @@ _BY_STATUS: dict[int, type[ModelError]] = {
 _TOO_LONG = re.compile(
     r"(?:prompt|input) is too long|context (?:length|window|limit|size)|maximum context"
     r"|too many (?:input )?tokens|exceeds the maximum number of tokens"
+    r"|too large for model|maximum prompt length|exceeds the available context"
     r"|exceed the configured limit of \d+ tokens|reduce the length of the messages",
     re.IGNORECASE,
 )
 _NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)
-_WRONG_KEY = re.compile(r"API key not valid|API key expired", re.IGNORECASE)
+_WRONG_KEY = re.compile(
+    r"API key not valid|API key expired|(?:incorrect|invalid) API key", re.IGNORECASE
+)
+_FLAGGED = re.compile(r"input was flagged|requires moderation", re.IGNORECASE)
 _REMEDIES: dict[type[ModelError], str] = {
     AuthenticationFailed: "check the API key, and that it belongs to this provider",
     PermissionDenied: "this key may not use this model: choose another, or have it enabled",
@@ -124,9 +134,16 @@ def classify(
         kind = by_status or kind or (ServerError if status is None or status >= 500 else BadRequest)
     if kind is BadRequest and _WRONG_KEY.search(message):
         kind = AuthenticationFailed
-    if kind is BadRequest and _TOO_LONG.search(message):
+    # Groq calls a request that is larger than a minute's tokens a rate limit.
+    if (kind is BadRequest or status == 413) and _TOO_LONG.search(message):
         kind = ContextTooLong
-    if kind in {BadRequest, RateLimited} and _NO_CREDIT.search(message):
+    # Ollama and others have one word for all that fails on their side.
+    if kind is ServerError and status in {503, 529}:
+        kind = Overloaded
+    if kind is PermissionDenied and _FLAGGED.search(message):
+        kind = ContentRefused
+    # Gemini says the same of a minute's quota, with the time after which there is more.
+    if kind in {BadRequest, RateLimited} and _NO_CREDIT.search(message) and retry_after is None:
         kind = QuotaExceeded
     where = f"{provider}: {message}" + (f" (HTTP {status})" if status is not None else "")
     return kind(
@@ -159,7 +176,7 @@ def from_response(
     words = tuple(_word(details.get(key)) for key in ("code", "type", "status"))
     return classify(
         provider,
-        str(details.get("message") or details.get("detail") or "no message") + _filtered(details),
+        _text(details.get("message") or details.get("detail") or "no message") + _filtered(details),
         status=status,
         words=words,
         request_id=headers.get("request-id") or headers.get("x-request-id"),
@@ -179,6 +196,11 @@ def _filtered(details: dict[str, Any]) -> str:
         if isinstance(each, dict) and (each.get("filtered") or each.get("detected"))
     ]
     return f" [filtered: {', '.join(struck)}]" if struck else ""
+
+
+def _text(message: Any) -> str:
+    # Mistral's and other servers of FastAPI say what is wrong with a field as a structure.
+    return message if isinstance(message, str) else msgspec.json.encode(message).decode()
 
 
 def _word(value: Any) -> str | None:

@@ -24,6 +24,22 @@ def sent_parts(message: Message) -> tuple[Part, ...]:
     return parts if end == len(parts) else parts[:end]
 
 
+def exact_id(call_id: str, size: int) -> str:
+    """A call's id for a provider that wants exactly so many letters and digits, as Mistral does.
+
+    Args:
+        call_id: As the model's provider, which may be another one, has given it.
+        size: Characters, 64 at most.
+
+    Example:
+        >>> exact_id("D681PevKs", 9), exact_id("call_1", 9)
+        ('D681PevKs', 'a66c15e0b')
+    """
+    if len(call_id) == size and call_id.isascii() and call_id.isalnum():
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:size]
+
+
 def fitting_id(call_id: str, most: int, *, plain: bool = False) -> str:
     """A call's id as a provider takes it: the same one for the same id, always.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -12,16 +13,15 @@ from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
 from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
 from aof_nb.models.batches import BatchApi, read_whole
-from aof_nb.models.compatible import OPENAI, endpoint_named
-from aof_nb.models.history import fitting_id
+from aof_nb.models.compatible import OPENAI, Endpoint, endpoint_named
+from aof_nb.models.history import exact_id, fitting_id
 from aof_nb.models.openai import Failure, connect, is_reasoning, json_schema, structured_output
-from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
+from aof_nb.models.schema_dialects import OPENAI_SCHEMAS, without_keywords
 from aof_nb.models.timeouts import Timeouts, timeouts
 from aof_nb.models.transport import EncodeOnce, EncodeSchema, EncodeTools, stream_response
 from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
-_LONGEST_ID = 40
 _STOP = {
     "stop": StopReason.END_TURN,
     "length": StopReason.MAX_TOKENS,
@@ -73,8 +73,8 @@ class OpenAIChatModel:
         )
         self.structured_output = structured or self._endpoint.structured or structured_output(model)
         self.schema_beside_tools = self._endpoint.schema_beside_tools
-        self._encoded = EncodeOnce(functools.partial(encode_message, provider=endpoint))
-        self._tools = EncodeTools(_declaration)
+        self._encoded = EncodeOnce(functools.partial(encode_message, endpoint=self._endpoint))
+        self._tools = EncodeTools(functools.partial(_declaration, endpoint=self._endpoint))
         self._format = EncodeSchema(_format)
 
     @property
@@ -94,7 +94,7 @@ class OpenAIChatModel:
             encode=self._body,
             provider=self._endpoint.name,
             path=self._path,
-            decoder=ChatDecoder(self.name, provider=self._endpoint.name),
+            decoder=ChatDecoder(self.name, self._endpoint),
             limits=self._timeouts,
             remedies=self._endpoint.remedies(self._model),
         )
@@ -115,7 +115,7 @@ class OpenAIChatModel:
             choice["delta"] = message = choice.pop("message", None) or {}
             for place, each in enumerate(message.get("tool_calls") or ()):
                 each["index"] = place
-        return read_whole(ChatDecoder(self.name, provider=self._endpoint.name), [whole])
+        return read_whole(ChatDecoder(self.name, self._endpoint), [whole])
 
     async def _connect(self) -> tuple[Any, Any]:
         if self._endpoint is OPENAI:
@@ -139,6 +139,11 @@ class OpenAIChatModel:
             head["reasoning_effort"] = sampling.reasoning_effort
         if sampling.stop:
             head["stop"] = sampling.stop
+        refused = self._endpoint.refused
+        if sampling.reasoning_effort or _reasons(self._model):
+            refused |= self._endpoint.refused_by_reasoning
+        for name in refused:
+            head.pop(name, None)
         if request.output_schema is not None:
             head["response_format"] = self._format(request.output_schema)
         if request.tools:
@@ -155,28 +160,40 @@ class OpenAIChatModel:
         )
 
 
+_REASONING = re.compile(r"(?:^|/)grok-(?:3-mini|[4-9])")
+
+
+def _reasons(model: str) -> bool:
+    return _REASONING.search(model) is not None
+
+
 def _format(wanted: OutputSchema) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": json_schema(wanted)}
 
 
-def _declaration(tool: ToolSpec) -> dict[str, Any]:
+def _declaration(tool: ToolSpec, endpoint: Endpoint) -> dict[str, Any]:
+    dropped = endpoint.schema_dropped
     return {
         "type": "function",
         "function": {
             "name": tool.name,
             "description": tool.description,
-            "parameters": tool.input_schema,
+            "parameters": without_keywords(tool.input_schema, dropped)
+            if dropped
+            else tool.input_schema,
         },
     }
 
 
-def encode_message(message: Message, provider: str = OPENAI.name) -> bytes:
+def encode_message(message: Message, endpoint: Endpoint = OPENAI) -> bytes:
     """A message as JSON objects joined by commas; empty if nothing of it can be sent."""
+    provider = endpoint.name
+    fit = exact_id if endpoint.exact_call_id else fitting_id
     if message.role == "tool":
         results = [
             {
                 "role": "tool",
-                "tool_call_id": fitting_id(result.call_id, _LONGEST_ID),
+                "tool_call_id": fit(result.call_id, endpoint.longest_call_id),
                 "content": result.content or "(no output)",
             }
             for result in message.tool_results
@@ -193,13 +210,15 @@ def encode_message(message: Message, provider: str = OPENAI.name) -> bytes:
     for part in message.parts:
         if isinstance(part, Thinking) and part.provider == provider:
             # Servers that show their reasoning want it back while tools are being used, and
-            # reject it elsewhere; OpenRouter wants its details back always.
-            wanted = part.opaque if calls else {"reasoning_details": None}
-            encoded |= {key: part.opaque[key] for key in wanted if key in part.opaque}
+            # reject it elsewhere; OpenRouter wants its details, Gemini its signature always.
+            whole = bool(calls) and endpoint.reasoning_back == "calls"
+            encoded |= {
+                key: part.opaque[key] for key in part.opaque if whole or key in _ALWAYS_BACK
+            }
     if calls:
         encoded["tool_calls"] = [
             {
-                "id": fitting_id(call.id, _LONGEST_ID),
+                "id": fit(call.id, endpoint.longest_call_id),
                 "type": "function",
                 "function": {
                     "name": safe_name(call.name),
@@ -212,6 +231,9 @@ def encode_message(message: Message, provider: str = OPENAI.name) -> bytes:
             for place, call in enumerate(calls)
         ]
     return msgspec.json.encode(encoded)
+
+
+_ALWAYS_BACK = ("reasoning_details", "extra_content")
 
 
 def _stand_in(message: Message, place: int, provider: str) -> dict[str, Any]:
@@ -236,13 +258,19 @@ class _CallDelta(msgspec.Struct):
     extra_content: dict[str, Any] | None = None
 
 
+class _Piece(msgspec.Struct):
+    text: str | None = None
+    thinking: list[_Piece] | str | None = None
+
+
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Piece] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[dict[str, Any]] | None = None
     tool_calls: list[_CallDelta] | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -262,6 +290,7 @@ class _CompletionDetails(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -289,16 +318,26 @@ class _Call:
         self.arguments: list[str] = []
 
 
+def _is_whole(call: _Call) -> bool:
+    try:
+        msgspec.json.decode("".join(call.arguments))
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
 class ChatDecoder:
     """Decodes the stream of the Chat Completions API.
 
     Args:
         model: The model's full name, until the response says which one answered.
-        provider: The provider's name.
+        endpoint: The provider.
     """
 
-    def __init__(self, model: str, provider: str = OPENAI.name) -> None:
-        self._provider = provider
+    def __init__(self, model: str, endpoint: Endpoint = OPENAI) -> None:
+        self._provider = endpoint.name
+        self._whole_calls = endpoint.whole_calls
+        self._extra: dict[str, Any] = {}
         self._asked = model
         self._answered: str | None = None
         self._id = ""
@@ -339,7 +378,9 @@ class ChatDecoder:
                 self._finish = choice.finish_reason or self._finish
 
     def _grow(self, delta: _Delta) -> None:
-        if delta.content:
+        if isinstance(delta.content, list):
+            self._grow_pieces(delta.content)
+        elif delta.content:
             self._texts.append(delta.content)
             self._deltas.text(delta.content)
         if delta.refusal:
@@ -353,15 +394,32 @@ class ChatDecoder:
             self._deltas.thinking(thinking)
         if delta.reasoning_details:
             self._thinking_details += delta.reasoning_details
+        if delta.extra_content:
+            self._extra |= delta.extra_content
         for piece in delta.tool_calls or ():
             self._grow_call(piece)
+
+    def _grow_pieces(self, pieces: list[_Piece]) -> None:
+        # Mistral's models that reason stream their content as typed pieces.
+        for piece in pieces:
+            thinking = piece.thinking or ""
+            if isinstance(thinking, list):
+                thinking = "".join(each.text or "" for each in thinking)
+            if thinking:
+                self._thinking_field = "reasoning_content"
+                self._thinking.append(thinking)
+                self._deltas.thinking(thinking)
+            if piece.text:
+                self._texts.append(piece.text)
+                self._deltas.text(piece.text)
 
     def _grow_call(self, piece: _CallDelta) -> None:
         function = piece.function or _Function()
         index = piece.index or 0
         call = self._slots.get(index)
-        # Some compatible servers give every call the index 0, or none: a new id is a new call.
-        if call is None or (piece.id and call.id and piece.id != call.id and function.name):
+        # Some compatible servers give every call the index 0, or none: a new id is a new call, and
+        # so is a name without one where calls come whole, or where the call before is whole.
+        if call is None or (function.name and self._begins_anew(call, piece)):
             call = self._slots[index] = _Call()
             self._calls.append(call)
         call.id = piece.id or call.id
@@ -373,6 +431,13 @@ class ChatDecoder:
             call.arguments.append(function.arguments)
         self._deltas.tool_call(self._calls.index(call), call.name, function.arguments or "")
 
+    def _begins_anew(self, call: _Call, piece: _CallDelta) -> bool:
+        if piece.id and call.id:
+            return piece.id != call.id
+        if piece.id or not call.name:
+            return False
+        return self._whole_calls or (piece.index is None and _is_whole(call))
+
     def events(self) -> Iterator[ModelEvent]:
         """What has come since the last call."""
         return iter(self._deltas.take())
@@ -381,20 +446,25 @@ class ChatDecoder:
         """The tokens as the last usage chunk counts them."""
         prompt = self._usage.prompt_tokens_details or _PromptDetails()
         completion = self._usage.completion_tokens_details or _CompletionDetails()
+        asked, written = self._usage.prompt_tokens or 0, self._usage.completion_tokens or 0
+        # Gemini and xAI count reasoning in the total alone.
+        hidden = max(0, (self._usage.total_tokens or 0) - asked - written)
         return Usage(
-            input_tokens=self._usage.prompt_tokens or 0,
-            output_tokens=self._usage.completion_tokens or 0,
+            input_tokens=asked,
+            output_tokens=written + hidden,
             cache_read_tokens=prompt.cached_tokens or 0,
-            reasoning_tokens=completion.reasoning_tokens or 0,
+            reasoning_tokens=completion.reasoning_tokens or hidden,
         )
 
     def _parts(self) -> list[Part]:
         parts: list[Part] = []
-        if self._thinking or self._thinking_details:
+        if self._thinking or self._thinking_details or self._extra:
             thinking = "".join(self._thinking)
             opaque: dict[str, Any] = {self._thinking_field: thinking} if thinking else {}
             if self._thinking_details:
                 opaque["reasoning_details"] = self._thinking_details
+            if self._extra:
+                opaque["extra_content"] = self._extra
             parts.append(Thinking(thinking, self._provider, opaque))
         if self._texts:
             parts.append(Text("".join(self._texts)))

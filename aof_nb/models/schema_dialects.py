@@ -263,3 +263,33 @@ def _type_of(value: Any) -> str:
         return "null" if value is None else "boolean"
     kinds = ((int, "integer"), (float, "number"), (str, "string"), (list, "array"))
     return next((name for kind, name in kinds if isinstance(value, kind)), "object")
+
+
+def without_keywords(schema: Any, dropped: frozenset[str]) -> Any:
+    """A JSON Schema without some keywords; properties of such a name stay.
+
+    Args:
+        schema: The schema.
+        dropped: The keywords.
+
+    Example:
+        >>> without_keywords({"type": "string", "$id": "x"}, frozenset(["$id"]))
+        {'type': 'string'}
+    """
+    if isinstance(schema, list):
+        return [without_keywords(each, dropped) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for word, value in schema.items():
+        if word in dropped:
+            continue
+        if word in _BY_NAME and isinstance(value, dict):
+            kept[word] = {name: without_keywords(each, dropped) for name, each in value.items()}
+        else:
+            kept[word] = value if word in _VALUES else without_keywords(value, dropped)
+    return kept
+
+
+_BY_NAME = ("properties", "$defs", "definitions")
+_VALUES = ("const", "default", "enum")

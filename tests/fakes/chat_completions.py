@@ -23,6 +23,7 @@ from tests.fakes.reply import (
     Text,
     Thinking,
     ToolCall,
+    seal,
 )
 from tests.fakes.sse import dumps, frame
 
@@ -85,6 +86,12 @@ class Dialect:
         filler: what the unused `content` of a reasoning or tool delta holds: absent, None or "".
         whole_calls: each tool call arrives complete in one delta, as Mistral and Ollama send it.
         done: the stream ends with `[DONE]`.
+        same_index: every call has the index 0, as Gemini sends it.
+        signed: calls carry `extra_content` with a signature (Gemini), the first of a turn only.
+        hidden_reasoning: reasoning tokens are counted in the total alone (Gemini, xAI).
+        comments: comment lines keep the connection open (OpenRouter, DeepSeek).
+        typed_content: reasoning comes as typed pieces of `content` (Mistral).
+        short_ids: calls have ids of nine letters and digits (Mistral).
     """
 
     reasoning: str | None = None
@@ -93,6 +100,12 @@ class Dialect:
     filler: Mapping[str, Any] | None = None
     whole_calls: bool = False
     done: bool = True
+    same_index: bool = False
+    signed: bool = False
+    hidden_reasoning: bool = False
+    comments: bytes = b""
+    typed_content: bool = False
+    short_ids: bool = False
 
 
 OPENAI = Dialect()
@@ -100,7 +113,25 @@ AZURE = Dialect(azure=True)
 DEEPSEEK = Dialect(reasoning="reasoning_content", usage_with_finish=True, filler={"content": None})
 VLLM = Dialect(reasoning="reasoning_content", filler={})
 OPENROUTER = Dialect(reasoning="reasoning", filler={"role": "assistant", "content": ""})
-MISTRAL = Dialect(whole_calls=True, usage_with_finish=True, filler={"content": ""})
+MISTRAL = Dialect(
+    reasoning="content",
+    whole_calls=True,
+    usage_with_finish=True,
+    filler={"content": ""},
+    typed_content=True,
+    short_ids=True,
+)
+GOOGLE = Dialect(
+    whole_calls=True,
+    usage_with_finish=True,
+    filler={"role": "assistant"},
+    same_index=True,
+    signed=True,
+    hidden_reasoning=True,
+)
+OLLAMA = Dialect(
+    reasoning="reasoning", whole_calls=True, filler={"role": "assistant", "content": ""}
+)
 
 _SAFE = {"filtered": False, "severity": "safe"}
 _FILTERS = dict.fromkeys(("hate", "self_harm", "sexual", "violence"), _SAFE)
@@ -129,9 +160,16 @@ def finish_reason(reply: Reply) -> str:
     return "tool_calls" if reply.of(ToolCall) else "stop"
 
 
-def usage(reply: Reply) -> dict[str, Any]:
+def usage(reply: Reply, dialect: Dialect = OPENAI) -> dict[str, Any]:
     """The usage object; `prompt_tokens` includes what the cache served."""
     spent = reply.usage
+    if dialect.hidden_reasoning:
+        return {
+            "prompt_tokens": spent.input,
+            "completion_tokens": spent.output - spent.reasoning,
+            "total_tokens": spent.input + spent.output,
+            "prompt_tokens_details": {"cached_tokens": spent.cache_read},
+        }
     return {
         "prompt_tokens": spent.input,
         "completion_tokens": spent.output,
@@ -150,11 +188,22 @@ def usage(reply: Reply) -> dict[str, Any]:
     }
 
 
+def call_id(reply: Reply, call: ToolCall, dialect: Dialect) -> str:
+    """A call's id as the server makes it."""
+    if dialect.short_ids:
+        return reply.call_id(call, "")[-9:]
+    return reply.call_id(call, "function-call-" if dialect.signed else "call_")
+
+
 def _call_deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
     """The `tool_calls` entries of the deltas, in the order they are sent."""
     streams = []
     for index, call in enumerate(reply.of(ToolCall)):
-        head = {"index": index, "id": reply.call_id(call, "call_"), "type": "function"}
+        place = 0 if dialect.same_index else index
+        head: dict[str, Any] = {"index": place, "id": call_id(reply, call, dialect)}
+        head["type"] = "function"
+        if dialect.signed and index == 0:
+            head["extra_content"] = {"google": {"thought_signature": seal(call.name)}}
         if dialect.whole_calls:
             streams.append([head | {"function": {"name": call.name, "arguments": call.json}}])
             continue
@@ -180,6 +229,10 @@ def _deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
                 yield {"refusal": delta}
         elif isinstance(part, Thinking) and dialect.reasoning:
             for delta in reply.deltas(part):
+                if dialect.typed_content:
+                    told = [{"type": "text", "text": delta}]
+                    yield {"content": [{"type": "thinking", "thinking": told}]}
+                    continue
                 details = (
                     {
                         "reasoning_details": [
@@ -266,7 +319,7 @@ def openai_chat_frames(
         filters = {"content_filter_results": _FILTERS} if dialect.azure else {}
         return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **filters}]
 
-    frames = []
+    frames = [dialect.comments] if dialect.comments else []
     if dialect.azure:
         prompt = [{"prompt_index": 0, "content_filter_results": _FILTERS}]
         empty = {"choices": [], "created": 0, "id": "", "model": "", "object": ""}
@@ -276,7 +329,7 @@ def openai_chat_frames(
     frames += [chunk(choice(delta)) for delta in _deltas(reply, dialect)]
     finish = choice({}, finish_reason(reply))
     if dialect.usage_with_finish:
-        frames.append(chunk(finish, usage(reply)))
+        frames.append(chunk(finish, usage(reply, dialect)))
     else:
         frames.append(chunk(finish))
         if with_usage:

@@ -39,12 +39,20 @@ class Chat:
         self.finish: str | None = None
         self.usage: Any = None
 
+    def _take(self, content: Any) -> None:
+        if isinstance(content, str):
+            self.text += content
+            return
+        for piece in content:
+            self.thinking += "".join(each["text"] for each in piece.get("thinking", []))
+            self.text += piece.get("text", "")
+
     def add(self, chunk: ChatCompletionChunk) -> None:
         self.usage = chunk.usage or self.usage
         for choice in chunk.choices or []:
             delta = choice.delta
             self.finish = choice.finish_reason or self.finish
-            self.text += delta.content or ""
+            self._take(delta.content or "")
             self.refusal += delta.refusal or ""
             extra = delta.model_extra or {}
             self.thinking += extra.get("reasoning_content") or extra.get("reasoning") or ""

@@ -25,8 +25,8 @@ DIALECTS = {
     "vllm": chat.VLLM,
     "openrouter": chat.OPENROUTER,
     "mistral": chat.MISTRAL,
-    "ollama": chat.MISTRAL,
-    "google": chat.MISTRAL,
+    "ollama": chat.OLLAMA,
+    "google": chat.GOOGLE,
 }
 READ_LOG = ToolSpec(
     name="read_log",
