@@ -23,7 +23,14 @@ from aof_nb.messages import (
     ToolResult,
     Usage,
 )
-from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.assembly import (
+    Deltas,
+    interrupted,
+    is_known,
+    stop_reason,
+    string,
+    tool_call,
+)
 from aof_nb.models.batches import BatchApi
 from aof_nb.models.counting import count_at
 from aof_nb.models.failures import classify
@@ -288,7 +295,6 @@ def _declaration(tool: ToolSpec) -> dict[str, Any]:
 
 
 class _Delta(msgspec.Struct):
-    type: str = ""
     text: str | None = None
     thinking: str | None = None
     signature: str | None = None
@@ -304,19 +310,19 @@ class _Usage(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    id: str = ""
-    model: str = ""
+    id: str | None = None
+    model: str | None = None
     usage: _Usage | None = None
 
 
 class _Failure(msgspec.Struct):
-    type: str = ""
-    message: str = ""
+    type: str | None = None
+    message: str | None = None
 
 
 class _Event(msgspec.Struct):
-    type: str = ""
-    index: int = 0
+    type: str | None = None
+    index: int | None = None
     delta: _Delta | None = None
     content_block: dict[str, Any] | None = None
     message: _Message | None = None
@@ -326,6 +332,16 @@ class _Event(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_KINDS = frozenset(
+    (
+        "content_block_delta",
+        "content_block_start",
+        "content_block_stop",
+        "error",
+        "message_delta",
+        "message_start",
+    )
+)
 
 
 class _Block:
@@ -342,7 +358,7 @@ class _Block:
     def part(self) -> Part:
         kind = self.start.get("type")
         if kind == "text":
-            return Text((self.start.get("text") or "") + "".join(self.texts))
+            return Text(string(self.start.get("text")) + "".join(self.texts))
         if kind == "tool_use":
             raw = "".join(self.json)
             given = self.start.get("input")
@@ -354,8 +370,8 @@ class _Block:
             # Input of a server-side tool: it goes back parsed, as the API wants it.
             block["input"] = tool_call("", "", "".join(self.json)).arguments or {}
         if kind == "thinking":
-            block["thinking"] = (block.get("thinking") or "") + "".join(self.texts)
-            block["signature"] = self.signature or block.get("signature", "")
+            block["thinking"] = string(block.get("thinking")) + "".join(self.texts)
+            block["signature"] = self.signature or string(block.get("signature"))
             return Thinking(block["thinking"], _PROVIDER, block)
         if kind == "redacted_thinking":
             return Thinking("", _PROVIDER, block)
@@ -381,19 +397,25 @@ class MessagesDecoder:
 
     def feed(self, payload: bytes) -> None:
         """Takes one event; unknown ones, and unknown fields, are skipped."""
-        event = _decode(payload)
+        try:
+            event = _decode(payload)
+        except msgspec.ValidationError:
+            if is_known(payload, _KINDS):
+                raise
+            return
+        index = event.index or 0
         if event.type == "content_block_delta":
-            block = self._blocks.get(event.index)
+            block = self._blocks.get(index)
             if block is not None and event.delta is not None:
-                self._grow(block, event.index, event.delta)
+                self._grow(block, index, event.delta)
         elif event.type == "content_block_start":
-            block = self._blocks[event.index] = _Block(event.content_block or {})
-            if block.start.get("type") == "text" and block.start.get("text"):
+            block = self._blocks[index] = _Block(event.content_block or {})
+            if block.start.get("type") == "text" and string(block.start.get("text")):
                 self._deltas.text(block.start["text"])
             elif block.start.get("type") == "tool_use":
-                self._deltas.tool_call(event.index, str(block.start.get("name")), "")
+                self._deltas.tool_call(index, str(block.start.get("name")), "")
         elif event.type == "content_block_stop":
-            self._finished.add(event.index)
+            self._finished.add(index)
         elif event.type == "message_start" and event.message is not None:
             self._message = event.message
             self._count(event.message.usage)
@@ -406,7 +428,7 @@ class MessagesDecoder:
             failure = event.error or _Failure()
             raise classify(
                 _PROVIDER,
-                failure.message or failure.type,
+                failure.message or failure.type or "no message",
                 words=(failure.type,),
                 request_id=event.request_id,
             )
@@ -459,7 +481,7 @@ class MessagesDecoder:
             stop_reason=stop_reason(self._stop, _STOP),
             usage=self.usage(),
             model=model,
-            response_id=self._message.id,
+            response_id=self._message.id or "",
         )
 
     def partial(self) -> tuple[Message | None, Usage]:

@@ -100,6 +100,26 @@ def tool_call(call_id: str, name: str, raw: str, opaque: dict[str, Any] | None =
     return ToolCall(call_id, name, arguments, raw if arguments is None else "", opaque or {})
 
 
+def string(value: Any) -> str:
+    """A provider's text; nothing where it has sent something else."""
+    return value if isinstance(value, str) else ""
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """A provider's list of objects, without what is none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+class _Kind(msgspec.Struct):
+    type: Any = None
+
+
+def is_known(payload: bytes, kinds: frozenset[str]) -> bool:
+    """Whether an event that has not the shape we know is of a type that we know."""
+    kind = msgspec.json.decode(payload, type=_Kind).type
+    return isinstance(kind, str) and kind in kinds
+
+
 def interrupted(parts: list[Part], model: str) -> Message | None:
     """What had arrived of a response, as a message; None if that is nothing."""
     kept = tuple(part for part in parts if not isinstance(part, Text) or part.text)

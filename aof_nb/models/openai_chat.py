@@ -11,7 +11,7 @@ import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Part, StopReason, Text, Thinking, Usage
-from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.assembly import Deltas, interrupted, objects, stop_reason, tool_call
 from aof_nb.models.batches import BatchApi, read_whole
 from aof_nb.models.compatible import OPENAI, Endpoint, endpoint_named
 from aof_nb.models.history import exact_id, fitting_id
@@ -248,7 +248,7 @@ def _stand_in(message: Message, place: int, provider: str) -> dict[str, Any]:
 
 class _Function(msgspec.Struct):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
 
 
 class _CallDelta(msgspec.Struct):
@@ -260,16 +260,16 @@ class _CallDelta(msgspec.Struct):
 
 class _Piece(msgspec.Struct):
     text: str | None = None
-    thinking: list[_Piece] | str | None = None
+    thinking: list[_Piece | None] | str | None = None
 
 
 class _Delta(msgspec.Struct):
-    content: str | list[_Piece] | None = None
+    content: str | list[_Piece | None] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    reasoning_details: list[dict[str, Any]] | None = None
-    tool_calls: list[_CallDelta] | None = None
+    reasoning_details: list[Any] | None = None
+    tool_calls: list[_CallDelta | None] | None = None
     extra_content: dict[str, Any] | None = None
 
 
@@ -298,7 +298,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     id: str | None = None
     model: str | None = None
-    choices: list[_Choice] | None = None
+    choices: list[_Choice | None] | None = None
     usage: _Usage | None = None
     error: Failure | str | None = None
 
@@ -372,7 +372,7 @@ class ChatDecoder:
         if chunk.usage is not None:
             self._usage = chunk.usage
         for choice in chunk.choices or ():
-            if not choice.index:
+            if choice is not None and not choice.index:
                 if choice.delta is not None:
                     self._grow(choice.delta)
                 self._finish = choice.finish_reason or self._finish
@@ -393,18 +393,19 @@ class ChatDecoder:
             self._thinking.append(thinking)
             self._deltas.thinking(thinking)
         if delta.reasoning_details:
-            self._thinking_details += delta.reasoning_details
+            self._thinking_details += objects(delta.reasoning_details)
         if delta.extra_content:
             self._extra |= delta.extra_content
         for piece in delta.tool_calls or ():
-            self._grow_call(piece)
+            if piece is not None:
+                self._grow_call(piece)
 
-    def _grow_pieces(self, pieces: list[_Piece]) -> None:
+    def _grow_pieces(self, pieces: list[_Piece | None]) -> None:
         # Mistral's models that reason stream their content as typed pieces.
-        for piece in pieces:
+        for piece in filter(None, pieces):
             thinking = piece.thinking or ""
             if isinstance(thinking, list):
-                thinking = "".join(each.text or "" for each in thinking)
+                thinking = "".join(each.text or "" for each in filter(None, thinking))
             if thinking:
                 self._thinking_field = "reasoning_content"
                 self._thinking.append(thinking)
@@ -427,9 +428,13 @@ class ChatDecoder:
         if piece.extra_content:
             # Gemini's signature of the thoughts behind the call, without which it refuses it.
             call.extra = {"extra_content": piece.extra_content}
-        if function.arguments:
-            call.arguments.append(function.arguments)
-        self._deltas.tool_call(self._calls.index(call), call.name, function.arguments or "")
+        arguments = function.arguments or ""
+        if isinstance(arguments, dict):
+            # Some servers give an object for the JSON of one.
+            arguments = msgspec.json.encode(arguments).decode()
+        if arguments:
+            call.arguments.append(arguments)
+        self._deltas.tool_call(self._calls.index(call), call.name, arguments)
 
     def _begins_anew(self, call: _Call, piece: _CallDelta) -> bool:
         if piece.id and call.id:

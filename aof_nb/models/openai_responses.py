@@ -24,7 +24,14 @@ from aof_nb.messages import (
     ToolResult,
     Usage,
 )
-from aof_nb.models.assembly import Deltas, interrupted, tool_call
+from aof_nb.models.assembly import (
+    Deltas,
+    interrupted,
+    is_known,
+    objects,
+    string,
+    tool_call,
+)
 from aof_nb.models.batches import BatchApi, read_whole
 from aof_nb.models.counting import count_at
 from aof_nb.models.history import fitting_id, sent_parts
@@ -233,27 +240,44 @@ class _Incomplete(msgspec.Struct):
 
 
 class _Response(msgspec.Struct):
-    id: str = ""
-    model: str = ""
+    id: str | None = None
+    model: str | None = None
     status: str | None = None
-    output: list[dict[str, Any]] | None = None
+    output: list[Any] | None = None
     usage: _Usage | None = None
     error: Failure | None = None
     incomplete_details: _Incomplete | None = None
 
 
 class _Event(msgspec.Struct):
-    type: str = ""
+    type: str | None = None
     delta: Any = None
-    output_index: int = 0
+    output_index: int | None = None
     item: dict[str, Any] | None = None
     response: _Response | None = None
     message: str | None = None
-    code: str | None = None
+    code: str | int | None = None
     error: Failure | None = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_KINDS = frozenset(
+    (
+        "error",
+        "response.completed",
+        "response.created",
+        "response.failed",
+        "response.function_call_arguments.delta",
+        "response.in_progress",
+        "response.incomplete",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.output_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_text.delta",
+        "response.refusal.delta",
+    )
+)
 
 
 class ResponsesDecoder:
@@ -276,22 +300,28 @@ class ResponsesDecoder:
         """Takes one event; unknown ones, and unknown fields, are skipped."""
         if payload == b"[DONE]":
             return
-        event = _decode(payload)
+        try:
+            event = _decode(payload)
+        except msgspec.ValidationError:
+            if is_known(payload, _KINDS):
+                raise
+            return
+        index = event.output_index or 0
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta":
-                self._deltas.text(event.delta)
-                self._texts.setdefault(event.output_index, []).append(event.delta)
+                if isinstance(event.delta, str):
+                    self._deltas.text(event.delta)
+                    self._texts.setdefault(index, []).append(event.delta)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                self._deltas.thinking(event.delta)
+                self._deltas.thinking(string(event.delta))
             case "response.function_call_arguments.delta":
-                name = self._names.get(event.output_index, "")
-                self._deltas.tool_call(event.output_index, name, event.delta)
+                self._deltas.tool_call(index, self._names.get(index, ""), string(event.delta))
             case "response.output_item.added" if event.item is not None:
                 if event.item.get("type") == "function_call":
-                    name = self._names[event.output_index] = str(event.item.get("name"))
-                    self._deltas.tool_call(event.output_index, name, "")
+                    name = self._names[index] = str(event.item.get("name"))
+                    self._deltas.tool_call(index, name, "")
             case "response.output_item.done" if event.item is not None:
-                self._items[event.output_index] = event.item
+                self._items[index] = event.item
             case "response.created" | "response.in_progress" if event.response is not None:
                 self._response = event.response
             case "response.completed" | "response.incomplete" if event.response is not None:
@@ -321,7 +351,7 @@ class ResponsesDecoder:
 
     def response(self) -> ModelResponse:
         """The whole response."""
-        items = [item for _, item in sorted(self._items.items())] or self._response.output or []
+        items = [item for _, item in sorted(self._items.items())] or objects(self._response.output)
         parts = [part for item in items for part in _parts(item)]
         model = f"{_PROVIDER}:{self._response.model}" if self._response.model else self._asked
         return ModelResponse(
@@ -329,7 +359,7 @@ class ResponsesDecoder:
             stop_reason=self._stop_reason(items, parts),
             usage=self.usage(),
             model=model,
-            response_id=self._response.id,
+            response_id=self._response.id or "",
         )
 
     def _stop_reason(self, items: list[dict[str, Any]], parts: list[Part]) -> StopReason:
@@ -341,7 +371,9 @@ class ResponsesDecoder:
         if any(isinstance(part, ToolCall) for part in parts):
             return StopReason.TOOL_USE
         refused = any(
-            piece.get("type") == "refusal" for item in items for piece in item.get("content") or ()
+            piece.get("type") == "refusal"
+            for item in items
+            for piece in objects(item.get("content"))
         )
         return StopReason.REFUSAL if refused else StopReason.END_TURN
 
@@ -359,14 +391,14 @@ class ResponsesDecoder:
 def _parts(item: dict[str, Any]) -> list[Part]:
     match item.get("type"):
         case "message":
-            pieces = item.get("content") or ()
+            pieces = objects(item.get("content"))
             texts = [str(piece.get("text") or piece.get("refusal") or "") for piece in pieces]
             return [Text(text) for text in texts if text]
         case "function_call":
             call_id = str(item.get("call_id") or item.get("id"))
             return [tool_call(call_id, str(item.get("name")), str(item.get("arguments") or ""))]
         case "reasoning":
-            pieces = [*(item.get("summary") or ()), *(item.get("content") or ())]
+            pieces = [*objects(item.get("summary")), *objects(item.get("content"))]
             text = "\n\n".join(str(piece.get("text") or "") for piece in pieces)
             return [Thinking(text, _PROVIDER, item)]
         case _:
