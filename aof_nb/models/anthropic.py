@@ -424,6 +424,9 @@ class MessagesDecoder:
                 self._stop = event.delta.stop_reason
                 self.complete = True
             self._count(event.usage)
+        elif event.type == "message_stop":
+            # Gateways may leave the reason out.
+            self.complete = self.complete or bool(self._blocks)
         elif event.type == "error":
             failure = event.error or _Failure()
             raise classify(

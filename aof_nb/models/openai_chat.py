@@ -275,6 +275,7 @@ class _Delta(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
     index: int | None = None
 
@@ -375,6 +376,9 @@ class ChatDecoder:
             if choice is not None and not choice.index:
                 if choice.delta is not None:
                     self._grow(choice.delta)
+                elif choice.message is not None and not (self._texts or self._calls):
+                    # A server that does not stream, or ends with the whole of it.
+                    self._grow(choice.message)
                 self._finish = choice.finish_reason or self._finish
 
     def _grow(self, delta: _Delta) -> None:

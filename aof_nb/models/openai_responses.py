@@ -351,8 +351,15 @@ class ResponsesDecoder:
 
     def response(self) -> ModelResponse:
         """The whole response."""
-        items = [item for _, item in sorted(self._items.items())] or objects(self._response.output)
+        items = [item for _, item in sorted(self._items.items())]
+        output = objects(self._response.output)
+        if len(output) > len(items):
+            items = output
         parts = [part for item in items for part in _parts(item)]
+        if not any(isinstance(part, Text) for part in parts):
+            # Gateways may leave out the items whose deltas they have sent.
+            texts = ("".join(pieces) for _, pieces in sorted(self._texts.items()))
+            parts += [Text(text) for text in texts if text]
         model = f"{_PROVIDER}:{self._response.model}" if self._response.model else self._asked
         return ModelResponse(
             message=Message("assistant", tuple(parts), model=model),

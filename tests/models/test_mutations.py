@@ -318,3 +318,44 @@ def test_two_calls_are_two_however_they_are_numbered(numbered: str) -> None:
     calls = decoder.response().message.tool_calls
     assert [(call.name, call.arguments) for call in calls] == [("read", {"n": 1})] * 2
     assert len({call.id for call in calls}) == 2
+
+
+def test_gateways_that_leave_out_what_the_provider_would_say() -> None:
+    whole = ChatDecoder("openai-chat:x")
+    message = {"role": "assistant", "content": "All of it.", "tool_calls": None}
+    _feed(whole, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    assert whole.response().message.text == "All of it."
+
+    ends = ChatDecoder("openai-chat:x")
+    _feed(ends, {"choices": [{"index": 0, "delta": {"content": "All of it."}}]})
+    _feed(ends, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    assert ends.response().message.text == "All of it."
+
+    silent = MessagesDecoder("anthropic:x")
+    for event in (
+        {"type": "message_start", "message": {"usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"text": "All of it."}},
+        {"type": "message_delta", "delta": {"stop_reason": None}},
+        {"type": "message_stop"},
+    ):
+        _feed(silent, event)
+    assert silent.complete
+    assert silent.response().message.text == "All of it."
+
+    sparse = ResponsesDecoder("openai:x")
+    for event in (
+        {"type": "response.output_item.done", "item": {"type": "reasoning", "id": "rs_1"}},
+        {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "All of it."},
+        {"type": "response.completed", "response": {"status": "completed"}},
+    ):
+        _feed(sparse, event)
+    assert sparse.response().message.text == "All of it."
+    listed = ResponsesDecoder("openai:x")
+    output = [
+        {"type": "message", "content": [{"type": "output_text", "text": "Look."}]},
+        {"type": "function_call", "call_id": "c", "name": "read", "arguments": "{}"},
+    ]
+    _feed(listed, {"type": "response.output_item.done", "item": output[0]})
+    _feed(listed, {"type": "response.completed", "response": {"output": output}})
+    assert [call.name for call in listed.response().message.tool_calls] == ["read"]
