@@ -49,6 +49,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta"):
     arguments: str
 
 
+DELTAS = (TextDelta, ThinkingDelta, ToolCallDelta)
+"""What is shown of a response while it comes, and void if it breaks off."""
+
+
 class ModelResponse(msgspec.Struct, frozen=True, tag="model_response"):
     """The whole response, the last thing a model yields.
 

@@ -23,16 +23,15 @@ import msgspec
 from aof_nb._version import __version__
 from aof_nb.errors import ModelError
 from aof_nb.events import (
+    DELTAS,
     ApprovalAnswered,
     ApprovalRequested,
     Event,
     ModelEvent,
     ModelResponse,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
 )
 from aof_nb.messages import Message, Outcome, Text, Thinking, ToolCall, ToolResult, Usage
+from aof_nb.models.layer import ModelLayer
 from aof_nb.ports import Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ _SECONDS = (
     *(10.24, 20.48, 40.96, 81.92),
 )
 _TOKENS = tuple(4**power for power in range(14))
-_SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
 class RunTelemetry:
@@ -187,23 +185,12 @@ class RunTelemetry:
         span.end()
 
 
-class _TracedModel:
+class _TracedModel(ModelLayer):
     """See `RunTelemetry.model`."""
 
     def __init__(self, model: Model, telemetry: RunTelemetry) -> None:
-        self._model = model
+        super().__init__(model)
         self._telemetry = telemetry
-
-    @property
-    def name(self) -> str:
-        """The model's own name."""
-        return self._model.name
-
-    def __getattr__(self, name: str) -> Any:
-        # What a model offers besides the port, such as how it is held to a schema.
-        if name == "_model":
-            raise AttributeError(name)
-        return getattr(self._model, name)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams the response."""
@@ -215,7 +202,7 @@ class _TracedModel:
         try:
             async with contextlib.aclosing(self._model.stream(request)) as events:
                 async for event in events:
-                    if first and isinstance(event, _SHOWN):
+                    if first and isinstance(event, DELTAS):
                         first = False
                         span.set_attribute(
                             "gen_ai.response.time_to_first_chunk", time.perf_counter() - begun

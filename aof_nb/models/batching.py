@@ -31,6 +31,7 @@ from aof_nb.models.batch_record import (
     as_json,
 )
 from aof_nb.models.batches import BatchApi
+from aof_nb.models.layer import ModelLayer
 from aof_nb.models.response_cache import request_key
 from aof_nb.ports import Effect, Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
 
@@ -299,7 +300,7 @@ def _raised(answered: Answered, provider: str) -> ModelError:
     return error
 
 
-class BatchingModel:
+class BatchingModel(ModelLayer):
     """A model as one run of a map asks it: by the map's batches.
 
     Args:
@@ -311,21 +312,10 @@ class BatchingModel:
     retries_itself = True
 
     def __init__(self, model: Model, batches: Batches, prompt: int) -> None:
-        self._model = model
+        super().__init__(model)
         self._batches = batches
         self._prompt = prompt
         self._asked = Counter[str]()
-
-    @property
-    def name(self) -> str:
-        """The model's own."""
-        return self._model.name
-
-    def __getattr__(self, name: str) -> Any:
-        # What a model offers besides the port, such as how it is held to a schema.
-        if name == "_model":
-            raise AttributeError(name)
-        return getattr(self._model, name)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Yields the response, once its batch has ended."""

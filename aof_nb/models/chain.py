@@ -18,13 +18,11 @@ from aof_nb.errors import (
     QuotaExceeded,
 )
 from aof_nb.events import (
+    DELTAS,
     ModelEvent,
     ModelFellBack,
     ModelResponse,
     ResponseSuperseded,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
 )
 from aof_nb.messages import Opaque, Usage
 from aof_nb.models.compacting import CompactingModel, ContextWarnings
@@ -40,7 +38,6 @@ _LASTING = (
     PermissionDenied,
     QuotaExceeded,
 )
-_SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
 def resilient(
@@ -108,7 +105,7 @@ class ModelChain:
             try:
                 async with contextlib.aclosing(model.stream(request)) as events:
                     async for event in events:
-                        shown = shown or isinstance(event, _SHOWN)
+                        shown = shown or isinstance(event, DELTAS)
                         if isinstance(event, ResponseSuperseded):
                             shown = False
                         yield _from_fallback(event, model) if place else event

@@ -19,15 +19,13 @@ import msgspec
 
 from aof_nb.errors import ContextTooLong
 from aof_nb.events import (
+    DELTAS,
     ContextCompacted,
     ModelEvent,
     ModelResponse,
     Notice,
     ResponseSuperseded,
     RetryScheduled,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
 )
 from aof_nb.messages import Message, Opaque, StopReason, Usage
 from aof_nb.models.compaction import (
@@ -54,7 +52,6 @@ _WORTH_A_COUNT = 0.05
 """The part of the window that must be estimated for the provider to be asked."""
 _LEAST_OLD = 500
 _OUTPUT_CHARACTERS = (8000, 4000, 2000, 1000, 500, 250)
-_SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
 class ContextWarnings:
@@ -171,7 +168,7 @@ class CompactingModel:
                             full = event
                             continue
                     else:
-                        shown = shown or isinstance(event, _SHOWN)
+                        shown = shown or isinstance(event, DELTAS)
                     yield event
             except ContextTooLong as error:
                 if retried or (error.partial is not None and _ran_tools(error.partial)):

@@ -31,14 +31,12 @@ from aof_nb.errors import (
     ServerError,
 )
 from aof_nb.events import (
+    DELTAS,
     ModelEvent,
     ModelResponse,
     Notice,
     ResponseSuperseded,
     RetryScheduled,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
 )
 from aof_nb.messages import Opaque, Usage
 from aof_nb.models import breaker_board
@@ -169,7 +167,7 @@ class ResilientModel:
                             if limiter.counts_tokens:
                                 self._meter.learn(event.usage.input_tokens)
                         else:
-                            shown = shown or isinstance(event, _SHOWN)
+                            shown = shown or isinstance(event, DELTAS)
                         yield event
                 finally:
                     await events.aclose()
@@ -212,9 +210,6 @@ class ResilientModel:
 
     def _tokens(self, request: ModelRequest) -> int:
         return self._meter.count(request) + (request.sampling.max_tokens or _LIKELY_OUTPUT)
-
-
-_SHOWN = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
 def _settle(error: ModelError, permit: Permit, limiter: Limiter, turn: Turn) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import msgspec
 
@@ -19,6 +18,7 @@ from aof_nb.errors import BadRequest, ModelError
 from aof_nb.events import ModelEvent, ModelResponse, Notice, TextDelta, ToolCallDelta
 from aof_nb.messages import Message, Part, StopReason, Text, ToolCall
 from aof_nb.models.counting import counted
+from aof_nb.models.layer import ModelLayer
 from aof_nb.models.schema_dialects import Dialect
 from aof_nb.ports import Effect, Model, ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.truncation import truncate
@@ -71,7 +71,7 @@ def structured(model: Model, schema: OutputSchema) -> Model:
     return StructuredModel(model, schema, way_of(model, schema))
 
 
-class StructuredModel:
+class StructuredModel(ModelLayer):
     """A model that is asked for JSON by its API, by a tool or by words; for one run.
 
     Where the API refuses the schema, it is asked for by a tool from then on, and by words where
@@ -86,7 +86,7 @@ class StructuredModel:
     structured_output: StructuredOutput = "native"
 
     def __init__(self, model: Model, schema: OutputSchema, way: StructuredOutput) -> None:
-        self._model = model
+        super().__init__(model)
         self._schema = schema
         self._way = way
         self._beside_tools: bool = getattr(model, "schema_beside_tools", True)
@@ -94,17 +94,6 @@ class StructuredModel:
         self._with_answer: tuple[ToolSpec, ...] = ()
         text = msgspec.json.format(msgspec.json.encode(schema.schema), indent=2).decode()
         self._words = _PROMPT_INSTRUCTIONS.format(schema=text)
-
-    @property
-    def name(self) -> str:
-        """The model's own name."""
-        return self._model.name
-
-    def __getattr__(self, name: str) -> Any:
-        # What a model offers besides the port, such as counting tokens, it offers still.
-        if name == "_model":
-            raise AttributeError(name)
-        return getattr(self._model, name)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response, in which the answer is text; one that asks for text passes."""
