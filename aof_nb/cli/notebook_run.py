@@ -21,7 +21,8 @@ from aof_nb.runbooks import (
     Progress,
     run_notebook,
 )
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.readable import printable
+from aof_nb.terminal import TerminalApprover
 
 
 async def run_notebook_file(

@@ -17,7 +17,8 @@ from aof_nb.notebook.rows import GREY, in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.readable import printable
+from aof_nb.terminal import TerminalApprover
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:

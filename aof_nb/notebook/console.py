@@ -25,7 +25,7 @@ from aof_nb.messages import Outcome
 from aof_nb.notebook import panels
 from aof_nb.notebook.rows import Row
 from aof_nb.result import RunResult
-from aof_nb.terminal import printable
+from aof_nb.readable import printable
 
 
 class ConsoleRenderer:

@@ -13,8 +13,8 @@ from aof_nb.errors import AofError
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import failed
 from aof_nb.notebook.options import ask_options, cell_options, documented, words
-from aof_nb.notebook.panels import counted
 from aof_nb.notebook.placeholders import expand, expand_known
+from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aof_nb.notebook.markdown import finished, to_html
+from aof_nb.markdown import finished, to_html
 
 
 @pytest.mark.parametrize(
