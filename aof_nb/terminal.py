@@ -166,6 +166,7 @@ def _descriptor(stream: Any) -> int | None:
 
 
 def user_name() -> str:
+    """Who runs this process, as an approval names him."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -13,6 +13,7 @@ from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
 from aof_nb.policy import ApproveMode
+from aof_nb.readable import printable
 from aof_nb.runbooks import (
     CellFinished,
     NotebookResult,
@@ -21,7 +22,6 @@ from aof_nb.runbooks import (
     Progress,
     run_notebook,
 )
-from aof_nb.readable import printable
 from aof_nb.terminal import TerminalApprover
 
 

@@ -36,8 +36,8 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-def _name(request: ApprovalRequest) -> str:
-    return request.digest[:32]
+def _name(digest: str) -> str:
+    return digest[:32]
 
 
 class Approvals:
@@ -56,7 +56,7 @@ class Approvals:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = self._directory / f"{_name(request)}.json"
+        path = self._directory / f"{_name(request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Approvals:
             ConfigurationError: If it is answered already.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request))
+        path = self._answer_path(_name(request.digest))
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(path, msgspec.json.encode(answer), once=True)
@@ -95,19 +95,23 @@ class Approvals:
 
     def take(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a call, if there is one; it is good for this one use."""
-        path = self._answer_path(_name(request))
+        answer = self.given(request.digest)
+        if answer is not None:
+            self.withdraw(request)
+        return answer
+
+    def given(self, digest: str) -> Answer | None:
+        """The answer to the call with a digest that no run has taken yet, if there is one."""
         try:
-            answer = msgspec.json.decode(path.read_bytes(), type=Answer)
+            return msgspec.json.decode(self._answer_path(_name(digest)).read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
             return None
-        self.withdraw(request)
-        return answer
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Removes a call that is answered, or no longer waits."""
         for path in (
-            self._answer_path(_name(request)),
-            self._directory / f"{_name(request)}.json",
+            self._answer_path(_name(request.digest)),
+            self._directory / f"{_name(request.digest)}.json",
         ):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -204,7 +204,8 @@ def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | OtherLine | None
         poll: Seconds between looks.
 
     Yields:
-        An entry, or None each time there is none yet, so that whoever follows can stop.
+        An entry, or None each time there is none yet, so that whoever follows can stop. A line
+        that cannot be read is an `OtherLine` of type ``damage``.
 
     Raises:
         JournalError: If there is no such file.
@@ -214,7 +215,7 @@ def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | OtherLine | None
     except OSError as error:
         raise _unreadable(path, error) from error
     with file:
-        end = 0
+        end = number = 0
         while True:
             # A torn line is read again: who goes on with the run cuts it off and writes another.
             file.seek(end)
@@ -222,10 +223,12 @@ def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | OtherLine | None
             whole = data[: data.rfind(b"\n") + 1]
             end += len(whole)
             for each in whole.split(b"\n")[:-1]:
+                number += 1
                 try:
-                    yield decode_line(each) or decode_other(each)
-                except msgspec.DecodeError:
-                    continue
+                    line = decode_line(each) or decode_other(each)
+                except msgspec.DecodeError as error:
+                    line = OtherLine(0.0, "damage", {"line": number, "error": str(error)})
+                yield line
             if not whole:
                 yield None
                 time.sleep(poll)

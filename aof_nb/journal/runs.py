@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.recording import Recording, read_recording
@@ -58,9 +60,29 @@ def find_run(named: str) -> Path:
 
 
 def run_directories() -> Iterator[Path]:
-    """The directories of all runs that have a journal, the newest first."""
-    directories = [path.parent for path in runs_dir().glob(f"*/{FILE_NAME}")]
-    yield from sorted(directories, key=lambda each: each.name, reverse=True)
+    """The directories of all runs that have a journal, the one that began last first."""
+    journals = [(_began(path), path.parent) for path in runs_dir().glob(f"*/{FILE_NAME}")]
+    yield from (directory for _, directory in sorted(journals, reverse=True))
+
+
+class _Begun(msgspec.Struct):
+    time: float
+
+
+_decode_begun = msgspec.json.Decoder(_Begun).decode
+
+
+def _began(journal: Path) -> float:
+    """When a run began: ids may be anything, and two may have a second in common."""
+    try:
+        with journal.open("rb") as file:
+            return _decode_begun(file.readline()).time
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        pass
+    try:
+        return journal.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def read_run(named: str) -> Recording:

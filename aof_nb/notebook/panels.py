@@ -7,8 +7,8 @@ from html import escape
 from aof_nb.events import RunStatus
 from aof_nb.notebook.rows import GREY
 from aof_nb.notebook.screen import Bundle
-from aof_nb.result import RunResult
 from aof_nb.readable import counted, printable, seconds
+from aof_nb.result import RunResult
 from aof_nb.truncation import truncate
 
 _THINKING_CHARS = 20_000

@@ -1,0 +1,296 @@
+"""Reads a recording as a timeline, entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from aof_nb.call_ids import CallIds
+from aof_nb.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextCompacted,
+    LimitReached,
+    ModelFellBack,
+    Notice,
+    ResponseSuperseded,
+    RetryScheduled,
+    RunStatus,
+    Steered,
+    ToolProgress,
+    in_a_line,
+)
+from aof_nb.journal.approvals import Approvals
+from aof_nb.journal.entries import (
+    ModelFailed,
+    ModelRequested,
+    ModelResponded,
+    ModelStreamed,
+    OtherLine,
+    RunBegun,
+    RunContext,
+    RunEnded,
+    RunResumed,
+    ToolIntended,
+    ToolRefused,
+    ToolReturned,
+    ToolWithdrawn,
+    WholeMessage,
+)
+from aof_nb.journal.gathering import ANSWERABLE, OpenCall, OpenTurn, moment
+from aof_nb.journal.playback import history_of, specs_of
+from aof_nb.journal.recording import Recording, State
+from aof_nb.journal.timeline import Item, Remark, Timeline
+from aof_nb.messages import ToolCall
+
+
+def timeline(recording: Recording) -> Timeline:
+    """A recorded run as a timeline.
+
+    Example:
+        >>> from aof_nb.journal.entries import Line
+        >>> begun = RunBegun(run_id="r", agent="sre", model="m", prompt="why?", time=0.0)
+        >>> timeline(Recording(Path("r/journal.jsonl"), [Line(0.0, begun)])).state
+        <State.INTERRUPTED: 'interrupted'>
+    """
+    from aof_nb.models.prices import price
+
+    begun, ended, state = recording.begun, recording.ended, recording.state
+    reading = _Reading(recording, state)
+    reading.read()
+    usage = recording.usage_by_model
+    contexts = list(recording.of(RunContext))
+    return Timeline(
+        run_id=begun.run_id,
+        path=str(recording.path),
+        state=state,
+        agent=begun.agent,
+        prompt=begun.prompt,
+        model=begun.model,
+        began=moment(begun.time),
+        last=moment(reading.last),
+        duration=recording.duration,
+        items=tuple(reading.items()),
+        fallbacks=begun.fallbacks,
+        session=begun.session,
+        history=reading.history,
+        instructions=contexts[0].system if contexts else "",
+        source=begun.source,
+        cell=begun.cell,
+        notebook_run=begun.notebook_run,
+        parent=begun.parent,
+        approve=begun.approve,
+        limits=begun.limits,
+        versions=begun.versions,
+        resumed=tuple(moment(each.time) for each in recording.of(RunResumed)),
+        text=ended.text if ended is not None else reading.text,
+        output=ended.output if ended is not None else None,
+        limit=ended.limit if ended is not None else None,
+        error=ended.error if ended is not None else None,
+        remedy=ended.remedy if ended is not None else None,
+        usage_by_model=usage,
+        cost_by_model={model: price(model, used) for model, used in usage.items()},
+        damage=tuple(recording.damage),
+        torn=recording.torn,
+    )
+
+
+class _Reading:
+    """A journal, as far as it has been read."""
+
+    def __init__(self, recording: Recording, state: State) -> None:
+        self._recording = recording
+        self._state = state
+        self._specs = specs_of(recording.lines)
+        history = history_of(recording.lines, recording.begun.prompt)
+        self._ids = CallIds(history)
+        self._items: list[OpenTurn | Remark] = []
+        self._turn: OpenTurn | None = None
+        self._calls: dict[str, OpenCall] = {}
+        self._asked: set[int] = set()
+        self._steered: list[str] = []
+        self._base = recording.begun.time - recording.lines[0].at
+        self.last = recording.begun.time
+        self.history = len(history)
+        self.text = ""
+
+    def items(self) -> Iterator[Item]:
+        artifacts = self._recording.path.parent / "artifacts"
+        for each in self._items:
+            yield each if isinstance(each, Remark) else each.closed(self._state, artifacts)
+
+    def read(self) -> None:
+        others = list(self._recording.others)
+        for place, line in enumerate(self._recording.lines):
+            while others and others[0][0] <= place:
+                self._other(others.pop(0)[1])
+            self._entry(line.at, line.entry)
+        for _, other in others:
+            self._other(other)
+        if self._state in ANSWERABLE:
+            self._look_for_answers()
+
+    def _time(self, at: float) -> float:
+        self.last = max(self.last, self._base + at)
+        return self._base + at
+
+    def _entry(self, at: float, entry: Any) -> None:
+        if isinstance(entry, RunResumed):
+            self._base = entry.time - at
+        time = self._time(at)
+        match entry:
+            case RunBegun(notices=notices):
+                for text in notices:
+                    self._remark(time, "notice", text, "warning")
+            case RunContext():
+                pass
+            case ModelRequested():
+                self._request(time, entry)
+            case ModelStreamed(chunks=chunks):
+                if self._turn is not None:
+                    self._turn.chunks += [each for _, each in chunks if isinstance(each, str)]
+            case ModelResponded():
+                self._respond(time, entry)
+            case ModelFailed():
+                if self._turn is not None:
+                    self._turn.failed, self._turn.answered = entry, time
+            case ResponseSuperseded() | RetryScheduled() | ModelFellBack() | ContextCompacted():
+                if isinstance(entry, ResponseSuperseded) and self._turn is not None:
+                    self._turn.chunks.clear()
+                level = "info" if isinstance(entry, ContextCompacted) else "warning"
+                self._remark(time, _kind(entry), in_a_line(entry), level, of_turn=True)
+            case Notice(text=text, level=level):
+                self._remark(time, "notice", text, level, of_turn=True)
+            case LimitReached(limit=limit, detail=detail):
+                self._remark(time, "limit_reached", f"limit {limit}: {detail}", "warning")
+            case Steered(text=text):
+                self._steered.append(text)
+                self._remark(time, "steered", f"the user said: {text}")
+            case RunResumed(model=model):
+                self._turn = None
+                self._remark(time, "run_resumed", f"resumed{f' with {model}' if model else ''}")
+            case RunEnded():
+                self._end(time, entry)
+            case _ if (call_id := getattr(entry, "call_id", None)) is not None:
+                self._call_entry(time, call_id, entry)
+            case _:
+                self._remark(time, _kind(entry), _fields(entry))
+
+    def _end(self, time: float, ended: RunEnded) -> None:
+        self._turn = None
+        waits = ended.status is RunStatus.WAITING
+        text = "waits for approval" if waits else f"ended: {ended.status.value}"
+        if ended.limit:
+            text += f" ({ended.limit})"
+        if ended.error:
+            text += f": {ended.error}"
+        self._remark(time, "run_ended", text, "error" if ended.error else "info")
+
+    def _other(self, other: OtherLine) -> None:
+        self._remark(self._time(other.at), other.type, in_short(other.fields))
+
+    def _remark(
+        self, time: float, kind: str, text: str, level: str = "info", *, of_turn: bool = False
+    ) -> None:
+        remark = Remark(at=moment(time), kind=kind, text=text, level=level)
+        if of_turn and self._turn is not None and self._turn.answered is None:
+            self._turn.remarks.append(remark)
+        else:
+            self._items.append(remark)
+
+    def _request(self, time: float, request: ModelRequested) -> None:
+        if request.kept and request.turn not in self._asked:
+            for each in request.messages:
+                if not isinstance(each, WholeMessage) or each.message.role != "user":
+                    continue
+                if (text := each.message.text) not in self._steered:
+                    self._remark(time, "message", f"the model was told: {text}")
+        self._steered.clear()
+        self._asked.add(request.turn)
+        self._turn = OpenTurn(time, request)
+        self._items.append(self._turn)
+
+    def _respond(self, time: float, entry: ModelResponded) -> None:
+        if self._turn is None:
+            self._turn = OpenTurn(time, ModelRequested(turn=entry.turn, digest="", context=""))
+            self._items.append(self._turn)
+        turn, message = self._turn, self._ids.distinct(entry.message)
+        turn.response, turn.answered = entry, time
+        self.text = message.text or self.text
+        for call in message.tool_calls:
+            found = OpenCall(call, time, self._specs.get(call.name))
+            turn.calls.append(found)
+            self._calls[call.id] = found
+
+    def _call_entry(self, time: float, call_id: str, entry: Any) -> None:
+        call = self._calls.get(call_id) or self._strayed(time, call_id, entry)
+        match entry:
+            case ToolIntended(effect=effect):
+                call.begun.append(time)
+                call.withdrawn = False
+                call.effect = effect
+            case ToolWithdrawn():
+                call.withdrawn = True
+            case ToolReturned():
+                call.returned, call.ended = entry, time
+            case ToolRefused():
+                call.refused, call.ended = entry, time
+            case ApprovalRequested():
+                call.ask(time, entry)
+            case ApprovalAnswered():
+                call.answer(time, entry)
+            case ToolProgress():
+                call.progress = _progress(entry) or call.progress
+            case _:
+                self._remark(time, _kind(entry), _fields(entry))
+
+    def _strayed(self, time: float, call_id: str, entry: Any) -> OpenCall:
+        """A call whose turn cannot be read: it must not be left out."""
+        name = getattr(entry, "tool", "?")
+        arguments = getattr(entry, "arguments", None)
+        call = OpenCall(ToolCall(call_id, name, arguments), time, self._specs.get(name))
+        self._calls[call_id] = call
+        if self._turn is None or self._turn.answered is None:
+            number = max(self._asked, default=0)
+            self._turn = OpenTurn(time, ModelRequested(turn=number, digest="", context=""))
+            self._items.append(self._turn)
+        self._turn.calls.append(call)
+        return call
+
+    def _look_for_answers(self) -> None:
+        """Finds the answers that were given elsewhere and that the run has not taken yet."""
+        approvals = Approvals(self._recording.path.parent)
+        for call in self._calls.values():
+            if call.unanswered and (answer := approvals.given(call.digest)) is not None:
+                call.answered_elsewhere(answer)
+
+
+def _kind(entry: Any) -> str:
+    return str(entry.__struct_config__.tag)
+
+
+def _fields(entry: Any) -> str:
+    return in_short(msgspec.to_builtins(entry, enc_hook=str))
+
+
+def _progress(entry: ToolProgress) -> str:
+    done = ""
+    if entry.progress is not None:
+        done = f"{entry.progress:g}" + (f"/{entry.total:g}" if entry.total is not None else "")
+    return " ".join(each for each in (done, entry.message) if each)
+
+
+def in_short(fields: dict[str, Any]) -> str:
+    """The fields of an entry in a line, those that are empty left out.
+
+    Example:
+        >>> in_short({"type": "cell_begun", "cell": "a", "seconds": 1.5})
+        'cell=a seconds=1.5'
+    """
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in fields.items()
+        if value not in (None, "", [], {}) and name != "type"
+    )
