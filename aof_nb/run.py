@@ -40,8 +40,13 @@ _logger = logging.getLogger("aof_nb.runs")
 
 
 def new_run_id() -> str:
-    """An id for a run: when it began, and a few characters that are its own."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    """An id for a run: when it began, to the millisecond, and a few characters of its own.
+
+    Ids sort as the runs began.
+    """
+    now = time.time()
+    began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
 
 
 class Run:
