@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -36,8 +38,10 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-def _name(digest: str) -> str:
-    return digest[:32]
+def _name(call_id: str, digest: str) -> str:
+    """What a request's files are called: two calls may ask for the same thing."""
+    asked = f"{call_id}\0{digest}".encode(errors="surrogatepass")
+    return hashlib.sha256(asked).hexdigest()[:32]
 
 
 class Approvals:
@@ -56,7 +60,7 @@ class Approvals:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = self._directory / f"{_name(request.digest)}.json"
+        path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ class Approvals:
             ConfigurationError: If it is answered already.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request.digest))
+        path = self._answer_path(_name(request.call_id, request.digest))
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(path, msgspec.json.encode(answer), once=True)
@@ -95,23 +99,24 @@ class Approvals:
 
     def take(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a call, if there is one; it is good for this one use."""
-        answer = self.given(request.digest)
+        answer = self.given(request.call_id, request.digest)
         if answer is not None:
             self.withdraw(request)
         return answer
 
-    def given(self, digest: str) -> Answer | None:
-        """The answer to the call with a digest that no run has taken yet, if there is one."""
+    def given(self, call_id: str, digest: str) -> Answer | None:
+        """The answer to a call's question that no run has taken yet, if there is one."""
+        path = self._answer_path(_name(call_id, digest))
         try:
-            return msgspec.json.decode(self._answer_path(_name(digest)).read_bytes(), type=Answer)
+            return msgspec.json.decode(path.read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
             return None
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Removes a call that is answered, or no longer waits."""
         for path in (
-            self._answer_path(_name(request.digest)),
-            self._directory / f"{_name(request.digest)}.json",
+            self._answer_path(_name(request.call_id, request.digest)),
+            self._directory / f"{_name(request.call_id, request.digest)}.json",
         ):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -171,7 +176,7 @@ class RecordedApprover:
 
 def _write(path: Path, data: bytes, *, once: bool = False) -> None:
     """Writes a file whole; with `once`, fails if it is there."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial = path.with_suffix(f".{secrets.token_hex(4)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

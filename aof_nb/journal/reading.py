@@ -36,6 +36,7 @@ from aof_nb.journal.entries import (
     ToolIntended,
     ToolRefused,
     ToolReturned,
+    ToolSettled,
     ToolWithdrawn,
     WholeMessage,
 )
@@ -141,10 +142,7 @@ class _Reading:
             self._base = entry.time - at
         time = self._time(at)
         match entry:
-            case RunBegun(notices=notices):
-                for text in notices:
-                    self._remark(time, "notice", text, "warning")
-            case RunContext():
+            case RunBegun() | RunContext() | ToolSettled():
                 pass
             case ModelRequested():
                 self._request(time, entry)
@@ -262,8 +260,8 @@ class _Reading:
     def _look_for_answers(self) -> None:
         """Finds the answers that were given elsewhere and that the run has not taken yet."""
         approvals = Approvals(self._recording.path.parent)
-        for call in self._calls.values():
-            if call.unanswered and (answer := approvals.given(call.digest)) is not None:
+        for call_id, call in self._calls.items():
+            if call.unanswered and (answer := approvals.given(call_id, call.digest)) is not None:
                 call.answered_elsewhere(answer)
 
 
