@@ -44,6 +44,7 @@ from aof_nb.journal.gathering import ANSWERABLE, OpenCall, OpenTurn, moment
 from aof_nb.journal.playback import history_of, specs_of
 from aof_nb.journal.recording import Recording, State
 from aof_nb.journal.timeline import Item, Remark, Timeline
+from aof_nb.journal.wording import in_short
 from aof_nb.messages import ToolCall
 
 
@@ -154,9 +155,12 @@ class _Reading:
             case ModelFailed():
                 if self._turn is not None:
                     self._turn.failed, self._turn.answered = entry, time
-            case ResponseSuperseded() | RetryScheduled() | ModelFellBack() | ContextCompacted():
-                if isinstance(entry, ResponseSuperseded) and self._turn is not None:
+            case ResponseSuperseded(model=model):
+                if self._turn is not None:
                     self._turn.chunks.clear()
+                text = f"{model}: the response broke off, and was asked for again"
+                self._remark(time, _kind(entry), text, "warning", of_turn=True)
+            case RetryScheduled() | ModelFellBack() | ContextCompacted():
                 level = "info" if isinstance(entry, ContextCompacted) else "warning"
                 self._remark(time, _kind(entry), in_a_line(entry), level, of_turn=True)
             case Notice(text=text, level=level):
@@ -278,17 +282,3 @@ def _progress(entry: ToolProgress) -> str:
     if entry.progress is not None:
         done = f"{entry.progress:g}" + (f"/{entry.total:g}" if entry.total is not None else "")
     return " ".join(each for each in (done, entry.message) if each)
-
-
-def in_short(fields: dict[str, Any]) -> str:
-    """The fields of an entry in a line, those that are empty left out.
-
-    Example:
-        >>> in_short({"type": "cell_begun", "cell": "a", "seconds": 1.5})
-        'cell=a seconds=1.5'
-    """
-    return " ".join(
-        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-        for name, value in fields.items()
-        if value not in (None, "", [], {}) and name != "type"
-    )

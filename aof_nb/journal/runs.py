@@ -12,6 +12,9 @@ from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.recording import Recording, read_recording
 from aof_nb.paths import state_dir
 
+DOOMED = ".pruned-"
+"""What the name of a run's directory begins with while the run is deleted."""
+
 
 def runs_dir() -> Path:
     """The directory of all runs, readable by its owner only."""
@@ -61,8 +64,15 @@ def find_run(named: str) -> Path:
 
 def run_directories() -> Iterator[Path]:
     """The directories of all runs that have a journal, the one that began last first."""
-    journals = [(_began(path), path.parent) for path in runs_dir().glob(f"*/{FILE_NAME}")]
-    yield from (directory for _, directory in sorted(journals, reverse=True))
+    found = [(_began(path), path.parent) for path in journals()]
+    yield from (directory for _, directory in sorted(found, reverse=True))
+
+
+def journals() -> Iterator[Path]:
+    """The journals of all runs, in no order."""
+    for path in runs_dir().glob(f"*/{FILE_NAME}"):
+        if not path.parent.name.startswith(DOOMED):
+            yield path
 
 
 class _Begun(msgspec.Struct):

@@ -23,9 +23,9 @@ from aof_nb.journal.entries import (
     decode_line,
     decode_other,
 )
-from aof_nb.journal.journal import FILE_NAME, is_held
+from aof_nb.journal.journal import is_held
 from aof_nb.journal.recording import State, read_recording
-from aof_nb.journal.runs import runs_dir
+from aof_nb.journal.runs import journals
 from aof_nb.messages import Usage
 
 DAMAGED = "damaged"
@@ -101,8 +101,9 @@ def summaries(
         since: Only those that began then or later, in seconds of the Unix epoch.
         statuses: Only those with one of these statuses.
     """
-    heads = [_Head(path) for path in runs_dir().glob(f"*/{FILE_NAME}")]
-    for head in sorted(heads, key=lambda each: (each.began, each.run_id), reverse=True):
+    for head in sorted(
+        map(_Head, journals()), key=lambda each: (each.began, each.run_id), reverse=True
+    ):
         if since is not None and head.began < since:
             continue
         if agent is not None and not fnmatch.fnmatchcase(head.text("agent"), agent):

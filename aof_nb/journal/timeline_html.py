@@ -29,6 +29,7 @@ from aof_nb.journal.wording import (
     level_of_call,
     level_of_state,
     outcome_of,
+    output_of,
     permission_of,
     shortened,
     state_of,
@@ -134,21 +135,19 @@ class _Page:
         }
 
     def _call(self, call: Call) -> dict[str, Any]:
-        output = self._cut(call.output.strip("\n"), _OUTPUT_CHARS)
-        arguments = self._cut(arguments_of(call), _OUTPUT_CHARS)
-        line = shortened(in_a_line(call), _LINE_CHARS)
+        output = self._cut(output_of(call), _OUTPUT_CHARS)
         begun = [each for each in call_facts(call) if each.startswith("begun")]
         took = [] if call.duration is None else [seconds(call.duration)]
         return {
             "time": self._clock(call.begun[0] if call.begun else call.asked),
-            "line": line,
+            "line": shortened(in_a_line(call), _LINE_CHARS),
             "effect": call.effect,
             "level": level_of_call(call),
             "outcome": outcome_of(call),
             "took": ", ".join([*took, *begun]),
             "approvals": list(approvals_of(call, self._clock)),
             "permission": permission_of(call, self._run, self._clock),
-            "arguments": "" if arguments.replace(": ", "=") in line else arguments,
+            "arguments": self._cut(arguments_of(call), _OUTPUT_CHARS),
             "output": output,
             "progress": call.progress if call.ended is None else "",
             "is_open": call.outcome is not CallOutcome.OK or len(output) <= _OPEN_CHARS,

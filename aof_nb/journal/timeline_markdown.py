@@ -27,9 +27,11 @@ from aof_nb.journal.wording import (
     is_the_answer,
     kind_of,
     outcome_of,
+    output_of,
     permission_of,
     shortened,
     state_of,
+    title_of,
     turn_facts,
 )
 from aof_nb.markdown import without_html
@@ -37,7 +39,7 @@ from aof_nb.readable import visible
 from aof_nb.truncation import truncate
 
 _SAID_CHARS = 4000
-_OUTPUT_CHARS = 1500
+_OUTPUT_CHARS = 1000
 _LINE_CHARS = 200
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$])")
 
@@ -139,11 +141,10 @@ class _Blocks:
         when = call.begun[0] if call.begun else call.asked
         beside = "".join(f", {escaped(each)}" for each in call_facts(call))
         told = "".join(f"; {escaped(each)}" for each in approvals_of(call, self._clock))
-        yield f"{self._clock(when)} {code(call.tool)}: **{outcome_of(call)}**{beside}{told}"
+        yield f"{self._clock(when)} {code(title_of(call))}: **{outcome_of(call)}**{beside}{told}"
         if arguments := arguments_of(call):
             yield fenced(self._cut(arguments, _OUTPUT_CHARS))
-        if output := call.output.strip("\n"):
-            yield "Output:"
+        if output := output_of(call):
             yield fenced(self._cut(output, _OUTPUT_CHARS))
 
     def _remark(self, remark: Remark) -> str:

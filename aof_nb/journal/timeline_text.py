@@ -22,7 +22,9 @@ from aof_nb.journal.wording import (
     level_of_call,
     level_of_state,
     outcome_of,
+    output_of,
     state_of,
+    title_of,
     tokens,
     turn_facts,
 )
@@ -120,16 +122,17 @@ class _Writer:
         when = call.begun[0] if call.begun else call.asked
         outcome = (outcome_of(call), _STYLES[level_of_call(call)])
         beside = "".join(f" · {each}" for each in call_facts(call))
-        self._line(f"{self._clock(when)}    ", (call.tool, "bold"), " · ", outcome, (beside, "dim"))
+        self._line(
+            f"{self._clock(when)}    ", (title_of(call), "bold"), " · ", outcome, (beside, "dim")
+        )
         margin = _MARGIN + "    "
-        if call.arguments or call.raw_arguments:
-            self._line(self._cut(arguments_of(call), _ARGUMENT_CHARS), margin=margin)
+        if arguments := arguments_of(call):
+            self._line(self._cut(arguments, _ARGUMENT_CHARS), margin=margin)
         for told in approvals_of(call, self._clock):
             self._line((told, "magenta"), margin=margin)
         if call.progress and call.ended is None:
             self._line((call.progress, "dim"), margin=margin)
-        if call.output.strip():
-            output = self._cut(call.output.strip("\n"), _OUTPUT_CHARS)
+        if output := self._cut(output_of(call), _OUTPUT_CHARS):
             self._line("→ ", (_indented(output, "  "), "dim"), margin=margin)
 
     def _remark(self, remark: Remark, margin: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from aof_nb.journal.recording import State
 from aof_nb.journal.timeline import Approval, Call, CallOutcome, Remark, Timeline, Turn
 from aof_nb.messages import Usage
 from aof_nb.ports import Effect
-from aof_nb.readable import counted, readable, seconds
+from aof_nb.readable import counted, printable, readable, seconds
 
 _STATES = {
     State.RUNNING: "going on",
@@ -22,6 +25,7 @@ _STATES = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+_LINE_CHARS = 120
 _LAST = {
     State.RUNNING: "last seen",
     State.INTERRUPTED: "broke off",
@@ -174,7 +178,7 @@ def turn_facts(turn: Turn) -> Iterator[str]:
     elif not turn.calls:
         yield "no response"
     if turn.usage is not None and turn.usage.total_tokens:
-        yield f"{tokens(turn.usage)} tokens"
+        yield f"{turn.usage.input_tokens:,} + {turn.usage.output_tokens:,} tokens"
     if turn.tools_withheld:
         yield "without tools"
     if turn.stop_reason not in {"", "end_turn", "tool_use"}:
@@ -191,21 +195,52 @@ def call_facts(call: Call) -> Iterator[str]:
         yield f"begun {len(call.begun)} times"
 
 
+def title_of(call: Call) -> str:
+    """A call's tool, with its arguments if they are short; `arguments_of` has the others."""
+    return call.tool if arguments_of(call) else in_a_line(call)
+
+
+def _values(call: Call) -> list[Any]:
+    return [call.raw_arguments] if call.arguments is None else list(call.arguments.values())
+
+
 def in_a_line(call: Call) -> str:
     """A call's tool and arguments in one line, as a person reads a command."""
     if call.arguments is None:
         return f"{call.tool} {readable(call.raw_arguments)}".replace("\n", " ")
-    if not call.arguments:
-        return call.tool
-    values = list(call.arguments.values())
+    return call_line(call.tool, call.arguments)
+
+
+def call_line(tool: str, arguments: dict[str, Any]) -> str:
+    """The same, of a call's parts.
+
+    Example:
+        >>> call_line("shell", {"argv": ["kubectl", "get", "pods"]})
+        'shell: kubectl get pods'
+        >>> call_line("restart", {"service": "web", "note": "a b"})
+        "restart service=web note='a b'"
+    """
+    if not arguments:
+        return tool
+    values = list(arguments.values())
     if len(values) == 1 and isinstance(values[0], list):
-        return f"{call.tool}: {readable(values[0])}".replace("\n", " ")
-    words = (f"{name}={readable(value)}" for name, value in call.arguments.items())
-    return f"{call.tool} {' '.join(words)}".replace("\n", " ")
+        return f"{tool}: {readable(values[0])}".replace("\n", " ")
+    words = (f"{readable(name)}={_word(value)}" for name, value in arguments.items())
+    return f"{tool} {' '.join(words)}".replace("\n", " ")
+
+
+def _word(value: Any) -> str:
+    """A value quoted, so that none can be taken for two."""
+    if isinstance(value, str):
+        return shlex.quote(printable(value))
+    return printable(msgspec.json.encode(value).decode())
 
 
 def arguments_of(call: Call) -> str:
-    """A call's arguments, one under the other."""
+    """A call's arguments, one under the other; nothing if its line says them all."""
+    line = in_a_line(call)
+    if len(line) <= _LINE_CHARS and "\n" not in "".join(map(readable, _values(call))):
+        return ""
     if call.arguments is None:
         return readable(call.raw_arguments)
     return "\n".join(
@@ -215,6 +250,12 @@ def arguments_of(call: Call) -> str:
 
 def _hanging(value: str) -> str:
     return "\n  " + value.replace("\n", "\n  ") if "\n" in value else value
+
+
+def output_of(call: Call) -> str:
+    """What a call said, unless it is only that it was denied."""
+    denied = call.outcome is CallOutcome.DENIED and call.approvals
+    return "" if denied else call.output.strip("\n")
 
 
 def approvals_of(call: Call, clock: Clock) -> Iterator[str]:
@@ -328,3 +369,17 @@ def kind_of(remark: Remark) -> str:
 def shortened(text: str, limit: int) -> str:
     """The beginning of a text."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def in_short(fields: dict[str, Any]) -> str:
+    """The fields of an entry in a line, those that are empty left out.
+
+    Example:
+        >>> in_short({"type": "cell_begun", "cell": "a", "seconds": 1.5})
+        'cell=a seconds=1.5'
+    """
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in fields.items()
+        if value not in (None, "", [], {}) and name != "type"
+    )
