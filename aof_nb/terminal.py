@@ -168,7 +168,7 @@ def _descriptor(stream: Any) -> int | None:
 def user_name() -> str:
     """Who runs this process, as an approval names him."""
     try:
-        return getpass.getuser()
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from aof_nb.events import (
     Notice,
     ResponseSuperseded,
     RetryScheduled,
+    RunStatus,
     Steered,
     ToolProgress,
     in_a_line,
@@ -36,13 +39,17 @@ from aof_nb.journal.entries import (
     ToolReturned,
     ToolSettled,
     ToolWithdrawn,
+    encode_line,
 )
 from aof_nb.journal.gathering import moment
+from aof_nb.journal.journal import is_held
+from aof_nb.journal.recording import POLL_SECONDS
+from aof_nb.journal.recording import follow as entries_of
 from aof_nb.journal.wording import call_line, in_short, shortened
 from aof_nb.ports import ToolOutput
 from aof_nb.readable import counted, seconds, visible
 
-_CHARS = 300
+_PATIENCE_SECONDS = 2.0
 
 
 class LogLines:
@@ -57,7 +64,9 @@ class LogLines:
         'warning: slow'
     """
 
-    def __init__(self, *, width: int | None = _CHARS) -> None:
+    WIDTH = 300
+
+    def __init__(self, *, width: int | None = WIDTH) -> None:
         self._width = width
         self._base = 0.0
 
@@ -72,12 +81,57 @@ class LogLines:
         told = _told(entry)
         return self._written(at, told) if told else ""
 
+    def raw(self, line: Line | OtherLine) -> str:
+        """An entry as JSON."""
+        if isinstance(line, OtherLine):
+            fields = {"at": line.at, "type": line.type, **line.fields}
+            return msgspec.json.encode(fields).decode()
+        return encode_line(*line).decode().rstrip("\n")
+
     def _written(self, at: float, text: str) -> str:
         time: datetime = moment(self._base + at).astimezone()
         text = visible(" ".join(text.split()))
         if self._width is not None:
             text = shortened(text, self._width)
         return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03} {text}"
+
+
+def followed(path: Path, *, follow: bool) -> Iterator[Line | OtherLine | str]:
+    """A journal's entries, and what is to be said of it meanwhile.
+
+    Args:
+        path: The journal.
+        follow: Whether those that are still to be written are waited for, until the run has ended.
+            One that waits for an approval has not, nor one that was interrupted: both can be
+            resumed.
+
+    Raises:
+        JournalError: If there is no such file.
+    """
+    last: Line | OtherLine | None = None
+    told, quiet = "", 0.0
+    for line in entries_of(path):
+        if line is not None:
+            last, told, quiet = line, "", 0.0
+            yield line
+            continue
+        if not follow or _has_ended(last):
+            return
+        quiet += POLL_SECONDS
+        if quiet >= _PATIENCE_SECONDS and not told and not is_held(path):
+            told = _why_nothing_comes(last, path.parent.name)
+            yield told
+
+
+def _has_ended(last: Line | OtherLine | None) -> bool:
+    entry = last.entry if isinstance(last, Line) else None
+    return isinstance(entry, RunEnded) and entry.status is not RunStatus.WAITING
+
+
+def _why_nothing_comes(last: Line | OtherLine | None, run_id: str) -> str:
+    if isinstance(last, Line) and isinstance(last.entry, RunEnded):
+        return f"the run waits: aofctl approve {run_id}, then aofctl resume {run_id}"
+    return f"the run was interrupted, and can be gone on with: aofctl resume {run_id}"
 
 
 def _told(entry: Any) -> str:

@@ -196,7 +196,10 @@ def _add(recordings: list[Recording], path: Path, number: int, data: bytes) -> N
         recordings[-1].lines.append(line)
 
 
-def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | OtherLine | None]:
+POLL_SECONDS = 0.2
+
+
+def follow(path: Path, *, poll: float = POLL_SECONDS) -> Iterator[Line | OtherLine | None]:
     """The entries of a journal as they are written, from the first on, resumed runs included.
 
     Args:

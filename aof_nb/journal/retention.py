@@ -142,7 +142,7 @@ def _measured() -> Iterator[tuple[Path, PrunedRun]]:
             with contextlib.suppress(OSError):
                 status = file.lstat()
                 size += status.st_size
-                last = max(last, 0.0 if file.is_dir() else status.st_mtime)
+                last = max(last, status.st_mtime)
         yield directory, PrunedRun(directory.name, size, last)
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from aof_nb.errors import JournalError
+from aof_nb.journal.approvals import Approvals, PendingApproval
 from aof_nb.journal.entries import (
     ModelResponded,
     OtherLine,
@@ -24,7 +25,7 @@ from aof_nb.journal.entries import (
     decode_other,
 )
 from aof_nb.journal.journal import is_held
-from aof_nb.journal.recording import State, read_recording
+from aof_nb.journal.recording import FINAL, State, read_recording
 from aof_nb.journal.runs import journals
 from aof_nb.messages import Usage
 
@@ -113,6 +114,14 @@ def summaries(
         summary = head.summary()
         if not statuses or summary.status in statuses:
             yield summary
+
+
+def waiting_calls() -> Iterator[tuple[RunSummary, PendingApproval]]:
+    """The calls that wait for a person, of all runs that have not ended for good."""
+    for path in sorted(journals()):
+        pending = Approvals(path.parent).pending()
+        if pending and (run := summarise(path)).status not in FINAL:
+            yield from ((run, each) for each in pending)
 
 
 def summarise(path: Path) -> RunSummary:
