@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
+from aof_nb.paths import make_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 DIRECTORY_NAME = "approvals"
@@ -63,7 +64,7 @@ class Approvals:
         path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(pending))
         except OSError as error:
             raise JournalError(f"the approval {path} cannot be written: {error}") from error
@@ -88,7 +89,7 @@ class Approvals:
         """
         path = self._answer_path(_name(request.call_id, request.digest))
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(answer), once=True)
         except FileExistsError as error:
             raise ConfigurationError(

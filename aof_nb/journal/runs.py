@@ -10,7 +10,7 @@ import msgspec
 from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.recording import Recording, read_recording
-from aof_nb.paths import state_dir
+from aof_nb.paths import make_private, state_dir
 
 DOOMED = ".pruned-"
 """What the name of a run's directory begins with while the run is deleted."""
@@ -19,7 +19,7 @@ DOOMED = ".pruned-"
 def runs_dir() -> Path:
     """The directory of all runs, readable by its owner only."""
     directory = state_dir() / "runs"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     return directory
 
 

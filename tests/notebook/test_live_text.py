@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aof_nb.notebook.live_text import Budget, LiveText
 from aof_nb.markdown import finished
+from aof_nb.notebook.live_text import Budget, LiveText
 from tests.notebook.fakes import Clock, Recording
 
 
