@@ -93,7 +93,7 @@ class _Blocks:
                     (
                         self._clock(call.begun[0] if call.begun else call.asked),
                         code(shortened(in_a_line(call), _LINE_CHARS)),
-                        call.effect,
+                        escaped(call.effect),
                         outcome_of(call),
                         escaped(permission_of(call, run, self._clock)),
                     )
@@ -151,7 +151,7 @@ class _Blocks:
         text = escaped(shortened(remark.text, _SAID_CHARS))
         kind = kind_of(remark)
         mark = "⚠️ " if remark.level in {"warning", "error"} else ""
-        named = f"*{kind}* " if kind else ""
+        named = f"*{escaped(kind)}* " if kind else ""
         return f"{self._clock(remark.at)} {mark}{named}{text}"
 
 
