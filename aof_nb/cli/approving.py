@@ -100,7 +100,7 @@ class _Answering:
             found = exact or [each for each in pending if each.request.call_id.startswith(call)]
             if len(found) == 1:
                 return found
-            many = "is the beginning of several calls" if found else "waits not"
+            many = "is the beginning of several calls" if found else "is none that waits"
             self._list()
             usage_error(f"--call {call!r} {many}", "name one of those above")
         elif len(pending) > 1 and not every:

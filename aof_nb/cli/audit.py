@@ -127,7 +127,15 @@ def _journal(named: str) -> Path:
 
 
 def _timeline(named: str) -> Timeline:
+    from aof_nb.errors import JournalError
     from aof_nb.journal.reading import timeline
     from aof_nb.journal.recording import read_recording
 
-    return timeline(read_recording(_journal(named)))
+    path = _journal(named)
+    try:
+        return timeline(read_recording(path))
+    except JournalError as error:
+        if not path.is_file():
+            raise
+        remedy = f"what can be read of it is shown by: aofctl logs {named}"
+        raise JournalError(error.message, remedy=remedy) from error
