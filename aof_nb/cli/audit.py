@@ -83,7 +83,8 @@ def logs(
                     complain(item)
                 elif text := lines.raw(item) if output == "jsonl" else lines.line(item):
                     sys.stdout.write(text + "\n")
-                    sys.stdout.flush()
+                    if follow:
+                        sys.stdout.flush()
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
