@@ -185,7 +185,7 @@ class JournaledModel(ModelLayer):
         try:
             async with contextlib.aclosing(self._model.stream(request)) as events:
                 async for event in events:
-                    if type(event) is TextDelta:
+                    if isinstance(event, TextDelta):
                         chunks.append((int((time.perf_counter() - began) * 1000), event.text))
                     elif isinstance(event, DELTAS):
                         chunks.append((int((time.perf_counter() - began) * 1000), event))
