@@ -87,6 +87,7 @@ def make_agent(
         timeouts=Timeouts(**spec.timeouts.model_dump(exclude_none=True)) if spec.timeouts else None,
         response_cache=spec.response_cache,
         journal=spec.journal,
+        declared=document.spec,
         output_schema=output_schema,
         context=_context(spec, document, folder),
     )
