@@ -53,6 +53,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def investigated(agent_options: dict[str, Any] | None = None) -> tuple[Agent, str]:
     service = {"service": "checkout-7f9c"}
+    repair = ToolCall("c", "restart", service | {"reason": "it hangs"})
     model = Turns(
         ("I look first.", ToolCall("a", "status", service), ToolCall("b", "stats", service)),
         (
