@@ -36,7 +36,14 @@ from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.paths import state_dir
-from aof_nb.policy import ApproveMode, Approver, Gate, Policy, ambient_approver
+from aof_nb.policy import (
+    ApproveMode,
+    Approver,
+    Gate,
+    Policy,
+    ambient_approver,
+    bounds_from_environment,
+)
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
@@ -346,7 +353,9 @@ class Run:
         approver = self._approver
         if approver is None and self._approve == "ask":
             approver = ambient_approver()
-        gate = Gate(agent.policy, mode=self._approve, approver=approver)
+        gate = Gate(
+            agent.policy, mode=self._approve, approver=approver, bounds=bounds_from_environment()
+        )
         guarded = gate.guard(tools)
         return Task(
             run_id=self.run_id,
