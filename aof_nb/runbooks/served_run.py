@@ -25,6 +25,7 @@ from mcp_types import (
     ElicitResult,
     InputRequiredResult,
     InputResponses,
+    TextContent,
 )
 
 from aof_nb.policy import Answer, ApprovalRequest
@@ -153,15 +154,18 @@ class ServedRun:
         self.attended = True
         try:
             if self._open is not None:
-                said = (responses or {}).get(_QUESTION)
-                given = said if isinstance(said, ElicitResult) else None
-                self._open.settle(given, _user_of(context))
+                given = (responses or {}).get(_QUESTION)
+                form = given if isinstance(given, ElicitResult) else None
+                self._open.settle(form, _user_of(context))
                 self._open = None
             while (news := await self._next()) is not None:
                 if not isinstance(news, _Question):
                     await self._report(context, news)
                 elif (question := await self._put(context, news)) is not None:
                     return question
+            if self._task.cancelled():
+                said = TextContent(type="text", text="the server was stopped, and the run with it")
+                return CallToolResult(content=[said], is_error=True)
             return self._task.result()
         except BaseException:
             await self.stop()
