@@ -101,7 +101,7 @@ class ServedRun:
         self._news: asyncio.Queue[Progress | _Question | None] = asyncio.Queue()
         self._task: asyncio.Task[CallToolResult] | None = None
         self._open: _Question | None = None
-        self._cell = CellStarted(0, 0, "starting")
+        self._cell: CellStarted | None = CellStarted(0, 0, "starting")
         self._beats = 0
 
     def start(self, work: Callable[[], Awaitable[CallToolResult]]) -> asyncio.Task[CallToolResult]:
@@ -181,11 +181,14 @@ class ServedRun:
                 await asyncio.wait([self._task])
 
     async def _next(self) -> Progress | _Question | None:
-        try:
-            async with asyncio.timeout(HEARTBEAT):
-                return await self._news.get()
-        except TimeoutError:
-            return self._cell
+        """What happens next; the running cell again where nothing does."""
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    return await self._news.get()
+            except TimeoutError:
+                if self._cell is not None:
+                    return self._cell
 
     async def _report(self, context: ServerRequestContext[Any, Any], news: Progress) -> None:
         """Tells how far it is, in cells after the start; each time more, as MCP demands."""
@@ -197,6 +200,7 @@ class ServedRun:
         elif news.cell < news.cells:
             return
         else:
+            self._cell = None
             done += 1
         total = news.cells + 1 if news.cells else None
         await context.session.report_progress(done, total, news.title)

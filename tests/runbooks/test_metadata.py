@@ -136,9 +136,7 @@ json_values = st.recursive(
 
 
 @given(content=json_values)
-def test_no_file_breaks_the_check(
-    content: Any, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_file_breaks_the_check(content: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.ipynb"
     path.write_text(json.dumps(content))
     check_runbook(path)
