@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import logging
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from aof_nb.runbooks.run import NotebookInfo, inspect_notebook
 from aof_nb.tool_names import safe_name
 
 _logger = logging.getLogger("aof_nb.runbooks")
+
+_LONGEST_DESCRIPTION = 1000
+"""Characters; OpenAI's API refuses tools with descriptions of more than 1024."""
 
 OUTPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -130,17 +134,18 @@ class Catalog:
     def _runbook(self, path: Path) -> Runbook | None:
         try:
             info = inspect_notebook(path)
+            if not info.is_runbook:
+                _logger.info("%s is left out: it has neither parameters nor aof metadata", path)
+            elif info.language.lower() not in {"python", "ipython"}:
+                _logger.warning("%s is left out: it is a notebook in %s", path, info.language)
+            else:
+                inside = Path(path.name) if path == self._place else path.relative_to(self._place)
+                return Runbook(info, _tool("__".join(inside.with_suffix("").parts), info))
         except AofError as error:
             _logger.warning("left out: %s (%s)", error.message, error.remedy)
-            return None
-        if not info.is_runbook:
-            _logger.info("%s is left out: it has neither parameters nor aof metadata", path)
-            return None
-        if info.language.lower() not in {"python", "ipython"}:
-            _logger.warning("%s is left out: it is a notebook in %s", path, info.language)
-            return None
-        inside = Path(path.name) if path == self._place else path.relative_to(self._place)
-        return Runbook(info, _tool("__".join(inside.with_suffix("").parts), info))
+        except Exception as error:  # noqa: BLE001  one odd notebook must not hide the others
+            _logger.warning("%s is left out: it cannot be read: %r", path, error)
+        return None
 
 
 def _tool(name: str, info: NotebookInfo) -> Tool:
@@ -149,7 +154,11 @@ def _tool(name: str, info: NotebookInfo) -> Tool:
     return Tool(
         name=safe_name(name),
         title=info.title or None,
-        description=info.description or info.title or f"Runs the notebook {info.path.name}.",
+        description=textwrap.shorten(
+            info.description or info.title or f"Runs the notebook {info.path.name}.",
+            _LONGEST_DESCRIPTION,
+            placeholder=" ...",
+        ),
         input_schema=input_schema(info.parameters or ()),
         output_schema=OUTPUT_SCHEMA,
         annotations=_annotations(metadata),

@@ -189,3 +189,8 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # The application first: its streams would be waited for, and then be cut off with an error.
+        await self.lifespan.shutdown()
+        await super().shutdown(sockets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp import Client
 
 from tests.cli.conftest import COMMAND, Invoke
 from tests.notebooks import write_notebook
@@ -167,33 +169,54 @@ def test_a_server_that_is_killed_leaves_no_kernel(books: Path, server: Server) -
     gone(started)
 
 
-def test_http_says_where_it_listens_and_warns_where_all_can_reach_it(
+def listening(
+    books: Path, environment: dict[str, str], **more: str
+) -> tuple[subprocess.Popen[str], str, str]:
+    """A server over HTTP, its URL, and what it has said until it can be reached."""
+    process = subprocess.Popen(
+        [*COMMAND, "mcp", "serve", str(books), "--transport", "http", "--port", "0"]
+        + [f"--{name}={value}" for name, value in more.items()],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "listening on" in line:
+            break
+    return process, said.split()[-1].replace("0.0.0.0", "127.0.0.1"), said
+
+
+def ends_quietly(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_http_wants_the_token_of_the_environment(books: Path, environment: dict[str, str]) -> None:
+    write_notebook(books / "one.ipynb", "1", aof={})
+    process, url, said = listening(books, environment | {"AOF_MCP_TOKEN": "sesame"})
+    assert said.startswith("aofctl: 1 runbook: one\n")
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    assert httpx2.post(url, json=body).status_code == 401
+    ends_quietly(process)
+
+
+async def test_http_warns_where_all_can_reach_it_and_leaves_its_clients_quietly(
     books: Path, environment: dict[str, str]
 ) -> None:
-    write_notebook(books / "one.ipynb", "1", aof={})
-    over_http = ("--transport", "http", "--port", "0")
-    for host, token in (("127.0.0.1", "sesame"), ("0.0.0.0", "")):
-        process = subprocess.Popen(
-            [*COMMAND, "mcp", "serve", str(books), *over_http, "--host", host],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment | {"AOF_MCP_TOKEN": token},
-        )
-        assert process.stderr is not None
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "listening on" in line:
-                break
-        url = said.split()[-1].replace("0.0.0.0", "127.0.0.1")
-        body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-        assert (httpx2.post(url, json=body).status_code == 401) is bool(token)
-        assert "1 runbook: one" in said
-        assert ("whoever reaches 0.0.0.0 can run these runbooks" in said) is (host == "0.0.0.0")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 128 + signal.SIGTERM
-        assert "Traceback" not in process.stderr.read()
-        process.stderr.close()
+    process, url, said = listening(books, environment, host="0.0.0.0")
+    assert "whoever reaches 0.0.0.0 can run these runbooks" in said
+    assert "there are no runbooks in" in said
+    async with Client(url, mode="legacy") as client:
+        assert (await client.list_tools()).tools == []
+        # By then the client listens for what the server may say unasked.
+        await asyncio.sleep(1)
+        await asyncio.to_thread(ends_quietly, process)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +225,7 @@ def test_http_says_where_it_listens_and_warns_where_all_can_reach_it(
         (["--port", "80"], "--port is for --transport http"),
         (["--allow-host", "x"], "--allow-host is for --transport http"),
         (["--approve", "perhaps"], "perhaps"),
-        (["--concurrency", "0"], "0"),
+        (["--concurrency", "0"], "--concurrency"),
     ],
 )
 def test_what_cannot_be_asked_of_it_is_two(

@@ -69,13 +69,13 @@ def test_a_runbook_s_metadata_and_parameters_are_checked(invoke: Invoke, directo
     )
     done = invoke("validate", directory)
     assert done.exit_code == 1
-    assert done.stdout.splitlines() == [
-        f"{path}: metadata.aof.severty: unknown field 'severty' (did you mean 'severity'?)",
+    assert done.stdout == (
+        f"{path}: metadata.aof.severty: unknown field 'severty' (did you mean 'severity'?)\n"
         f"{path}#cell-2: metadata: the cell is marked once, and as safe_to_repeat "
-        "(keep one of them)",
+        "(keep one of them)\n"
         f"{path}: the parameters cell is not Python: line 1: invalid syntax "
-        "(the cell tagged 'parameters' should hold assignments only)",
-    ]
+        "(the cell tagged 'parameters' should hold assignments only)\n"
+    )
 
 
 def test_a_directory_with_nothing_of_ours_is_two(invoke: Invoke, tmp_path: Path) -> None:

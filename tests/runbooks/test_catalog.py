@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -116,3 +117,24 @@ def test_files_are_read_as_they_are_now(tmp_path: Path) -> None:
     assert catalog.runbooks() == {}
     path.unlink()
     assert catalog.runbooks() == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"kernelspec": []}},
+        {"metadata": {"aof": {}, "kernelspec": {"language": 3}}},
+        {"cells": [{"cell_type": "code"}]},
+        {"cells": [{"cell_type": "code", "source": "", "metadata": {"tags": 3}, "outputs": []}]},
+        {"cells": [3]},
+        {"nbformat": "four"},
+        {"metadata": None},
+    ],
+)
+def test_an_odd_notebook_does_not_hide_the_others(tmp_path: Path, change: dict[str, Any]) -> None:
+    good = write_notebook(tmp_path / "good.ipynb", "1", aof={"description": "long " * 1000})
+    odd = json.loads(good.read_text()) | change
+    (tmp_path / "a_odd.ipynb").write_text(json.dumps(odd))
+    found = Catalog(tmp_path).runbooks()
+    assert list(found) == ["good"]
+    assert len(found["good"].tool.description or "") <= 1000
