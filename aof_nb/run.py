@@ -34,7 +34,7 @@ from aof_nb.policy import (
 )
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
-from aof_nb.run_journal import RunJournal
+from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
 
@@ -203,7 +203,7 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    yield self._journal.noted(event)
+                    yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
@@ -260,7 +260,8 @@ class Run:
         if replay is None:
             self._journal = RunJournal(self._resumed, record_to=record_path())
             if self._agent.journal:
-                await asyncio.to_thread(self._journal.open, self.run_id)
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
             return
         found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
         self._asks = replay.otherwise is not None
