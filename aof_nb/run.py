@@ -25,10 +25,16 @@ from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.paths import state_dir
-from aof_nb.policy import ApproveMode, Approver, Gate, ambient_approver
+from aof_nb.policy import (
+    ApproveMode,
+    Approver,
+    Gate,
+    ambient_approver,
+    bounds_from_environment,
+)
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
-from aof_nb.run_journal import RunJournal
+from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
 
@@ -197,7 +203,7 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    yield self._journal.noted(event)
+                    yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
@@ -254,7 +260,8 @@ class Run:
         if replay is None:
             self._journal = RunJournal(self._resumed, record_to=record_path())
             if self._agent.journal:
-                await asyncio.to_thread(self._journal.open, self.run_id)
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
             return
         found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
         self._asks = replay.otherwise is not None
@@ -297,7 +304,12 @@ class Run:
             approver = self._approver
             if approver is None and self._approve == "ask":
                 approver = ambient_approver()
-            gate = Gate(agent.policy, mode=self._approve, approver=journal.approver(approver))
+            gate = Gate(
+                agent.policy,
+                mode=self._approve,
+                approver=journal.approver(approver),
+                bounds=bounds_from_environment(),
+            )
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
         return Task(

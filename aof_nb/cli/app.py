@@ -7,6 +7,7 @@ import typer
 from aof_nb.cli.approving import approve, deny
 from aof_nb.cli.audit import diff, logs, show
 from aof_nb.cli.listing import app as listing
+from aof_nb.cli.mcp import app as mcp
 from aof_nb.cli.run import run
 from aof_nb.cli.runs import app as runs
 from aof_nb.cli.runs import list_approvals, list_runs
@@ -32,5 +33,6 @@ app.command(name="approve")(approve)
 app.command(name="deny")(deny)
 app.add_typer(runs, name="runs")
 app.add_typer(listing, name="list")
+app.add_typer(mcp, name="mcp")
 app.add_typer(lab, name="lab")
 app.command(name="version")(version)

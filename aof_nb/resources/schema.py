@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
 )
 
 from aof_nb.durations import duration
-from aof_nb.policy import Action
+from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Effect
 
 
@@ -98,6 +99,24 @@ class PolicySpec(Spec):
     write: Action = Action.ASK
     destructive: Action = Action.ASK
     rules: list[RuleSpec] = []
+
+    def made(self, more: Iterable[Rule] = ()) -> Policy:
+        """The policy, with more rules after its own."""
+        rules = [
+            Rule(
+                action=each.action,
+                tool=each.tool,
+                effect=each.effect,
+                arguments=dict(each.arguments),
+            )
+            for each in self.rules
+        ]
+        return Policy(
+            read=Action(self.read),
+            write=Action(self.write),
+            destructive=Action(self.destructive),
+            rules=(*rules, *more),
+        )
 
 
 class LimitsSpec(Spec):
@@ -209,6 +228,7 @@ class AgentSpec(Spec):
     retry: RetrySpec = RetrySpec()
     timeouts: TimeoutsSpec | None = None
     response_cache: bool | str = False
+    journal: bool = True
     context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")
