@@ -52,6 +52,7 @@ def timeline(recording: Recording) -> Timeline:
     """A recorded run as a timeline.
 
     Example:
+        >>> from pathlib import Path
         >>> from aof_nb.journal.entries import Line
         >>> begun = RunBegun(run_id="r", agent="sre", model="m", prompt="why?", time=0.0)
         >>> timeline(Recording(Path("r/journal.jsonl"), [Line(0.0, begun)])).state
