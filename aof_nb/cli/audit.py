@@ -129,12 +129,11 @@ def _journal(named: str) -> Path:
 
 def _timeline(named: str) -> Timeline:
     from aof_nb.errors import JournalError
-    from aof_nb.journal.reading import timeline
-    from aof_nb.journal.recording import read_recording
+    from aof_nb.journal.reading import read_timeline
 
     path = _journal(named)
     try:
-        return timeline(read_recording(path))
+        return read_timeline(path)
     except JournalError as error:
         if not path.is_file():
             raise

@@ -34,6 +34,7 @@ class Status(enum.StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
     DAMAGED = "damaged"
 
 

@@ -147,8 +147,9 @@ class OpenCall:
 class OpenTurn:
     """A turn, while its entries are read."""
 
-    def __init__(self, asked: float, request: ModelRequested) -> None:
+    def __init__(self, asked: float, request: ModelRequested, *, inherited: bool = False) -> None:
         self.asked = asked
+        self.inherited = inherited
         self.request = request
         self.remarks: list[Remark] = []
         self.chunks: list[str] = []
@@ -176,6 +177,7 @@ class OpenTurn:
             asked=moment(self.asked),
             answered=None if self.answered is None else moment(self.answered),
             tools_withheld=self.request.tool_choice == "none",
+            inherited=self.inherited,
             error=failed.message if failed is not None else "",
             remedy=failed.remedy if failed is not None else "",
             remarks=tuple(self.remarks),

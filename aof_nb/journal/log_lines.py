@@ -43,6 +43,7 @@ from aof_nb.journal.entries import (
 )
 from aof_nb.journal.gathering import moment
 from aof_nb.journal.journal import is_held
+from aof_nb.journal.other_runs import status_at_end, time_of
 from aof_nb.journal.recording import POLL_SECONDS
 from aof_nb.journal.recording import follow as entries_of
 from aof_nb.journal.wording import call_line, in_short, shortened
@@ -73,6 +74,8 @@ class LogLines:
     def line(self, line: Line | OtherLine) -> str:
         """An entry as a line; empty for one that says nothing to people."""
         if isinstance(line, OtherLine):
+            if (time := time_of(line)) is not None:
+                self._base = time - line.at
             kind = line.type.replace("_", " ")
             return self._written(line.at, f"{kind} {in_short(line.fields)}".strip())
         at, entry = line
@@ -108,28 +111,36 @@ def followed(path: Path, *, follow: bool) -> Iterator[Line | OtherLine | str]:
     Raises:
         JournalError: If there is no such file.
     """
+    first: Line | OtherLine | None = None
     last: Line | OtherLine | None = None
     told, quiet = "", 0.0
     for line in entries_of(path):
         if line is not None:
-            last, told, quiet = line, "", 0.0
+            first, last, told, quiet = first or line, line, "", 0.0
             yield line
             continue
-        if not follow or _has_ended(last):
+        if not follow or _has_ended(first, last):
             return
         quiet += POLL_SECONDS
         if quiet >= _PATIENCE_SECONDS and not told and not is_held(path):
-            told = _why_nothing_comes(last, path.parent.name)
+            told = _why_nothing_comes(_status(first, last), path.parent.name)
             yield told
 
 
-def _has_ended(last: Line | OtherLine | None) -> bool:
+def _has_ended(first: Line | OtherLine | None, last: Line | OtherLine | None) -> bool:
+    return _status(first, last) not in {"", RunStatus.WAITING}
+
+
+def _status(first: Line | OtherLine | None, last: Line | OtherLine | None) -> str:
+    """How a run has ended with its last entry; nothing if it has not."""
+    if isinstance(first, OtherLine) and isinstance(last, OtherLine):
+        return status_at_end(first, last)
     entry = last.entry if isinstance(last, Line) else None
-    return isinstance(entry, RunEnded) and entry.status is not RunStatus.WAITING
+    return entry.status if isinstance(entry, RunEnded) else ""
 
 
-def _why_nothing_comes(last: Line | OtherLine | None, run_id: str) -> str:
-    if isinstance(last, Line) and isinstance(last.entry, RunEnded):
+def _why_nothing_comes(status: str, run_id: str) -> str:
+    if status:
         return f"the run waits: aofctl approve {run_id}, then aofctl resume {run_id}"
     return f"the run was interrupted, and can be gone on with: aofctl resume {run_id}"
 

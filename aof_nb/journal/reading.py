@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from aof_nb.call_ids import CallIds
+from aof_nb.errors import JournalError
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
@@ -41,11 +43,14 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.gathering import ANSWERABLE, OpenCall, OpenTurn, moment
+from aof_nb.journal.other_runs import recording_of_other, time_of
 from aof_nb.journal.playback import history_of, specs_of
-from aof_nb.journal.recording import Recording, State
-from aof_nb.journal.timeline import Item, Remark, Timeline
+from aof_nb.journal.recording import Recording, State, read_recording
+from aof_nb.journal.summary import summaries
+from aof_nb.journal.timeline import Item, Remark, Timeline, Turn
 from aof_nb.journal.wording import in_short
-from aof_nb.messages import ToolCall
+from aof_nb.messages import ToolCall, Usage
+from aof_nb.readable import counted
 
 
 def timeline(recording: Recording) -> Timeline:
@@ -74,7 +79,7 @@ def timeline(recording: Recording) -> Timeline:
         model=begun.model,
         began=moment(begun.time),
         last=moment(reading.last),
-        duration=recording.duration,
+        duration=recording.duration - reading.inherited,
         items=tuple(reading.items()),
         fallbacks=begun.fallbacks,
         session=begun.session,
@@ -87,7 +92,7 @@ def timeline(recording: Recording) -> Timeline:
         approve=begun.approve,
         limits=begun.limits,
         versions=begun.versions,
-        resumed=tuple(moment(each.time) for each in recording.of(RunResumed)),
+        resumed=tuple(map(moment, reading.resumed)),
         text=ended.text if ended is not None else reading.text,
         output=ended.output if ended is not None else None,
         limit=ended.limit if ended is not None else None,
@@ -97,6 +102,42 @@ def timeline(recording: Recording) -> Timeline:
         cost_by_model={model: price(model, used) for model, used in usage.items()},
         damage=tuple(recording.damage),
         torn=recording.torn,
+    )
+
+
+def read_timeline(path: Path) -> Timeline:
+    """Reads a journal as a timeline; one that begins with an entry of an unknown kind, too.
+
+    Raises:
+        JournalError: If there is no journal, or it begins with nothing that can be read.
+    """
+    try:
+        return timeline(read_recording(path))
+    except JournalError:
+        recording = recording_of_other(path)
+        if recording is None:
+            raise
+    return _with_runs_within(timeline(recording))
+
+
+def _with_runs_within(outer: Timeline) -> Timeline:
+    """A notebook's run with the runs of its agents, and what they have cost."""
+    from aof_nb.models.prices import price
+
+    within = [each for each in summaries() if each.notebook_run == outer.run_id]
+    usage: dict[str, Usage] = {}
+    items = list(outer.items)
+    for run in within:
+        text = f"{run.run_id} of {run.agent}: {run.status}, {counted(run.turns, 'turn')}"
+        items.append(Remark(at=moment(run.began), kind="agent_run", text=text))
+        for model, used in run.usage_by_model.items():
+            usage[model] = usage.get(model, Usage()) + used
+    items.sort(key=lambda each: each.asked if isinstance(each, Turn) else each.at)
+    return msgspec.structs.replace(
+        outer,
+        items=tuple(items),
+        usage_by_model=usage,
+        cost_by_model={model: price(model, used) for model, used in usage.items()},
     )
 
 
@@ -114,8 +155,12 @@ class _Reading:
         self._calls: dict[str, OpenCall] = {}
         self._asked: set[int] = set()
         self._steered: list[str] = []
-        self._base = recording.begun.time - recording.lines[0].at
+        self._place = 0
+        self._fork_begins = _beginning_of_fork(recording)
+        self.inherited = recording.lines[self._fork_begins].at if self._fork_begins else 0.0
+        self._base = recording.begun.time - (self.inherited or recording.lines[0].at)
         self.last = recording.begun.time
+        self.resumed: list[float] = []
         self.history = len(history)
         self.text = ""
 
@@ -127,6 +172,7 @@ class _Reading:
     def read(self) -> None:
         others = list(self._recording.others)
         for place, line in enumerate(self._recording.lines):
+            self._place = place
             while others and others[0][0] <= place:
                 self._other(others.pop(0)[1])
             self._entry(line.at, line.entry)
@@ -171,15 +217,25 @@ class _Reading:
             case Steered(text=text):
                 self._steered.append(text)
                 self._remark(time, "steered", f"the user said: {text}")
-            case RunResumed(model=model):
-                self._turn = None
-                self._remark(time, "run_resumed", f"resumed{f' with {model}' if model else ''}")
+            case RunResumed():
+                self._resume(time, entry)
             case RunEnded():
                 self._end(time, entry)
             case _ if (call_id := getattr(entry, "call_id", None)) is not None:
                 self._call_entry(time, call_id, entry)
             case _:
                 self._remark(time, _kind(entry), _fields(entry))
+
+    def _resume(self, time: float, entry: RunResumed) -> None:
+        self._turn = None
+        parent = self._recording.begun.parent
+        if parent is not None and self._place == self._fork_begins:
+            text = f"forked from {parent.run_id} before its turn {parent.turn}"
+            self._remark(time, "run_forked", text)
+            return
+        self.resumed.append(entry.time)
+        text = f"resumed with {entry.model}" if entry.model else "resumed"
+        self._remark(time, "run_resumed", text)
 
     def _end(self, time: float, ended: RunEnded) -> None:
         self._turn = None
@@ -192,6 +248,8 @@ class _Reading:
         self._remark(time, "run_ended", text, "error" if ended.error else "info")
 
     def _other(self, other: OtherLine) -> None:
+        if (told := time_of(other)) is not None:
+            self._base = told - other.at
         self._remark(self._time(other.at), other.type, in_short(other.fields))
 
     def _remark(
@@ -212,7 +270,7 @@ class _Reading:
                     self._remark(time, "message", f"the model was told: {text}")
         self._steered.clear()
         self._asked.add(request.turn)
-        self._turn = OpenTurn(time, request)
+        self._turn = OpenTurn(time, request, inherited=self._place < self._fork_begins)
         self._items.append(self._turn)
 
     def _respond(self, time: float, entry: ModelResponded) -> None:
@@ -268,6 +326,15 @@ class _Reading:
         for call_id, call in self._calls.items():
             if call.unanswered and (answer := approvals.given(call_id, call.digest)) is not None:
                 call.answered_elsewhere(answer)
+
+
+def _beginning_of_fork(recording: Recording) -> int:
+    """The place of the first entry that is a fork's own; 0 if the run is none."""
+    lines = recording.lines
+    if recording.begun.parent is None:
+        return 0
+    own = (place for place, line in enumerate(lines) if isinstance(line.entry, RunResumed))
+    return next(own, len(lines) - 1)
 
 
 def _kind(entry: Any) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from aof_nb.errors import JournalError
 from aof_nb.journal.approvals import Approvals, PendingApproval
 from aof_nb.journal.entries import (
+    Line,
     ModelResponded,
     OtherLine,
     RunBegun,
@@ -25,13 +26,19 @@ from aof_nb.journal.entries import (
     decode_other,
 )
 from aof_nb.journal.journal import is_held
+from aof_nb.journal.other_runs import (
+    begins_a_run,
+    status_at_end,
+    subject_of,
+    text_of,
+    time_of,
+)
 from aof_nb.journal.recording import FINAL, State, read_recording
 from aof_nb.journal.runs import journals
 from aof_nb.messages import Usage
 
 DAMAGED = "damaged"
 """The status of a run whose journal cannot be read."""
-STATUSES = (*(each.value for each in State), DAMAGED)
 _BLOCK = 65536
 
 
@@ -152,20 +159,22 @@ class _Head:
         if not data.endswith(b"\n"):
             self.damage = "it holds no whole line"
             return
-        if (line := decode_line(data)) is None:
-            self.first = decode_other(data)
-            began = self.first.fields.get("time")
-            self.began = began if isinstance(began, int | float) else self.began
-        elif isinstance(line.entry, RunBegun):
+        line = decode_line(data) or decode_other(data)
+        if isinstance(line, OtherLine) and begins_a_run(line):
+            self.first, self.began = line, time_of(line) or self.began
+        elif isinstance(line, Line) and isinstance(line.entry, RunBegun):
             self.first, self.began = line.entry, line.entry.time
         else:
             self.damage = "it does not begin with a run"
 
     def text(self, field: str) -> str:
         """A text of the first entry, of whatever kind it is."""
-        fields = self.first.fields if isinstance(self.first, OtherLine) else {}
-        value = fields.get(field) if fields else getattr(self.first, field, "")
-        return value if isinstance(value, str) else ""
+        first = self.first
+        if not isinstance(first, OtherLine):
+            return getattr(first, field, None) or ""
+        if field == "agent":
+            return subject_of(first)
+        return text_of(first, "prompt", "title") if field == "prompt" else text_of(first, field)
 
     def summary(self) -> RunSummary:
         first = self.first
@@ -196,7 +205,7 @@ class _Head:
             if isinstance(last, RunEnded):
                 return RunSummary(**known, **_of_ended(last))
             if isinstance(first, OtherLine):
-                return RunSummary(**known, status=_status_of_other(last, self.path))
+                return RunSummary(**known, status=_status_of_other(first, last, self.path))
             return RunSummary(**known, **_of_unfinished(self.path))
         except (JournalError, msgspec.DecodeError) as error:
             message = error.message if isinstance(error, JournalError) else f"last line: {error}"
@@ -229,12 +238,12 @@ def _of_unfinished(path: Path) -> dict[str, Any]:
     }
 
 
-def _status_of_other(last: Any, path: Path) -> str:
+def _status_of_other(first: OtherLine, last: Any, path: Path) -> str:
     """The status of a run of a kind that this version does not know."""
-    if is_held(path):
-        return State.RUNNING.value
-    status = last.fields.get("status") if isinstance(last, OtherLine) else None
-    return status if status in STATUSES else State.INTERRUPTED.value
+    ended = status_at_end(first, last) if isinstance(last, OtherLine) else ""
+    if ended:
+        return ended
+    return State.RUNNING.value if is_held(path) else State.INTERRUPTED.value
 
 
 def _last_entry(path: Path) -> Any:

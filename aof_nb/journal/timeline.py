@@ -127,6 +127,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, tag="turn"):
         stop_reason: Why the response ended.
         usage: Tokens.
         tools_withheld: Whether it might use no tools.
+        inherited: Whether it is one of the run that this one was forked from.
         error: Why it failed.
         remedy: What to do about that.
         remarks: What happened until it was answered.
@@ -142,6 +143,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, tag="turn"):
     stop_reason: str = ""
     usage: Usage | None = None
     tools_withheld: bool = False
+    inherited: bool = False
     error: str = ""
     remedy: str = ""
     remarks: tuple[Remark, ...] = ()

@@ -139,7 +139,7 @@ def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
         before = f", {counted(timeline.history, 'message')} before" if timeline.history else ""
         yield "session", f"{timeline.session}{before}"
     if timeline.parent is not None:
-        yield "forked from", f"{timeline.parent.run_id}, turn {timeline.parent.turn}"
+        yield "forked from", f"{timeline.parent.run_id}, before its turn {timeline.parent.turn}"
     if timeline.notebook_run:
         yield "notebook run", timeline.notebook_run
     if timeline.cell:
@@ -179,6 +179,8 @@ def turn_facts(turn: Turn) -> Iterator[str]:
         yield "no response"
     if turn.usage is not None and turn.usage.total_tokens:
         yield f"{turn.usage.input_tokens:,} + {turn.usage.output_tokens:,} tokens"
+    if turn.inherited:
+        yield "taken over"
     if turn.tools_withheld:
         yield "without tools"
     if turn.stop_reason not in {"", "end_turn", "tool_use"}:
@@ -299,8 +301,9 @@ def changes(timeline: Timeline) -> list[Call]:
     """The calls that change something, or would have, and those that were asked about."""
     return [
         call
-        for call in timeline.calls
-        if call.approvals or call.effect not in {"", Effect.READ.value}
+        for turn in timeline.turns
+        for call in turn.calls
+        if not turn.inherited and (call.approvals or call.effect not in {"", Effect.READ.value})
     ]
 
 
@@ -355,7 +358,7 @@ def answer_title(timeline: Timeline) -> str:
 
 
 _SELF_EXPLAINING = frozenset(
-    {"run_ended", "run_resumed", "notice", "limit_reached", "steered", "message"}
+    {"run_ended", "run_resumed", "run_forked", "notice", "limit_reached", "steered", "message"}
 )
 
 

@@ -126,6 +126,23 @@ def test_a_run_is_followed_over_its_resumption_to_its_end(state: Path) -> None:
     assert follower.kinds[6:] == ["run_resumed", "run_ended"]
 
 
+def test_a_notebook_s_run_is_followed_to_its_end(state: Path) -> None:
+    cell = b'{"at":2.0,"type":"cell_ended","cell":"a","status":"completed"}\n'
+    first = b'{"at":0.0,"type":"playbook_begun","run_id":"n","time":1800000000.0}\n'
+    path = put(state, "n", first, cell)
+    journal = Journal(path.parent)
+    follower = Follower(path)
+    follower.until(lambda: follower.kinds == ["playbook_begun", "cell_ended"])
+    with path.open("ab") as file:
+        file.write(b'{"at":3.0,"type":"playbook_ended","status":"completed"}\n')
+    journal.close()
+    follower.ended()
+    lines = LogLines()
+    shown = [lines.line(each) for each in follower.seen if not isinstance(each, str)]
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1800000002.0))
+    assert shown[1] == f"{began}.000 cell ended cell=a status=completed"
+
+
 def test_without_follow_it_ends_where_the_journal_does(state: Path) -> None:
     path = put(state, "r", begun("r"), b"nonsense\n", encode_line(1.0, Notice("x")), b'{"at"')
     begins, damage, notice = followed(path, follow=False)

@@ -20,14 +20,17 @@ from aof_nb.journal.approvals import Approvals
 from aof_nb.journal.entries import (
     Line,
     ModelRequested,
+    ModelResponded,
     Parent,
     RunBegun,
     RunEnded,
     RunResumed,
+    ToolIntended,
+    ToolReturned,
     encode_line,
 )
 from aof_nb.journal.journal import Journal
-from aof_nb.journal.reading import timeline
+from aof_nb.journal.reading import read_timeline, timeline
 from aof_nb.journal.recording import Recording, State, read_recording
 from aof_nb.journal.runs import find_run, read_run
 from aof_nb.journal.timeline import Call, CallOutcome, Remark, Timeline, Turn, as_json
@@ -35,10 +38,10 @@ from aof_nb.journal.timeline_html import as_html
 from aof_nb.journal.timeline_markdown import as_markdown
 from aof_nb.journal.timeline_text import as_text
 from aof_nb.journal.wording import callouts
-from aof_nb.messages import Text, Usage
+from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Answer
-from aof_nb.ports import Effect
+from aof_nb.ports import Effect, ToolOutput
 from tests.journal.conftest import Kill, told
 from tests.journal.scenes import (
     ANSWER,
@@ -306,7 +309,87 @@ async def test_a_fork_names_its_parent(state: Path) -> None:
     run = told(result.run_id)
     assert run.parent == Parent(run_id="20260101-000000-aaaaaa", turn=3)
     for shown in (str(as_text(run)), as_markdown(run), as_html(run)):
-        assert "20260101-000000-aaaaaa, turn 3" in shown
+        assert "20260101-000000-aaaaaa, before its turn 3" in shown
+
+
+def test_a_fork_tells_its_own_turns_from_those_it_took_over(tmp_path: Path) -> None:
+    def turn(number: int, at: float) -> list[Line]:
+        asked = ModelRequested(turn=number, digest="", context="")
+        message = Message("assistant", (Text(f"t{number}"), ToolCall(f"c{number}", "restart", {})))
+        responded = ModelResponded(
+            turn=number, message=message, stop_reason=StopReason.TOOL_USE, usage=Usage(), model="m"
+        )
+        call_id = f"c{number}"
+        intended = ToolIntended(call_id=call_id, tool="restart", effect="write", arguments={})
+        returned = ToolReturned(
+            call_id=call_id, tool="restart", output=ToolOutput("ok"), duration=0.1
+        )
+        return [Line(at, asked), Line(at, responded), Line(at, intended), Line(at, returned)]
+
+    parent = Parent(run_id="parent", turn=3)
+    begun = RunBegun(run_id="f", agent="a", model="m", prompt="p", time=5000.0, parent=parent)
+    lines = [Line(0.0, begun), *turn(1, 10.0), *turn(2, 20.0)]
+    live = [Line(20.0, RunResumed(time=5000.5)), *turn(3, 21.0), Line(22.0, _ended())]
+    resumed = [Line(22.0, RunResumed(time=9000.0)), *turn(4, 23.0)]
+    run = timeline(Recording(tmp_path / "journal.jsonl", [*lines, *live, *resumed]))
+    assert [turn.inherited for turn in run.turns] == [True, True, False, False]
+    assert [turn.asked.timestamp() for turn in run.turns] == [4990.0, 5000.0, 5001.5, 9001.0]
+    assert [each.kind for each in run.items if isinstance(each, Remark)] == [
+        "run_forked",
+        "run_ended",
+        "run_resumed",
+    ]
+    assert [each.timestamp() for each in run.resumed] == [9000.0]
+    assert run.duration == 3.0
+    assert as_markdown(run).count("`restart` | write") == 2
+    assert as_markdown(run).count("taken over") == 2
+
+
+NOTEBOOK = b"""\
+{"at":0.0,"type":"playbook_begun","run_id":"n","notebook":"/books/disks.ipynb",\
+"title":"Check <b>disks</b>","time":1800000000.0}
+{"at":1.0,"type":"cell_begun","cell":"a","time":1800000001.0,"title":"Load"}
+{"at":2.0,"type":"cell_ended","cell":"a","status":"failed","error":"KeyError: x"}
+"""
+
+
+async def test_a_run_that_is_no_agent_s_is_shown_entry_by_entry(state: Path) -> None:
+    result = await incident_agent((Text("hi"),)).run("x")
+    inner = find_run(result.run_id) / "journal.jsonl"
+    _, *rest = inner.read_bytes().splitlines(keepends=True)
+    begun = msgspec.structs.replace(
+        read_recording(inner).begun, notebook_run="n", time=1_800_000_001.5
+    )
+    inner.write_bytes(encode_line(0.0, begun) + b"".join(rest))
+    path = state / "runs" / "n" / "journal.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(NOTEBOOK)
+    run = read_timeline(path)
+    assert (run.run_id, run.agent, run.state) == ("n", "disks.ipynb", State.INTERRUPTED)
+    assert run.prompt == "Check <b>disks</b>"
+    remarks = [each for each in run.items if isinstance(each, Remark)]
+    assert [each.kind for each in remarks] == [
+        "playbook_begun",
+        "cell_begun",
+        "agent_run",
+        "cell_ended",
+    ]
+    assert remarks[2].text == f"{result.run_id} of sre: completed, 1 turn"
+    assert remarks[3].text == "cell=a status=failed error=KeyError: x"
+    assert remarks[3].at.timestamp() == 1_800_000_002.0
+    assert run.usage == result.usage
+    assert run.cost == result.cost
+    written(run)
+    end = b'{"at":3.0,"type":"playbook_ended","status":"failed","duration":3.0,"error":"a cell"}\n'
+    path.write_bytes(NOTEBOOK + b"nonsense\n" + end + b'{"at')
+    run = read_timeline(path)
+    assert (run.state, run.error, run.torn) == (State.FAILED, "a cell", True)
+    assert [each.partition(":")[0] for each in run.damage] == ["line 4"]
+    path.write_bytes(NOTEBOOK + end.replace(b"failed", b"timeout"))
+    assert read_timeline(path).limit == "timeout"
+    path.write_bytes(b'{"type":"cell_begun","cell":"a"}\n')
+    with pytest.raises(JournalError, match="is no journal"):
+        read_timeline(path)
 
 
 async def test_kinds_of_entries_to_come_are_shown_as_they_are(state: Path) -> None:
