@@ -92,6 +92,7 @@ class Dialect:
         comments: comment lines keep the connection open (OpenRouter, DeepSeek).
         typed_content: reasoning comes as typed pieces of `content` (Mistral).
         short_ids: calls have ids of nine letters and digits (Mistral).
+        details: reasoning comes a second time, as structured details (OpenRouter).
     """
 
     reasoning: str | None = None
@@ -106,13 +107,16 @@ class Dialect:
     comments: bytes = b""
     typed_content: bool = False
     short_ids: bool = False
+    details: bool = False
 
 
 OPENAI = Dialect()
 AZURE = Dialect(azure=True)
 DEEPSEEK = Dialect(reasoning="reasoning_content", usage_with_finish=True, filler={"content": None})
 VLLM = Dialect(reasoning="reasoning_content", filler={})
-OPENROUTER = Dialect(reasoning="reasoning", filler={"role": "assistant", "content": ""})
+OPENROUTER = Dialect(
+    reasoning="reasoning", filler={"role": "assistant", "content": ""}, details=True
+)
 MISTRAL = Dialect(
     reasoning="content",
     whole_calls=True,
@@ -239,7 +243,7 @@ def _deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
                             {"type": "reasoning.text", "text": delta, "format": None, "index": 0}
                         ]
                     }
-                    if dialect.reasoning == "reasoning"
+                    if dialect.details
                     else {}
                 )
                 yield {**filler, dialect.reasoning: delta, **details}
