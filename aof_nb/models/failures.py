@@ -196,9 +196,35 @@ def from_response(
         _text(details.get("message") or details.get("detail") or "no message") + _filtered(details),
         status=status,
         words=words,
-        request_id=headers.get("request-id") or headers.get("x-request-id"),
+        request_id=request_id_of(headers),
         retry_after=_retry_delay(details) or asked_wait(headers),
     )
+
+
+def not_an_answer(provider: str, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """The typed error for a success that is none, such as the page of a proxy.
+
+    Args:
+        provider: Its name.
+        headers: The response's.
+        body: What it began with.
+    """
+    kind = headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        return from_response(provider, 200, headers, body)
+    said = body[:200].decode(errors="replace").strip()
+    return ServerError(
+        f"{provider}: something else answered, with {kind or 'no content type'}: {said}",
+        provider=provider,
+        request_id=request_id_of(headers),
+        remedy="check the proxy and the endpoint; a gateway may be answering in its place",
+    )
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """A provider's id of a request, as its response's headers give it."""
+    names = ("request-id", "x-request-id", "x-amzn-requestid")
+    return next((found for name in names if (found := headers.get(name))), None)
 
 
 def _filtered(details: dict[str, Any]) -> str:

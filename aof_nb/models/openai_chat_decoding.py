@@ -173,46 +173,47 @@ class ChatDecoder:
         if payload == b"[DONE]":
             return
         chunk = _decode(payload)
-        groq = chunk.x_groq
-        failure = chunk.error or (groq.error if groq is not None else None)
-        if failure is not None:
+        if chunk.x_groq is not None:
+            self._usage = chunk.x_groq.usage or self._usage
+            chunk.error = chunk.error or chunk.x_groq.error
+        if chunk.error is not None:
+            failure = chunk.error
             raise (Failure(failure) if isinstance(failure, str) else failure).typed(self._provider)
         if chunk.id:
             self._id = chunk.id
         if chunk.model:
             self._answered = chunk.model
-        if groq is not None and groq.usage is not None:
-            self._usage = groq.usage
         if chunk.usage is not None:
             self._usage = chunk.usage
         for choice in chunk.choices or ():
             if choice is not None and not choice.index:
-                self._take(choice)
+                if choice.delta is not None:
+                    self._grow(choice.delta)
+                elif choice.message is not None and not (self._texts or self._calls):
+                    # A server that does not stream, or ends with the whole of it.
+                    self._grow(choice.message)
+                if choice.usage is not None:
+                    # Moonshot's place for it.
+                    self._usage = choice.usage
+                if choice.finish_reason:
+                    self._end(choice.finish_reason)
 
-    def _take(self, choice: _Choice) -> None:
-        if choice.usage is not None:
-            # Moonshot's place for it.
-            self._usage = choice.usage
-        if choice.delta is not None:
-            self._grow(choice.delta)
-        elif choice.message is not None and not (self._texts or self._calls):
-            # A server that does not stream, or ends with the whole of it.
-            self._grow(choice.message)
-        if choice.finish_reason:
-            # Gemini adds its own: "content_filter: SAFETY".
-            finish = choice.finish_reason.partition(":")[0]
-            if (word := _FAILED.get(finish)) is not None:
-                said = f"the response came to nothing ({choice.finish_reason})"
-                raise classify(self._provider, said, words=(word,))
-            self._finish = finish
+    def _end(self, finish: str) -> None:
+        # Gemini adds its own: "content_filter: SAFETY".
+        word = finish.partition(":")[0]
+        if (kind := _FAILED.get(word)) is not None:
+            said = f"the response came to nothing ({finish})"
+            raise classify(self._provider, said, words=(kind,))
+        self._finish = word
 
     def _grow(self, delta: _Delta) -> None:
         content = delta.content
         if isinstance(content, list):
             self._grow_pieces(content)
+            content = None
         elif content and (self._in_thought or delta.extra_content):
             content = self._without_thought(content, delta.extra_content or {})
-        if content and isinstance(content, str):
+        if content:
             self._texts.append(content)
             self._deltas.text(content)
         if delta.refusal:
@@ -224,12 +225,11 @@ class ChatDecoder:
             self._thinking_field = "reasoning_content" if delta.reasoning_content else "reasoning"
             self._thinking.append(thinking)
             self._deltas.thinking(thinking)
-        for detail in objects(delta.reasoning_details):
-            self._grow_detail(detail)
-        for namespace, extra in (delta.extra_content or {}).items():
-            known = self._extra.get(namespace, {})
-            if isinstance(extra, dict) and (more := extra.keys() - {"thought"}):
-                self._extra[namespace] = known | {key: extra[key] for key in more}
+        if delta.reasoning_details:
+            for detail in objects(delta.reasoning_details):
+                self._grow_detail(detail)
+        if delta.extra_content:
+            self._carry(delta.extra_content)
         if delta.annotations:
             self._annotations += objects(delta.annotations)
         if delta.function_call is not None:
@@ -237,6 +237,13 @@ class ChatDecoder:
         for piece in delta.tool_calls or ():
             if piece is not None:
                 self._grow_call(piece)
+
+    def _carry(self, extra: dict[str, Any]) -> None:
+        """Keeps what is to go back with the message: Gemini's signature of its thoughts."""
+        for namespace, told in extra.items():
+            if isinstance(told, dict) and (more := told.keys() - {"thought"}):
+                known = self._extra.get(namespace, {})
+                self._extra[namespace] = known | {key: told[key] for key in more}
 
     def _without_thought(self, content: str, extra: dict[str, Any]) -> str:
         """What of a piece is the answer: Gemini marks its thoughts, and puts tags around them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -267,6 +268,7 @@ async def test_an_error_inside_a_stream_keeps_what_had_arrived(provider: str) ->
     assert partial is not None
     assert partial.interrupted
     assert "The lock is held by reports".startswith(partial.text)
+    assert caught.value.request_id
 
 
 @every_provider
@@ -283,6 +285,37 @@ async def test_a_stream_that_breaks_is_a_typed_error(provider: str, reset: bool)
     assert caught.value.partial is not None
     assert caught.value.partial.text == "".join(shown) != ""
     assert caught.value.retryable
+    assert caught.value.request_id
+
+
+@every_provider
+async def test_a_page_in_place_of_an_answer_is_told_from_one(provider: str) -> None:
+    page = b"<html><title>Sign in to the guest network</title></html>"
+    async with PROVIDERS[provider][0]() as fake:
+        fake.reply(Failure(200, body=page, content_type="text/html"))
+        with pytest.raises(errors.ServerError, match=r"text/html: .*Sign in") as caught:
+            await collect(served(provider, fake), ask())
+    assert "proxy" in caught.value.remedy
+
+
+@every_provider
+async def test_an_error_that_says_it_is_a_success_is_one(provider: str) -> None:
+    async with PROVIDERS[provider][0]() as fake:
+        error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Slower."}
+        body = json.dumps({"type": "error", "error": error}).encode()
+        fake.reply(Failure(200, body=body))
+        with pytest.raises(errors.RateLimited, match=r"Slower\."):
+            await collect(served(provider, fake), ask())
+
+
+async def test_a_server_that_does_not_stream_has_answered() -> None:
+    choice = {"index": 0, "message": {"content": "All of it."}, "finish_reason": "stop"}
+    whole = {"id": "x", "choices": [choice], "usage": {"prompt_tokens": 3}}
+    async with FakeOpenAI() as fake:
+        fake.reply(Failure(200, body=json.dumps(whole, indent=1).encode()))
+        response = await answer(served("openai-chat", fake), ask())
+    assert response.message.text == "All of it."
+    assert response.usage.input_tokens == 3
 
 
 @every_provider
