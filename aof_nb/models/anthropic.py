@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -23,6 +22,7 @@ from aof_nb.messages import (
 )
 from aof_nb.models.anthropic_decoding import PROVIDER, MessagesDecoder, without_open_calls
 from aof_nb.models.batches import BatchApi
+from aof_nb.models.bedrock_families import ADAPTIVE, family_of
 from aof_nb.models.counting import count_at
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
@@ -39,12 +39,12 @@ from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec
 from aof_nb.tool_names import safe_name
 
 _DEFAULT_MAX_TOKENS = 8192
+_ANSWER_TOKENS = 1024
+_LEAST_THINKING = 1024
 _LONGEST_ID = 64
 _VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 _CACHE_CONTROL = {"cache_control": {"type": "ephemeral"}}
 _MARK = b"," + msgspec.json.encode(_CACHE_CONTROL)[1:]
-# Models before 4.5 know no output_config.format.
-_WITHOUT_SCHEMAS = re.compile(r"claude-(?:\d|instant|[a-z]+-4(?:-[01])?(?:-\d{8}|@|$))")
 _COUNTED = frozenset(
     ("messages", "model", "system", "tools", "tool_choice", "thinking", "output_config")
 )
@@ -75,6 +75,8 @@ class AnthropicModel:
         cache: bool = True,
     ) -> None:
         self._model = model
+        # What other servers call their models says nothing about Claude.
+        self._claude = family_of(model) if "claude" in model else None
         self._api_key = api_key
         self._base_url = base_url
         self._timeouts = timeouts(timeout)
@@ -86,7 +88,7 @@ class AnthropicModel:
     @property
     def structured_output(self) -> StructuredOutput:
         """How it is held to a schema: by ``output_config``, or a tool where it has none."""
-        return "tool" if _WITHOUT_SCHEMAS.search(self._model) else "native"
+        return "native" if self._claude is None else self._claude.structured
 
     @property
     def name(self) -> str:
@@ -154,11 +156,12 @@ class AnthropicModel:
             "max_tokens": sampling.max_tokens or _DEFAULT_MAX_TOKENS,
             "stream": True,
         }
-        if sampling.thinking_tokens and _may_think(request.messages):
-            head["thinking"] = {"type": "enabled", "budget_tokens": sampling.thinking_tokens}
-            head["max_tokens"] = max(head["max_tokens"], sampling.thinking_tokens + 1024)
+        if thinks := self._thinking(request):
+            head["thinking"] = thinks
+            least = (sampling.thinking_tokens or 0) + _ANSWER_TOKENS
+            head["max_tokens"] = max(head["max_tokens"], least)
         config: dict[str, Any] = {}
-        if sampling.reasoning_effort:
+        if sampling.reasoning_effort and (self._claude is None or self._claude.effort):
             config["effort"] = sampling.reasoning_effort
         if request.output_schema is not None:
             config["format"] = self._format(request.output_schema)
@@ -180,6 +183,17 @@ class AnthropicModel:
                 fields.append(b'"tool_choice":{"type":"none"}')
         fields.append(b'"messages":[' + b",".join(self._turns(request.messages)) + b"]")
         return b"{" + b",".join(fields) + b"}"
+
+    def _thinking(self, request: ModelRequest) -> dict[str, Any]:
+        budget = request.sampling.thinking_tokens
+        how = "budget" if self._claude is None else self._claude.thinking
+        if not budget or not how:
+            return {}
+        if how == "adaptive":
+            return ADAPTIVE
+        if not _may_think(request.messages):
+            return {}
+        return {"type": "enabled", "budget_tokens": max(budget, _LEAST_THINKING)}
 
     def _turns(self, messages: tuple[Message, ...]) -> list[bytes]:
         """Messages as turns that alternate: neighbours of one role are joined."""

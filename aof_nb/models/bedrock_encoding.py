@@ -9,7 +9,7 @@ import msgspec
 
 from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models.bedrock_failures import PROVIDER
-from aof_nb.models.bedrock_families import Family, family_of
+from aof_nb.models.bedrock_families import ADAPTIVE, Family, family_of
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
 from aof_nb.ports import ModelRequest, OutputSchema, Sampling, ToolSpec
@@ -260,7 +260,7 @@ def _thinking(request: ModelRequest, family: Family) -> Block:
     if not budget or not family.thinking:
         return {}
     if family.thinking == "adaptive":
-        return {"type": "adaptive"}
+        return ADAPTIVE
     if not _may_think(request.messages, family):
         return {}
     return {"type": "enabled", "budget_tokens": max(budget, _MIN_THINKING)}

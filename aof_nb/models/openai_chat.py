@@ -127,7 +127,12 @@ class OpenAIChatModel:
                 head["temperature"] = sampling.temperature
             if sampling.top_p is not None:
                 head["top_p"] = sampling.top_p
-        if sampling.reasoning_effort:
+        if sampling.thinking_tokens and self._endpoint.thinking:
+            head |= self._endpoint.thinks_for(sampling.thinking_tokens)
+            if self._output_limit in head:
+                least = sampling.thinking_tokens + _ANSWER_TOKENS
+                head[self._output_limit] = max(head[self._output_limit], least)
+        elif sampling.reasoning_effort:
             head["reasoning_effort"] = sampling.reasoning_effort
         if sampling.stop:
             head["stop"] = sampling.stop
@@ -152,6 +157,7 @@ class OpenAIChatModel:
         )
 
 
+_ANSWER_TOKENS = 1024
 _REASONING = re.compile(r"(?:^|/)grok-(?:3-mini|[4-9])")
 
 

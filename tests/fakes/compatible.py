@@ -361,6 +361,10 @@ class FakeCompatible(FakeOpenAI):
         body = request.json
         for name in self.server.forbidden & set(body):
             raise InvalidRequestError(f"{name}: Extra inputs are not permitted", status=422)
+        if self._name == "google" and "reasoning_effort" in body and "extra_body" in body:
+            raise InvalidRequestError(
+                "Expected one of either `reasoning_effort` or custom `thinking_config`; found both."
+            )
         chat_rules.check(body, own=False)
         for message in body["messages"]:
             self._check_message(message)

@@ -165,9 +165,10 @@ async def parallel_tools(name: str) -> str:
 
 
 async def thinking(name: str) -> str:
-    if name in SERVERS and SERVERS[name].dialect.reasoning is None:
+    dialect = SERVERS[name].dialect if name in SERVERS else None
+    if dialect is not None and not (dialect.reasoning or dialect.thoughts):
         raise UnavailableError
-    sampling = Sampling(max_tokens=4096, thinking_tokens=2048)
+    sampling = Sampling(max_tokens=4096, thinking_tokens=2048, reasoning_effort="low")
     async with fake_of(name) as fake:
         thought = Thinking("Two logs, then.")
         fake.reply(Reply(thought, "Hm.", ToolCall("read_log", {"lines": 1})), Reply("ok"))

@@ -120,6 +120,33 @@ async def test_a_response_cut_while_thinking_can_be_gone_on_from(provider: str) 
         assert "Hm, let me" not in str(fake.requests[1].json)
 
 
+@pytest.mark.parametrize(
+    ("model", "thinking", "effort"),
+    [
+        ("claude-sonnet-5", {"type": "adaptive", "display": "summarized"}, True),
+        ("claude-opus-4-7", {"type": "adaptive", "display": "summarized"}, True),
+        ("claude-sonnet-4-6", {"type": "enabled", "budget_tokens": 2048}, True),
+        ("claude-sonnet-4-5-20250929", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-sonnet-4-0", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-opus-4@20250514", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-3-5-haiku-20241022", None, False),
+        ("glm-4.6", {"type": "enabled", "budget_tokens": 2048}, True),
+    ],
+)
+async def test_each_claude_is_asked_to_think_in_its_way(
+    model: str, thinking: dict[str, Any] | None, effort: bool
+) -> None:
+    sampling = Sampling(max_tokens=500, thinking_tokens=2048, reasoning_effort="low")
+    async with FakeAnthropic() as fake:
+        fake.reply("ok")
+        asked = resolve_model(f"anthropic:{model}", base_url=fake.base_url, api_key="k")
+        await answer(asked, ask(sampling=sampling))
+        body = fake.requests[0].json
+    assert body.get("thinking") == thinking
+    assert ("output_config" in body) is effort
+    assert body["max_tokens"] == (3072 if thinking else 500)
+
+
 async def test_thinking_is_asked_for_again_when_another_models_tool_turn_is_over() -> None:
     asked = Message("assistant", (Text("Looking."), ToolCall("c1", "read_log", {})))
     answered = Message("tool", (ToolResult("c1", "read_log", "locked"),))
@@ -127,7 +154,8 @@ async def test_thinking_is_asked_for_again_when_another_models_tool_turn_is_over
     sampling = Sampling(max_tokens=4096, thinking_tokens=2048)
     async with FakeAnthropic() as fake:
         fake.reply("ok", "ok")
-        model = served("anthropic", fake)
+        name = "anthropic:claude-sonnet-4-5"
+        model = resolve_model(name, base_url=fake.base_url, api_key="k")
         go_on = Message.user("go on")
         await answer(model, ask("why?", asked, answered, go_on, sampling=sampling))
         await answer(model, ask("why?", asked, answered, over, go_on, sampling=sampling))
