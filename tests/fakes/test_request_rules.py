@@ -73,7 +73,7 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
         (
             [USER, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": [RESULT]}],
             {
-                "model": "claude-sonnet-4-5",
+                "model": "claude-haiku-4-5",
                 "thinking": {"type": "enabled", "budget_tokens": 2048},
             },
             "Expected `thinking` or `redacted_thinking`, but found `tool_use`",
