@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from aof_nb.memory import Memory
 
 
+MOST_OF_THE_PAST = 2_000
+"""Messages of a session's past that a run is given if nothing else is said."""
+
 _logger = logging.getLogger("aof_nb.runs")
 
 
@@ -235,6 +238,7 @@ class Run:
         record, agent = self._record, self._agent
         memory: Memory | None = None
         known = 0
+        damaged: Sequence[str] = ()
         begun, seconds = asyncio.get_running_loop().time(), self._limits.max_seconds
         telemetry = run_telemetry(
             run_id=self.run_id,
@@ -248,10 +252,12 @@ class Run:
                 async with asyncio.timeout(seconds) as within:
                     memory = agent.open_memory() if self._session is not None else None
                     if memory is not None and self._session is not None:
-                        history = await memory.load(self._session, limit=agent.max_context_messages)
+                        most = agent.max_context_messages or MOST_OF_THE_PAST
+                        history = await memory.load(self._session, limit=most)
+                        damaged = history.damaged
                         record.transcript.extend(history)
                         known = len(record.transcript)
-                    task = await self._prepare(begun, telemetry)
+                    task = await self._prepare(begun, telemetry, damaged)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
                 yield self._started(str(getattr(self._model, "name", self._model)))
@@ -308,7 +314,9 @@ class Run:
                 },
             )
 
-    async def _prepare(self, begun: float, telemetry: RunTelemetry | None) -> Task:
+    async def _prepare(
+        self, begun: float, telemetry: RunTelemetry | None, damaged: Sequence[str]
+    ) -> Task:
         from aof_nb.models.chain import resilient
         from aof_nb.models.compacting import compacts_at
         from aof_nb.tool_names import check_unique
@@ -333,13 +341,13 @@ class Run:
             directory = None if given is True else given
             model = cached(model, directory=directory, keyed_by=models[0])
         tools = list(resolve_tools(agent.tools))
-        notices: Sequence[str] = ()
+        notices = [f"the conversation could not be read whole: {each}" for each in damaged]
         if agent.mcp_servers:
             from aof_nb.mcp.pool import pool
 
             offered = await pool().tools(agent.mcp_servers)
             tools += offered.tools
-            notices = offered.warnings
+            notices += offered.warnings
         check_unique([tool.spec for tool in tools])
         if self.tool_layer is not None:
             tools = list(self.tool_layer(tools))
@@ -433,14 +441,14 @@ class Agent:
         description: What it is for, for people and other agents.
         tools: Built-in tools by name, decorated functions, or tools.
         mcp_servers: Servers whose tools it may use.
-        memory: Where conversations are kept: ``in_memory``, ``disk``, ``disk:PATH``, a memory,
-            or None.
+        memory: Where conversations are kept: ``in_memory``, ``file:PATH``, ``disk``, ``disk:PATH``,
+            ``redis://...``, a memory, or None.
         policy: What it may do with and without asking.
         limits: How far a run may go.
         sampling: How the model is asked to answer.
         output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
             type that pydantic knows, or a JSON Schema; None or `str` for text.
-        max_context_messages: Messages of a session's past that a run is given; None for all.
+        max_context_messages: Messages of a session's past that a run is given; None for 2,000.
         labels: For finding it.
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.

@@ -163,8 +163,10 @@ class ResourcesSpec(Spec):
 class MemoryConfig(Spec):
     """AOF's nested form of the same."""
 
+    url: str = ""
     path: str = ""
     max_messages: Count | None = None
+    ttl: Seconds | None = None
 
 
 class MemorySpec(Spec):
@@ -176,7 +178,7 @@ class MemorySpec(Spec):
     enabled: bool = True
     path: str = ""
     max_messages: Count | None = None
-    ttl: Any = None
+    ttl: Seconds | None = None
     config: MemoryConfig | None = None
 
 

@@ -1,0 +1,251 @@
+"""A diskcache of JSON that several processes share, and that outlives damage to its database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from aof_nb.errors import MemoryStoreError
+from aof_nb.json_disk import NEVER_A_FILE, strict_json_disk
+from aof_nb.memory.locked_file import opened
+from aof_nb.memory.worker import Worker
+
+if TYPE_CHECKING:
+    from diskcache import Cache
+
+T = TypeVar("T")
+
+_DATABASE = "cache.db"
+_SALVAGE = "salvage"
+_NOT_JSON = (zlib.error, TypeError, ValueError, RecursionError)
+_logger = logging.getLogger("aof_nb.memory")
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """Stands for a key or a value that cannot be read."""
+
+    why: str
+
+
+class JsonCache:
+    """Opens a directory's cache for pieces of work, and closes it when none has come for a while.
+
+    Args:
+        directory: Where; made if it is missing, for its owner only.
+        prepare: Called with the cache whenever it has been opened.
+        repair: Called with what was saved of a damaged one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        prepare: Callable[[Cache], None] | None = None,
+        repair: Callable[[Cache], None] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._database = directory / _DATABASE
+        self._prepare = prepare
+        self._repair = repair
+        self._worker = Worker(self._close)
+        self._cache: Cache | None = None
+        self._opened_as: os.stat_result | None = None
+        self._salvaged: list[str] = []
+
+    async def run(self, operation: Callable[[Cache], T]) -> T:
+        """Carries a piece of work out in the cache's thread.
+
+        Args:
+            operation: What is done.
+
+        Raises:
+            MemoryStoreError: If the cache cannot be used.
+        """
+        return await asyncio.wrap_future(self._worker.submit(lambda: self._operate(operation)))
+
+    def salvaged(self) -> list[str]:
+        """What damage to the whole database has been found since this was asked last."""
+        found, self._salvaged = self._salvaged, []
+        return found
+
+    def erase_deleted(self) -> None:
+        """Has what was deleted vanish from the database's log too; only inside of `run`."""
+        with contextlib.closing(sqlite3.connect(self._database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _operate(self, operation: Callable[[Cache], T]) -> T:
+        from diskcache import Timeout
+
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                return self._carry_out(operation)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._close()
+                self._salvage(error)
+            return self._carry_out(operation)
+        except (OSError, sqlite3.Error, *_NOT_JSON, Timeout) as error:
+            why = error.__context__ if isinstance(error, Timeout) else error
+            raise MemoryStoreError(
+                f"the memory in {self._directory} cannot be used: {why}",
+                remedy="see that it is a directory, that it may be written, and that there is room",
+            ) from error
+
+    def _carry_out(self, operation: Callable[[Cache], T]) -> T:
+        # Shared with all who use the database: it is replaced only while nobody does.
+        with opened(self._directory / "lock", create=True):
+            return operation(self._open())
+
+    def _open(self) -> Cache:
+        if self._cache is not None and self._is_the_same():
+            return self._cache
+        self._close()
+        # SQLite would make it readable by whoever the umask lets; what it makes beside it is alike.
+        os.close(os.open(self._database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        cache = _cache_in(self._directory)
+        try:
+            if self._prepare is not None:
+                self._prepare(cache)
+        except BaseException:
+            cache.close()
+            raise
+        self._cache, self._opened_as = cache, self._database.stat()
+        return cache
+
+    def _is_the_same(self) -> bool:
+        try:
+            there = self._database.stat()
+        except FileNotFoundError:
+            return False
+        return self._opened_as is not None and os.path.samestat(there, self._opened_as)
+
+    def _close(self) -> None:
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            with contextlib.suppress(sqlite3.Error):
+                cache.close()
+
+    def _salvage(self, error: sqlite3.DatabaseError) -> None:
+        """Puts a new database with all that can be read in the place of a damaged one."""
+        with opened(self._directory / "lock", write=True, create=True):
+            if _is_sound(self._database):
+                return
+            new = self._directory / _SALVAGE
+            new.mkdir(mode=0o700, exist_ok=True)
+            for each in new.iterdir():
+                each.unlink()
+            count = _copy_readable(self._database, new)
+            if self._repair is not None:
+                with contextlib.closing(_cache_in(new)) as cache, cache.transact():
+                    self._repair(cache)
+            aside = self._directory / f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+            aside.mkdir(mode=0o700)
+            os.link(self._database, aside / _DATABASE)
+            log = self._directory / f"{_DATABASE}-wal"
+            if log.exists():
+                log.rename(aside / log.name)
+            (self._directory / f"{_DATABASE}-shm").unlink(missing_ok=True)
+            (new / _DATABASE).replace(self._database)
+            for each in new.iterdir():
+                each.unlink()
+            new.rmdir()
+        said = (
+            f"the database of the memory in {self._directory} was damaged ({error}): {count} rows "
+            f"of it could be read and are kept; all of it is in {aside}"
+        )
+        self._salvaged.append(said)
+        _logger.warning("%s", said)
+
+
+def value_of(cache: Cache, key: Any) -> Any:
+    """The value under a key; None if there is none, `Damaged` if it cannot be read."""
+    try:
+        return cache.get(key)
+    except _NOT_JSON as error:
+        return Damaged(str(error))
+
+
+def _cache_in(directory: Path) -> Cache:
+    from diskcache import Cache
+
+    class LenientDisk(strict_json_disk()):  # type: ignore[misc]
+        """Lets the other keys be listed where one is damaged."""
+
+        def get(self, key: Any, raw: Any) -> Any:
+            try:
+                return super().get(key, raw)
+            except _NOT_JSON as error:
+                return Damaged(str(error))
+
+    return Cache(
+        str(directory),
+        disk=LenientDisk,
+        disk_min_file_size=NEVER_A_FILE,
+        eviction_policy="none",
+        sqlite_secure_delete=1,
+        # What only is in the log would be lost with it: it is kept short.
+        sqlite_wal_autocheckpoint=250,
+    )
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _is_sound(database: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            return connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _copy_readable(database: Path, directory: Path) -> int:
+    """Copies what can be read of a damaged database into a new cache; how many rows that was."""
+    count, time_now = 0, time.time()
+    with (
+        contextlib.closing(sqlite3.connect(database)) as old,
+        contextlib.closing(_cache_in(directory)) as new,
+        new.transact(),
+    ):
+        for key, raw, mode, value, expires in _readable_rows(old):
+            try:
+                name = new.disk.get(key, raw)
+                content = new.disk.fetch(mode, None, value, False)
+            except _NOT_JSON:
+                continue
+            if not isinstance(name, Damaged) and (expires is None or expires > time_now):
+                new.set(name, content, expire=expires and expires - time_now)
+                count += 1
+    return count
+
+
+def _readable_rows(old: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    """The rows of a damaged table: from its beginning to the first damage, then those after it."""
+    columns = "SELECT rowid, key, raw, mode, value, expire_time FROM Cache"
+    try:
+        ((newest,),) = old.execute("SELECT max(rowid) FROM Cache").fetchall()
+    except sqlite3.DatabaseError:
+        newest = None
+    last = 0
+    while last < (newest if newest is not None else 1):
+        try:
+            for rowid, *row in old.execute(f"{columns} WHERE rowid > ? ORDER BY rowid", (last,)):
+                last = rowid
+                yield tuple(row)
+        except sqlite3.DatabaseError:
+            last += 1
+        else:
+            return
