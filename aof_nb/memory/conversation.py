@@ -48,18 +48,6 @@ def newest_messages(messages: Sequence[Message], limit: int | None) -> list[Mess
     return list(messages[start:])
 
 
-def reaches(messages: Sequence[Message], limit: int | None) -> bool:
-    """Whether an end of a conversation has all that `newest_messages` would keep of the whole.
-
-    Args:
-        messages: The end.
-        limit: Messages wanted; None for all.
-    """
-    if limit is None or len(messages) < limit:
-        return False
-    return any(message.role == "user" for message in messages)
-
-
 def fitted(messages: Sequence[Message], max_bytes: int, *, overhead: int = 0) -> list[Message]:
     """The end of a conversation that fits into a number of bytes.
 
