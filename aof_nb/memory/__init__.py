@@ -105,12 +105,14 @@ def _options(url: str, query: str, **more: Callable[[str], Any]) -> dict[str, An
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in takes:
             raise ConfigurationError(
-                f"the memory {_shown(url)!r} has no option {name!r}", remedy=f"there are {', '.join(takes)}"
+                f"the memory {_shown(url)!r} has no option {name!r}",
+                remedy=f"there are {', '.join(takes)}",
             )
         try:
             options[name] = takes[name](value)
         except ValueError as error:
             raise ConfigurationError(
-                f"{name}={value} of the memory {_shown(url)!r}: {error}", remedy="give a positive number"
+                f"{name}={value} of the memory {_shown(url)!r}: {error}",
+                remedy="give a positive number",
             ) from error
     return options

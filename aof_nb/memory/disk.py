@@ -238,14 +238,14 @@ class DiskMemory:
     def _make_room(self, cache: Cache, session: str) -> None:
         if cache.volume() <= self._max_bytes:
             return
-        for oldest in sessions_in(cache):
-            if oldest != session:
-                with cache.transact():
-                    head = head_of(cache, oldest)
-                    if head is not None:
-                        drop(cache, head)
-                if cache.volume() <= self._max_bytes * ROOM:
-                    return
+        heads = [head_of(cache, each) for each in sessions_in(cache) if each != session]
+        for oldest in sorted((each for each in heads if each), key=lambda each: each.updated):
+            with cache.transact():
+                head = head_of(cache, oldest.session)
+                if head is not None and head.updated == oldest.updated:
+                    drop(cache, head)
+            if cache.volume() <= self._max_bytes * ROOM:
+                return
 
 
 def _upgrade(cache: Cache) -> None:

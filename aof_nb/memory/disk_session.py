@@ -89,13 +89,12 @@ def head_of(cache: Cache, session: str) -> Head | None:
 
 
 def put_head(cache: Cache, head: Head) -> None:
-    """Stores a head, at the end: the heads are in the order of their last messages."""
-    cache.delete(_head_key(head.session))
+    """Stores a head."""
     cache.set(_head_key(head.session), msgspec.to_builtins(head))
 
 
 def sessions_in(cache: Cache) -> list[str]:
-    """The ids of the sessions, those without a new message for the longest time first."""
+    """The ids of the sessions."""
     return [key[1] for key in cache if _is_key(key, "head", 2)]
 
 
