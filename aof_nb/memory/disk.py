@@ -209,7 +209,8 @@ class DiskMemory:
         if head is None:
             return None, None
         found = read(cache, head, limit)
-        if not found.damaged and found.entries and not found.entries[-1].more:
+        is_whole = bool(found.entries) and not found.entries[-1].more
+        if is_whole and not (found.damaged or head.untold):
             return head, found
         # Somebody may have written meanwhile; with the store locked it is known what is damaged.
         with cache.transact():
@@ -217,16 +218,16 @@ class DiskMemory:
             if head is None:
                 return None, None
             found = read(cache, head, None)
-            if found.damaged:
+            damaged = [*head.untold, *found.damaged]
+            if damaged:
                 entries = mended_entries(found.entries)
                 put_entries(cache, head, entries, aside=found.parts)
+                head.untold = []
                 put_head(cache, head)
-                for each in found.damaged:
-                    _logger.warning("%s is damaged; it is kept in %s", each, self._directory)
-                said = [
-                    f"{each} (in {self._directory}, where it is kept)" for each in found.damaged
-                ]
-                found = Found(entries, said, found.parts)
+                where = f"; what is damaged is kept in {self._directory}"
+                found = Found(entries, [f"{each}{where}" for each in damaged], found.parts)
+        for each in found.damaged:
+            _logger.warning("%s", each)
         return head, found
 
     def _shorten(self, cache: Cache, head: Head) -> None:

@@ -36,6 +36,7 @@ class Head(msgspec.Struct, kw_only=True):
         last: Its last part; less than `first` if it has none.
         tail: Bytes in the last part.
         aside: Parts of it that were damaged, and are kept as they are.
+        untold: Damage that was found while nobody read the session.
     """
 
     session: str
@@ -49,6 +50,7 @@ class Head(msgspec.Struct, kw_only=True):
     last: int = -1
     tail: int = 0
     aside: list[int] = []
+    untold: list[str] = []
 
     @property
     def header(self) -> Header:
@@ -202,6 +204,7 @@ def rebuilt_head(cache: Cache, session: str) -> Head | None:
     if entries:
         head.created, head.updated, head.n = entries[0].at, entries[-1].at, entries[-1].n
     put_entries(cache, head, entries, aside=found.parts)
+    head.untold = [f"the head of session {session!r}: it was made anew", *found.damaged]
     put_head(cache, head)
     return head
 

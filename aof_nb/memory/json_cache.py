@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import time
 import zlib
@@ -27,6 +28,19 @@ T = TypeVar("T")
 
 _DATABASE = "cache.db"
 _SALVAGE = "salvage"
+_ROWS = "SELECT rowid, key, raw, mode, value, expire_time FROM Cache"
+_PAGE_BYTES = 4096
+_NO_DAMAGE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 _NOT_JSON = (zlib.error, TypeError, ValueError, RecursionError)
 _logger = logging.getLogger("aof_nb.memory")
 
@@ -90,7 +104,7 @@ class JsonCache:
             try:
                 return self._carry_out(operation)
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not _may_be_damage(error):
                     raise
                 self._close()
                 self._salvage(error)
@@ -199,14 +213,16 @@ def _cache_in(directory: Path) -> Cache:
     )
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _may_be_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error can come of a damaged database, and not only of what is around it."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return code is not None and code & 0xFF not in _NO_DAMAGE
 
 
 def _is_sound(database: Path) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute(f"{_ROWS} LIMIT 0")
             return connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
     except sqlite3.DatabaseError:
         return False
@@ -214,35 +230,49 @@ def _is_sound(database: Path) -> bool:
 
 def _copy_readable(database: Path, directory: Path) -> int:
     """Copies what can be read of a damaged database into a new cache; how many rows that was."""
+    with contextlib.closing(_cache_in(directory)):
+        pass
+    first_page = (directory / _DATABASE).read_bytes()[:_PAGE_BYTES]
+    with contextlib.closing(_cache_in(directory)) as new, new.transact():
+        count = _copy_rows(database, new)
+        if not count:
+            # The first page says where the tables begin, which is the same in all caches.
+            again = directory / "with-another-first-page.db"
+            shutil.copyfile(database, again)
+            with again.open("r+b") as file:
+                pages = max(1, again.stat().st_size // _PAGE_BYTES)
+                file.write(first_page[:28] + pages.to_bytes(4, "big") + first_page[32:])
+            count = _copy_rows(again, new)
+    return count
+
+
+def _copy_rows(database: Path, new: Cache) -> int:
     count, time_now = 0, time.time()
-    with (
-        contextlib.closing(sqlite3.connect(database)) as old,
-        contextlib.closing(_cache_in(directory)) as new,
-        new.transact(),
-    ):
+    with contextlib.closing(sqlite3.connect(database)) as old:
+        old.text_factory = bytes
         for key, raw, mode, value, expires in _readable_rows(old):
             try:
                 name = new.disk.get(key, raw)
                 content = new.disk.fetch(mode, None, value, False)
+                if isinstance(name, Damaged) or (expires is not None and expires <= time_now):
+                    continue
+                new.set(name, content, expire=expires and expires - time_now)
             except _NOT_JSON:
                 continue
-            if not isinstance(name, Damaged) and (expires is None or expires > time_now):
-                new.set(name, content, expire=expires and expires - time_now)
-                count += 1
+            count += 1
     return count
 
 
 def _readable_rows(old: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """The rows of a damaged table: from its beginning to the first damage, then those after it."""
-    columns = "SELECT rowid, key, raw, mode, value, expire_time FROM Cache"
+    """The rows of a damaged table, without those that are on damaged pages."""
     try:
         ((newest,),) = old.execute("SELECT max(rowid) FROM Cache").fetchall()
     except sqlite3.DatabaseError:
         newest = None
-    last = 0
-    while last < (newest if newest is not None else 1):
+    last, most = 0, newest if isinstance(newest, int) else 1
+    while last < most:
         try:
-            for rowid, *row in old.execute(f"{columns} WHERE rowid > ? ORDER BY rowid", (last,)):
+            for rowid, *row in old.execute(f"{_ROWS} WHERE rowid > ? ORDER BY rowid", (last,)):
                 last = rowid
                 yield tuple(row)
         except sqlite3.DatabaseError:

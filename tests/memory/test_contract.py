@@ -73,7 +73,11 @@ async def test_a_limit_in_a_long_conversation(make: Make) -> None:
     await memory.append("s", exchange(1))
     assert await memory.load("s", limit=500) == exchange(1)
     assert await memory.load("s", limit=505) == [*long, *exchange(1)]
-    assert said(await memory.load("s")) == [*[f"question {n}" for n in range(150)], "long", "question 1"]
+    assert said(await memory.load("s")) == [
+        *[f"question {n}" for n in range(150)],
+        "long",
+        "question 1",
+    ]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -183,9 +187,7 @@ async def test_writers_that_try_again_lose_nothing(make: Make) -> None:
             while True:
                 seen = await memory.load("s")
                 try:
-                    await memory.append(
-                        "s", [Message.user(str(len(seen)))], expected=seen.version
-                    )
+                    await memory.append("s", [Message.user(str(len(seen)))], expected=seen.version)
                 except MemoryConflict:
                     continue
                 break
@@ -282,9 +284,7 @@ async def test_versions_go_on_when_a_session_is_shortened(make: Make) -> None:
 
 async def test_writers_at_the_same_time_stay_within_the_size(make: Make) -> None:
     memory = make(max_session_bytes=6_000)
-    await asyncio.gather(
-        *(memory.append("s", exchange(n, output="o" * 900)) for n in range(40))
-    )
+    await asyncio.gather(*(memory.append("s", exchange(n, output="o" * 900)) for n in range(40)))
     kept = await memory.load("s")
     assert sum(map(size, kept)) <= 6_000
     assert is_valid(kept)
@@ -302,7 +302,9 @@ async def test_sessions_expire(make: Make) -> None:
     assert await memory.load("s") == []
     assert await memory.info("s") is None
     assert await memory.sessions() == ["kept"]
-    assert await memory.load("kept") == [*exchange(1), *exchange(2)], "it is the last one that counts"
+    assert await memory.load("kept") == [*exchange(1), *exchange(2)], (
+        "it is the last one that counts"
+    )
     version = await memory.append("s", exchange(2), expected="")
     assert await memory.load("s") == exchange(2)
     assert (await memory.load("s")).version == version
