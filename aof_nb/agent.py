@@ -254,7 +254,7 @@ class Run:
                     if memory is not None and self._session is not None:
                         most = agent.max_context_messages or MOST_OF_THE_PAST
                         history = await memory.load(self._session, limit=most)
-                        damaged = history.damaged
+                        damaged = getattr(history, "damaged", ())
                         record.transcript.extend(history)
                         known = len(record.transcript)
                     task = await self._prepare(begun, telemetry, damaged)

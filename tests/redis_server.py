@@ -25,13 +25,13 @@ def answers(port: int) -> bool:
     try:
         with closing(socket.create_connection(("127.0.0.1", port), timeout=1)) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[str]:
+def redis_server(*options: str, port: int | None = None) -> Iterator[str]:
     """Starts a server of its own and gives its address.
 
     Without the program the tests are skipped, but in CI, which has to have it.
@@ -43,8 +43,8 @@ def redis_server(*options: str) -> Iterator[str]:
         pytest.skip("redis-server is not installed (apt-get install redis-server)")
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(5):
-            port = free_port()
-            command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
+            chosen = port or free_port()
+            command = [program, "--port", str(chosen), "--bind", "127.0.0.1", "--dir", directory]
             command += ["--save", "", "--appendonly", "no", "--loglevel", "warning", *options]
             log = Path(directory) / "log"
             with log.open("wb") as out:
@@ -52,8 +52,8 @@ def redis_server(*options: str) -> Iterator[str]:
             try:
                 until = time.monotonic() + 30
                 while server.poll() is None and time.monotonic() < until:
-                    if answers(port):
-                        yield f"redis://127.0.0.1:{port}/0"
+                    if answers(chosen):
+                        yield f"redis://127.0.0.1:{chosen}/0"
                         return
                     time.sleep(0.02)
             finally:

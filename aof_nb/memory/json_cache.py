@@ -207,6 +207,8 @@ def _cache_in(directory: Path) -> Cache:
         disk=LenientDisk,
         disk_min_file_size=NEVER_A_FILE,
         eviction_policy="none",
+        # Whoever reads a mapped file that somebody cuts off is killed.
+        sqlite_mmap_size=0,
         sqlite_secure_delete=1,
         # What only is in the log would be lost with it: it is kept short.
         sqlite_wal_autocheckpoint=250,

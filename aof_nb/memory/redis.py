@@ -132,16 +132,11 @@ class RedisMemory:
     async def info(self, session: str) -> SessionInfo | None:
         """What is known of a session; None if there is none."""
         nameable(session)
-        head, log = self._keys(session, "head", "log")
-        async with self._server.client() as client, client.pipeline(transaction=True) as together:
-            together.hgetall(head)
-            together.llen(log)
-            found, length = await together.execute()
+        found, _, length = await self._raw(session, "")
         if not found:
             return None
         header, updated = self._header(session, found), time_of(found.get(b"updated"))
-        version = header.version(int(found[b"n"]))
-        size = int(found[b"size"])
+        version, size = header.version(_number(found, b"n")), _number(found, b"size")
         return SessionInfo(session, version, length, size, header.created, updated)
 
     async def sessions(self) -> list[str]:
@@ -204,13 +199,17 @@ class RedisMemory:
         """Deletes a fact."""
         await self._facts.delete(namespace, key)
 
+    async def _raw(
+        self, session: str, start: int | str
+    ) -> tuple[dict[bytes, bytes], list[bytes], int]:
+        async with self._server.client() as client:
+            head, lines, length = await client.register_script(redis_scripts.READ)(
+                keys=self._keys(session, "head", "log"), args=[start]
+            )
+        return dict(zip(head[::2], head[1::2], strict=True)), lines, length
+
     async def _read(self, session: str, count: int | None) -> _Read | None:
-        head, log = self._keys(session, "head", "log")
-        async with self._server.client() as client, client.pipeline(transaction=True) as together:
-            together.hgetall(head)
-            together.lrange(log, 0 if count is None else -count, -1)
-            together.llen(log)
-            found, lines, length = await together.execute()
+        found, lines, length = await self._raw(session, 0 if count is None else -count)
         if not found:
             return None
         if len(lines) > AT_ONCE:
@@ -218,7 +217,7 @@ class RedisMemory:
         else:
             entries, bad = decoded(lines)
         header = self._header(session, found)
-        n, edits = int(found.get(b"n", 0)), found.get(b"edits", b"0")
+        n, edits = _number(found, b"n"), found.get(b"edits", b"0")
         return _Read(header, n, edits, length, lines, entries, bad)
 
     async def _sound(self, session: str, limit: int | None) -> tuple[_Read | None, list[str]]:
@@ -302,3 +301,8 @@ class RedisMemory:
 
     def _keys(self, session: str, *kinds: str) -> list[str]:
         return [self._server.key(kind, session) for kind in kinds]
+
+
+def _number(found: dict[bytes, bytes], name: bytes) -> int:
+    text = found.get(name, b"")
+    return int(text) if text.isdigit() else 0

@@ -5,6 +5,15 @@ All keys of a memory share a hash tag, so that a cluster keeps them together.
 
 from __future__ import annotations
 
+READ = """
+-- KEYS: head, log
+-- ARGV: the first line wanted; nothing for none
+local lines = {}
+if ARGV[1] ~= '' then lines = redis.call('LRANGE', KEYS[2], ARGV[1], -1) end
+return {redis.call('HGETALL', KEYS[1]), lines, redis.call('LLEN', KEYS[2])}
+"""
+"""Reads a session as it is at one moment; a transaction could not where memory is full."""
+
 APPEND = """
 -- KEYS: head, log, sessions, once
 -- ARGV: session, whether a version is expected, that version, a new incarnation, the time as text,
@@ -12,7 +21,7 @@ APPEND = """
 local done = redis.call('GET', KEYS[4])
 if done then return {1, done, 0} end
 local head = redis.call('HMGET', KEYS[1], 'incarnation', 'n', 'size')
-local incarnation, n, size = head[1], tonumber(head[2] or '0'), tonumber(head[3] or '0')
+local incarnation, n, size = head[1], tonumber(head[2] or '0') or 0, tonumber(head[3] or '0') or 0
 local version = ''
 if incarnation then version = incarnation .. '-' .. string.format('%d', n) end
 if ARGV[2] == '1' and ARGV[3] ~= version then return {0, version, 0} end
