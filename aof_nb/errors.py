@@ -291,3 +291,27 @@ class MemoryConflict(MemoryStoreError):
         )
         self.expected = expected
         self.found = found
+
+
+class JournalError(AofError):
+    """A run's journal cannot be written or read."""
+
+
+class ReplayMismatch(ModelError):
+    """A request is not the one that was recorded, or there is no record of it.
+
+    Args:
+        message: What differs.
+        difference: The recorded request and this one, as a unified diff; empty if there is no
+            record to compare with.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, *, difference: str = "", remedy: str = "") -> None:
+        told = f"{message}\n{difference}" if difference else message
+        super().__init__(told, provider="replay", remedy=remedy)
+        self.difference = difference
+
+
+class ApprovalPending(AofError):
+    """A call needs an approval that nobody here can give: its run waits for one."""

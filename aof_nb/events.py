@@ -27,6 +27,7 @@ class RunStatus(enum.StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    WAITING = "waiting"
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
@@ -189,6 +190,12 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     session: str | None = None
 
 
+class Steered(msgspec.Struct, frozen=True, tag="steered"):
+    """What the user has said while the run went on; the coming turn is asked with it."""
+
+    text: str
+
+
 class TurnStarted(msgspec.Struct, frozen=True, tag="turn_started"):
     """A request goes to the model. The last permitted turn has its tools withheld."""
 
@@ -303,6 +310,7 @@ Event: TypeAlias = (
     | ApprovalAnswered
     | ToolFinished
     | Notice
+    | Steered
     | LimitReached
     | RunFinished
 )

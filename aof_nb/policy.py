@@ -237,61 +237,93 @@ class Gate:
                 f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
                 "Do not try it again; find another way or say what is needed."
             )
-        kind = (
-            spec.fingerprint,
-            tool.similar(arguments) if isinstance(tool, KnowsSimilar) else "",
-        )
+        kind = _kind(tool, arguments)
         if self._mode == "all" or kind in self._similar:
             return None
-        if self._mode == "never" or self._approver is None:
+        reason = f"the policy asks before a tool with effect {spec.effect.value}"
+        answer = await self.ask(tool, arguments, context, reason)
+        if answer is None:
             return (
                 f"{spec.name} ({spec.effect}) needs a person's approval, and this run does not "
                 "ask for any. It was not carried out. Say what you would have done."
             )
+        if answer.approved:
+            if answer.similar:
+                self._similar.add(kind)
+            return None
+        if answer.digest:
+            who = f" by {answer.by}" if answer.by else ""
+            return f"Denied{who}: {spec.name} was not carried out."
+        return (
+            f"{spec.name} was not carried out: its definition or arguments are no longer "
+            "those that were approved."
+        )
+
+    async def ask(
+        self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
+    ) -> Answer | None:
+        """Asks a person whether a call may be made.
+
+        Args:
+            tool: What is called.
+            arguments: What with.
+            context: Where it is called.
+            reason: Why it is asked.
+
+        Returns:
+            The answer, or None where nobody is to be asked. One that was given for another
+            definition or other arguments is a no, without a digest.
+
+        Raises:
+            ApprovalPending: If the run is to wait for the answer.
+        """
+        if self._mode != "ask" or self._approver is None:
+            return None
         request = ApprovalRequest(
             run_id=context.run_id,
             call_id=context.call_id,
-            tool=spec,
+            tool=tool.spec,
             arguments=arguments,
-            reason=f"the policy asks before a tool with effect {spec.effect.value}",
+            reason=reason,
         )
         digest = request.digest
         context.emit(
             ApprovalRequested(
                 call_id=context.call_id,
-                tool=spec.name,
-                effect=spec.effect.value,
+                tool=request.tool.name,
+                effect=request.tool.effect.value,
                 arguments=arguments,
                 digest=digest,
-                reason=request.reason,
+                reason=reason,
             )
         )
         answer = await self._approver.ask(request)
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
         )
-        approved = answer.approved and unchanged
+        given = answer
+        if answer.approved and not unchanged:
+            given = msgspec.structs.replace(answer, approved=False, digest="")
         context.emit(
             ApprovalAnswered(
                 call_id=context.call_id,
                 digest=answer.digest,
-                approved=approved,
+                approved=given.approved,
                 similar=answer.similar,
                 by=answer.by,
                 via=answer.via,
             )
         )
-        if not answer.approved:
-            who = f" by {answer.by}" if answer.by else ""
-            return f"Denied{who}: {spec.name} was not carried out."
-        if not unchanged:
-            return (
-                f"{spec.name} was not carried out: its definition or arguments are no longer "
-                "those that were approved."
-            )
-        if answer.similar:
-            self._similar.add(kind)
-        return None
+        return given
+
+    def allow_similar(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        """Calls that are like this one need no approval any more, until the run ends."""
+        self._similar.add(_kind(tool, arguments))
+
+
+def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    similar = tool.similar(arguments) if isinstance(tool, KnowsSimilar) else ""
+    return tool.spec.fingerprint, similar
 
 
 class Guarded:

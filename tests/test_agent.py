@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from aof_nb import Agent, Limits, McpServer, RunFailed, Sampling, tool
-from aof_nb.agent import MOST_OF_THE_PAST
 from aof_nb.errors import ConfigurationError, MemoryStoreError, MissingCredential, Overloaded
 from aof_nb.events import (
     Event,
@@ -32,6 +31,7 @@ from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Answer, ApprovalRequest, set_ambient_approver
 from aof_nb.ports import ModelRequest
+from aof_nb.run import MOST_OF_THE_PAST
 
 Turn = str | Exception | tuple[ToolCall, ...] | Callable[[], Any]
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
     ContextCompacted,
@@ -28,6 +27,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Outcome
+from aof_nb.result import RunResult
 
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aof_nb.agent import Agent, Run, RunResult
+from aof_nb.agent import Agent
 from aof_nb.events import RunStatus
 from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.notebook.failures import Interrupted, failed
@@ -16,6 +16,8 @@ from aof_nb.notebook.interrupt import interruptible
 from aof_nb.notebook.renderer import CellRenderer, Renderer
 from aof_nb.notebook.screen import CellScreen, Frontend, frontend
 from aof_nb.policy import ApproveMode
+from aof_nb.result import RunResult
+from aof_nb.run import Run
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -19,8 +19,9 @@ from aof_nb.notebook.placeholders import expand, expand_known
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from aof_nb.agent import Agent, RunResult
+    from aof_nb.agent import Agent
     from aof_nb.notebook.cell_run import RunOptions
+    from aof_nb.result import RunResult
 
 COMMANDS = ("ask", "agents", "mcp", "tools", "help")
 """The first words of a ``%aof`` line."""

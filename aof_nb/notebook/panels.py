@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from aof_nb.agent import RunResult
 from aof_nb.events import RunStatus
 from aof_nb.notebook.rows import GREY, seconds
 from aof_nb.notebook.screen import Bundle
+from aof_nb.result import RunResult
 from aof_nb.terminal import printable
 from aof_nb.truncation import truncate
 

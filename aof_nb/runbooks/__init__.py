@@ -15,6 +15,7 @@ from aof_nb.runbooks.run import (
     inspect_notebook,
     run_notebook,
 )
+from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
 
 __all__ = [
     "CellFailure",
@@ -26,6 +27,9 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "StepFailed",
+    "StepResult",
+    "Steps",
     "inspect_notebook",
     "run_notebook",
 ]
