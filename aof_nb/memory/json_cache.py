@@ -125,8 +125,7 @@ class JsonCache:
         if self._cache is not None and self._is_the_same():
             return self._cache
         self._close()
-        # SQLite would make it readable by whoever the umask lets; what it makes beside it is alike.
-        os.close(os.open(self._database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_empty(self._database)
         cache = _cache_in(self._directory)
         try:
             if self._prepare is not None:
@@ -165,7 +164,7 @@ class JsonCache:
                     self._repair(cache)
             aside = self._directory / f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
             aside.mkdir(mode=0o700)
-            os.link(self._database, aside / _DATABASE)
+            _link_or_copy(self._database, aside / _DATABASE)
             log = self._directory / f"{_DATABASE}-wal"
             if log.exists():
                 log.rename(aside / log.name)
@@ -190,11 +189,22 @@ def value_of(cache: Cache, key: Any) -> Any:
         return Damaged(str(error))
 
 
+def _make_empty(database: Path) -> None:
+    """Makes a database's file, if it is missing, for its owner only, which SQLite would not."""
+    # One that is there must not even be opened: closing it again would take away the locks that
+    # other connections of this process have on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def _cache_in(directory: Path) -> Cache:
     from diskcache import Cache
 
     class LenientDisk(strict_json_disk()):  # type: ignore[misc]
-        """Lets the other keys be listed where one is damaged."""
+        """Lets the other keys be listed, and this one be deleted, where one is damaged."""
+
+        def remove(self, file_path: str) -> None:
+            """Nothing that a row may name is ours to remove."""
 
         def get(self, key: Any, raw: Any) -> Any:
             try:
@@ -213,6 +223,13 @@ def _cache_in(directory: Path) -> Cache:
         # What only is in the log would be lost with it: it is kept short.
         sqlite_wal_autocheckpoint=250,
     )
+
+
+def _link_or_copy(file: Path, place: Path) -> None:
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def _may_be_damage(error: sqlite3.DatabaseError) -> bool:

@@ -243,10 +243,10 @@ async def test_a_damaged_part_is_named_and_the_rest_saved(
     assert await memory.load("s") == [*loaded, *exchange(3)]
     assert (tmp_path / "outside").exists()
     assert len([each for each in keys(tmp_path) if each[3:] == [1]]) == 1, "it is kept"
-    if "filename" not in change:
-        await memory.delete("s")
-        assert [each for each in keys(tmp_path) if "s" in each] == []
-        assert await memory.load("other") == exchange(1)
+    await memory.delete("s")
+    assert [each for each in keys(tmp_path) if "s" in each] == []
+    assert await memory.load("other") == exchange(1)
+    assert (tmp_path / "outside").exists()
 
 
 async def test_a_damaged_last_part_does_not_take_what_comes_after(
