@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aof_nb.memory import open_memory
+from aof_nb.memory.conversation import size
 from aof_nb.memory.in_memory import InMemory
 from aof_nb.messages import Message
 from tests.memory.conversations import exchange, said
@@ -88,7 +89,7 @@ async def test_two_processes_lose_nothing_though_one_is_killed(
 async def test_killed_again_and_again(shared_url: str, tmp_path: Path) -> None:
     chance = random.Random(7)
     writers = []
-    for n in range(8):
+    for n in range(5):
         writer = Writer(shared_url, f"w{n}", 1_000, tmp_path)
         writer.wait_for(1)
         time.sleep(chance.random() * 0.05)
@@ -100,6 +101,49 @@ async def test_killed_again_and_again(shared_url: str, tmp_path: Path) -> None:
         check_kept(said(loaded), writer)
     await memory.append("shared", exchange(1))
     assert (await memory.load("shared")).damaged == ()
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_the_session_is_shortened(shared_url: str, tmp_path: Path) -> None:
+    """A session of thirty messages at most, shortened at every few of a thousand."""
+    url = f"{shared_url}{'&' if '?' in shared_url else '?'}max_session_bytes=4000"
+    chance = random.Random(7)
+    memory = open_memory(url)
+    for n in range(5):
+        writer = Writer(url, f"w{n}", 1_000, tmp_path)
+        writer.wait_for(1)
+        time.sleep(chance.random() * 0.1)
+        writer.kill()
+        loaded = await memory.load("shared")
+        assert loaded.damaged == ()
+        numbers = [int(each.split()[1]) for each in said(loaded) if each.startswith(f"w{n} ")]
+        last = writer.acknowledged()[-1]
+        assert numbers == list(range(numbers[0], last + 1)) or numbers[-1] == last + 1
+        # One that was killed may just not have come to shorten it.
+        assert sum(map(size, loaded)) <= 4_500
+    await memory.delete("shared")
+    assert not [each for each in tmp_path.rglob("*.new") if each.is_file()]
+
+
+FINDER = """
+import asyncio, sys
+from aof_nb.memory import open_memory
+from aof_nb.messages import Message
+asyncio.run(open_memory(sys.argv[1]).append("s", [Message.user(sys.argv[2])]))
+"""
+
+
+async def test_processes_that_find_the_same_damage(tmp_path: Path) -> None:
+    url = f"disk:{tmp_path / 'm'}"
+    await open_memory(url).append("before", exchange(1))
+    (tmp_path / "m" / "cache.db").write_bytes(b"spoilt" * 1_000)
+    finders = [
+        subprocess.Popen([sys.executable, "-c", FINDER, url, str(n)], stderr=subprocess.DEVNULL)
+        for n in range(4)
+    ]
+    assert [finder.wait(60) for finder in finders] == [0] * 4
+    assert sorted(said(await open_memory(url).load("s"))) == ["0", "1", "2", "3"]
+    assert len(list((tmp_path / "m").glob("damaged-*"))) == 1
 
 
 async def test_two_threads_lose_nothing() -> None:
