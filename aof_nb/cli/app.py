@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from aof_nb.cli.listing import app as listing
-from aof_nb.cli.memory import app as memory
 from aof_nb.cli.mcp import app as mcp
+from aof_nb.cli.memory import app as memory
 from aof_nb.cli.run import run
 from aof_nb.cli.validate import validate
 from aof_nb.cli.version import version
