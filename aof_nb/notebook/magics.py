@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aof_nb.notebook.cell_run import RunOptions
     from aof_nb.result import RunResult
 
-COMMANDS = ("ask", "agents", "mcp", "tools", "help")
+COMMANDS = ("ask", "agents", "mcp", "memory", "tools", "help")
 """The first words of a ``%aof`` line."""
 
 HELP = """\
@@ -33,6 +33,7 @@ HELP = """\
 %aof ask NAME "prompt"    the same in a line; r = %aof ask ... keeps the result
 %aof agents               the agents of this notebook
 %aof mcp                  its MCP servers, and which are connected
+%aof memory NAME          the conversations that an agent's memory holds
 %aof tools [NAME]         the built-in tools, or those of an agent
 %%aof?                    the options of %%aof and %aof ask
 """
@@ -155,6 +156,10 @@ class AofMagics(Magics):
                 _say(listing.agents(self._shell.user_ns))
             elif command == "mcp":
                 _say(listing.mcp_servers())
+            elif command == "memory":
+                if len(rest) != 1:
+                    raise UsageError("%aof memory NAME: give one agent's name")
+                _say(await listing.sessions(self._agent(rest[0])))
             else:
                 _say(await listing.tools(self._agent(rest[0]) if rest else None))
         except AofError as error:
