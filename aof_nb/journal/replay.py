@@ -27,19 +27,22 @@ class Replay:
     """What a run repeats, and how exactly.
 
     Args:
-        journal: A run's journal, a cassette, a run's directory or id.
+        journal: A run's journal, a cassette, a run's directory or id; or what was read of one run.
         otherwise: Who is asked from the first request on that was not recorded; None for nobody,
             so that the run fails and says what changed.
         pace: What becomes of the recorded waits: 1 keeps them, 0 leaves them out.
+        compares: Whether what is asked must be what was recorded; else what was recorded is only
+            given in its order.
 
     Example:
         >>> Replay("triage.journal.jsonl", otherwise="openai:gpt-5").pace
         0.0
     """
 
-    journal: str | Path
+    journal: str | Path | Recording
     otherwise: str | Model | None = None
     pace: float = 0.0
+    compares: bool = True
 
     @property
     def path(self) -> Path:
@@ -48,6 +51,8 @@ class Replay:
         Raises:
             ConfigurationError: If there is none.
         """
+        if isinstance(self.journal, Recording):
+            return self.journal.path
         return journal_path(self.journal)
 
     def find(self, agent: str, prompt: str, cell: str = "") -> Recording | None:
@@ -57,6 +62,8 @@ class Replay:
             JournalError: If the recording cannot be read.
             ReplayMismatch: If there is no such run, and nobody to ask.
         """
+        if isinstance(self.journal, Recording):
+            return self.journal
         try:
             return cassette(self.path).take(agent, prompt, cell)
         except ReplayMismatch:
