@@ -53,9 +53,7 @@ def begin_fork(parent: Recording, turn: int, begun: RunBegun) -> Recording:
         JournalError: If the new run's journal cannot be written.
     """
     steps = steps_of(parent.lines, whole=True)
-    requests = [
-        place for place, line in enumerate(steps) if isinstance(line.entry, ModelRequested)
-    ]
+    requests = [place for place, line in enumerate(steps) if isinstance(line.entry, ModelRequested)]
     if not 1 <= turn <= len(requests):
         raise _no_such_turn(parent, turn, len(requests))
     kept = _without_last_limits(steps[: requests[turn - 1]])

@@ -85,7 +85,9 @@ class ReplayModel:
         if not asked:
             raise ReplayMismatch("there is nothing asked in this request")
         # What was asked last is no prompt where the run is steered, corrected, or gone on with.
-        place = next((each for each in reversed(asked) if messages[each].text in prompts), asked[-1])
+        place = next(
+            (each for each in reversed(asked) if messages[each].text in prompts), asked[-1]
+        )
         recording = runs.take("", messages[place].text)
         turns = sum(each.role == "assistant" for each in messages[place:])
         return _playback_from(recording, turns)

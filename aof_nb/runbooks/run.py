@@ -95,6 +95,7 @@ async def run_notebook(
     approver: Approver | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float | None = None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
+    environment: Mapping[str, str] | None = None,
 ) -> NotebookResult:
     """Runs a notebook in a kernel of this Python, in the notebook's own directory.
 
@@ -110,6 +111,8 @@ async def run_notebook(
         approver: Who is asked, with ``ask``; nobody if not given.
         on_progress: Called on this loop as cells start and finish.
         timeout: Seconds for the whole run; None for as long as it takes.
+        environment: Variables of the kernel, added to those of this process, such as
+            ``AOF_REPLAY``.
 
     Raises:
         ConfigurationError: If it is no notebook that can be run.
@@ -144,8 +147,9 @@ async def run_notebook(
             loop.call_soon_threadsafe(on_progress, progress)
 
     started = time.monotonic()
-    async with _environment(approve, approver) as environment:
-        execution = Execution(str(info.path.resolve().parent), environment, tell)
+    async with _environment(approve, approver) as surroundings:
+        variables = {**surroundings, **(environment or {})}
+        execution = Execution(str(info.path.resolve().parent), variables, tell)
         work = asyncio.create_task(asyncio.to_thread(execution.run, info.path, executed, values))
         try:
             done, _ = await asyncio.wait([work], timeout=timeout)
