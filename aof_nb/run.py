@@ -29,7 +29,7 @@ from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, ambient_approver
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
-from aof_nb.run_journal import RunJournal
+from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
 
@@ -41,8 +41,13 @@ _logger = logging.getLogger("aof_nb.runs")
 
 
 def new_run_id() -> str:
-    """An id for a run: when it began, and a few characters that are its own."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    """An id for a run: when it began, to the millisecond, and a few characters of its own.
+
+    Ids sort as the runs began.
+    """
+    now = time.time()
+    began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
 
 
 class Run:
@@ -196,7 +201,7 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    yield self._journal.noted(event)
+                    yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
@@ -265,7 +270,8 @@ class Run:
             self._replay = None
         self._journal = RunJournal(self._resumed, record_to=self._record_to)
         if self._agent.journal:
-            await asyncio.to_thread(self._journal.open, self.run_id)
+            # A few calls to a local file system: a thread would cost ten times as much.
+            self._journal.open(self.run_id)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
