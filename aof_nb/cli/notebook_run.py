@@ -94,7 +94,9 @@ async def run_notebook_file(
     if result.error is not None:
         failure = result.error
         if failure.error in _WAITING:
-            complain(f"{file}: cell {failure.cell} waits: {failure.message}")
+            # The panel's last line says how it goes on.
+            remedy = failure.traceback.rpartition("→ ")[2] if "→ " in failure.traceback else ""
+            complain(f"{file}: cell {failure.cell} waits: {failure.message}", remedy.strip())
             return ExitCode.WAITING
         if debug:
             sys.stderr.write(f"{failure.traceback}\n")

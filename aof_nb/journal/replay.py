@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aof_nb.errors import ConfigurationError, ReplayMismatch
 from aof_nb.journal.cassette import cassette
-from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.journal import FILE_NAME, is_held
 from aof_nb.journal.recording import Recording
 from aof_nb.ports import Model
 
@@ -95,7 +95,8 @@ def journal_path(named: str | Path) -> Path:
     """The file that holds a recording.
 
     Args:
-        named: A journal, a cassette, a run's directory, or a run's id.
+        named: A journal, a cassette, a run's directory, or a run's id; ``last`` for the last one
+            that does not go on any more.
 
     Raises:
         ConfigurationError: If there is none.
@@ -106,8 +107,13 @@ def journal_path(named: str | Path) -> Path:
     if path.is_file():
         return path
     if "/" not in str(named) and "." not in str(named):
-        from aof_nb.journal.runs import find_run
+        from aof_nb.journal.runs import find_run, run_directories
 
+        if named == "last":
+            # The newest of all may be the one that asks for a recording.
+            for directory in run_directories():
+                if not is_held(directory / FILE_NAME):
+                    return directory / FILE_NAME
         return find_run(str(named)) / FILE_NAME
     raise ConfigurationError(
         f"there is no recording {str(named)!r}",
