@@ -217,7 +217,7 @@ def test_a_notebook_whose_agent_waits_stops_there_and_is_three(
     assert "waits: write_file path=note.txt content=seen waits for" in done.stderr
     assert re.search(r"aofctl approve \S+, then ", done.stderr)
     assert "Written" not in printed(tmp_path / "out.ipynb")
-    assert "waits for a person&#39;s approval" in (tmp_path / "out.html").read_text()
+    assert "waits for a person" in (tmp_path / "out.html").read_text()
     assert not (tmp_path / "note.txt").exists()
 
 
