@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -86,6 +87,7 @@ class Run:
         output_schema: Any = None,
         resumed: Recording | None = None,
         replay: Replay | None = None,
+        record: str | Path | None = None,
         source: str = "",
         cell: str = "",
     ) -> None:
@@ -96,10 +98,12 @@ class Run:
         self._approve = approve
         self._approver = approver
         self._model = model or agent.model
+        self._asked_model_name = model if isinstance(model, str) else ""
         self._limits = limits or agent.limits
         self._output_schema = agent.output_schema if output_schema is None else output_schema
         self._resumed = resumed
         self._replay = replay
+        self._record_to = record_path() if record is None else Path(record).expanduser()
         self._source = source
         self._cell = cell
         self._asks = True
@@ -261,19 +265,23 @@ class Run:
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
-        if replay is None:
-            self._journal = RunJournal(self._resumed, record_to=record_path())
-            if self._agent.journal:
-                # A few calls to a local file system: a thread would cost ten times as much.
-                self._journal.open(self.run_id)
-            return
-        found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
-        self._asks = replay.otherwise is not None
-        if replay.otherwise is not None:
-            self._model = replay.otherwise
-        if found is not None:
-            self.run_id, self._session = found.run_id, found.begun.session
-            self._journal = RunJournal(found, replay=True, strict=True, pace=replay.pace)
+        if replay is not None:
+            found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
+            self._asks = replay.otherwise is not None
+            if replay.otherwise is not None:
+                self._model = replay.otherwise
+            if found is not None:
+                self.run_id, self._session = found.run_id, found.begun.session
+                self._journal = RunJournal(
+                    found, replay=True, strict=True, compares=replay.compares, pace=replay.pace
+                )
+                return
+            # Nothing of it was recorded: it is a run like any other.
+            self._replay = None
+        self._journal = RunJournal(self._resumed, record_to=self._record_to)
+        if self._agent.journal:
+            # A few calls to a local file system: a thread would cost ten times as much.
+            self._journal.open(self.run_id)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
@@ -350,7 +358,8 @@ class Run:
             model=models[0] if models else self._asked,
             prompt=self._prompt,
             time=time.time(),
-            spec=digest_of((agent.name, agent.instructions, agent.sampling)),
+            asked_model=self._asked_model_name,
+            spec=spec_of(agent),
             session=self._session,
             fallbacks=tuple(models[1:]),
             limits=self._limits,
@@ -424,10 +433,16 @@ class Run:
         )
 
 
+def spec_of(agent: Agent) -> str:
+    """A hash of what an agent is declared to be."""
+    return digest_of((agent.name, agent.instructions, agent.sampling))
+
+
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:
     from aof_nb.models import resolve_model
+    from aof_nb.models.registry import FILES
 
-    if limits is None or not isinstance(model, str) or model.startswith("script:"):
+    if limits is None or not isinstance(model, str) or model.startswith(FILES):
         return resolve_model(model)
     return resolve_model(model, timeout=limits)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from aof_nb.cli.fork import fork
 from aof_nb.cli.listing import app as listing
 from aof_nb.cli.mcp import app as mcp
 from aof_nb.cli.memory import app as memory
+from aof_nb.cli.replay import replay
+from aof_nb.cli.resume import resume
 from aof_nb.cli.run import run
 from aof_nb.cli.validate import validate
 from aof_nb.cli.version import version
@@ -20,6 +23,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="run")(run)
+app.command(name="resume")(resume)
+app.command(name="replay")(replay)
+app.command(name="fork")(fork)
 app.command(name="validate")(validate)
 app.add_typer(listing, name="list")
 app.add_typer(memory, name="memory")
