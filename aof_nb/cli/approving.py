@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aof_nb.cli.ending import ExitCode, complain, reported, usage_error
+from aof_nb.cli.options import RunArgument
 
 if TYPE_CHECKING:
     from aof_nb.journal.approvals import PendingApproval
 
-_RUN = typer.Argument(help="A run's id, its beginning, or 'last'.", metavar="RUN")
 _CALL = typer.Option("--call", help="The call, or the beginning of its id.", metavar="ID")
 _ALL = typer.Option("--all", help="All calls that wait.")
 _BY = typer.Option(help="Who answers; the user's name if not given.", metavar="NAME")
@@ -23,7 +23,7 @@ _RESUME = typer.Option("--resume", help="Goes on with the run afterwards.")
 
 def approve(
     context: typer.Context,
-    run: Annotated[str, _RUN],
+    run: RunArgument,
     *,
     call: Annotated[str | None, _CALL] = None,
     every: Annotated[bool, _ALL] = False,
@@ -43,7 +43,7 @@ def approve(
 
 def deny(
     context: typer.Context,
-    run: Annotated[str, _RUN],
+    run: RunArgument,
     *,
     call: Annotated[str | None, _CALL] = None,
     every: Annotated[bool, _ALL] = False,
@@ -63,6 +63,7 @@ class _Answering:
     def __init__(
         self, run: str, *, call: str | None, every: bool, by: str | None, reason: str, yes: bool
     ) -> None:
+        from aof_nb.errors import ConfigurationError
         from aof_nb.journal.approvals import Approvals
         from aof_nb.journal.journal import FILE_NAME
         from aof_nb.journal.runs import find_run
@@ -70,8 +71,10 @@ class _Answering:
 
         if call is not None and every:
             usage_error("--call and --all cannot be given together")
-        with reported():
+        try:
             directory = find_run(run)
+        except ConfigurationError as error:
+            usage_error(error.message, error.remedy)
         self._approvals = Approvals(directory)
         self._run = summarise(directory / FILE_NAME)
         self._by = by

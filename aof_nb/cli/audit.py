@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from aof_nb.cli.ending import complain, reported
+from aof_nb.cli.ending import complain, reported, usage_error
 
 if TYPE_CHECKING:
     from aof_nb.journal.timeline import Timeline
 
-RunArgument: TypeAlias = Annotated[
+JournalArgument: TypeAlias = Annotated[
     str,
     typer.Argument(help="A run's id, its beginning, 'last', or a journal's file.", metavar="RUN"),
 ]
@@ -21,7 +21,7 @@ _FULL = typer.Option("--full", help="Long texts and outputs are left whole.")
 
 
 def show(
-    run: RunArgument,
+    run: JournalArgument,
     *,
     format: Annotated[  # noqa: A002
         Literal["text", "md", "html", "json"], typer.Option("--format", help="How to print it.")
@@ -56,7 +56,7 @@ def show(
 
 
 def logs(
-    run: RunArgument,
+    run: JournalArgument,
     *,
     follow: Annotated[
         bool,
@@ -118,13 +118,17 @@ def diff(
 
 def _journal(named: str) -> Path:
     """The journal that a run's id, its beginning, ``last``, or a path names."""
+    from aof_nb.errors import ConfigurationError
     from aof_nb.journal.journal import FILE_NAME
     from aof_nb.journal.runs import find_run
 
     path = Path(named).expanduser()
     if "/" in named or path.is_file():
         return path / FILE_NAME if path.is_dir() else path
-    return find_run(named) / FILE_NAME
+    try:
+        return find_run(named) / FILE_NAME
+    except ConfigurationError as error:
+        usage_error(error.message, error.remedy)
 
 
 def _timeline(named: str) -> Timeline:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aof_nb.cli.ending import complain, reported, usage_error
+from aof_nb.cli.options import OutputOption
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -55,9 +56,7 @@ def list_runs(
     ] = None,
     session: Annotated[str | None, typer.Option(help="Only those of a conversation.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = _LIMIT,
-    output: Annotated[
-        Literal["text", "json", "jsonl"], typer.Option("--output", help="How to print it.")
-    ] = "text",
+    output: OutputOption = "text",
 ) -> None:
     """Shows the runs, the newest first: going on, waiting, interrupted, ended."""
     from aof_nb.journal.summary import summaries
@@ -79,9 +78,7 @@ def list_runs(
 
 def list_approvals(
     *,
-    output: Annotated[
-        Literal["text", "json", "jsonl"], typer.Option("--output", help="How to print it.")
-    ] = "text",
+    output: OutputOption = "text",
 ) -> None:
     """Shows the calls that wait for a person's approval, in all runs."""
     from aof_nb.cli.listing import print_table

@@ -131,7 +131,8 @@ class RecordedApprover:
 
     Args:
         approvals: The run's approvals.
-        face: Who asks here; None if nobody can, so that the run waits.
+        face: Who asks here; None if nobody can, so that the run waits. It raises
+            `ApprovalPending` where it finds nobody.
     """
 
     def __init__(self, approvals: Approvals, face: Approver | None) -> None:
@@ -148,14 +149,16 @@ class RecordedApprover:
             return answer
         await asyncio.to_thread(self._approvals.ask, request)
         if self._face is None:
-            raise ApprovalPending(
-                f"{request.tool.name} waits for a person's approval",
-                remedy=f"aofctl approve {request.run_id}, then aofctl resume {request.run_id}",
-            )
+            raise waiting(request.tool.name, request.run_id)
         try:
-            return await self._first(request, self._face)
-        finally:
+            answer = await self._first(request, self._face)
+        except ApprovalPending:
+            raise waiting(request.tool.name, request.run_id) from None
+        except BaseException:
             self._approvals.withdraw(request)
+            raise
+        self._approvals.withdraw(request)
+        return answer
 
     async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
         asking = asyncio.ensure_future(face.ask(request))
@@ -173,6 +176,33 @@ class RecordedApprover:
             await asyncio.sleep(_POLL_SECONDS)
             if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
                 return answer
+
+
+class WithoutRecord:
+    """Asks a face for a run that keeps no journal: it cannot wait, so that nobody means no.
+
+    Args:
+        face: Who asks.
+    """
+
+    def __init__(self, face: Approver) -> None:
+        self._face = face
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer."""
+        try:
+            return await self._face.ask(request)
+        except ApprovalPending as pending:
+            by = f"nobody ({pending.message})"
+            return Answer(approved=False, digest=request.digest, by=by)
+
+
+def waiting(tool: str, run_id: str) -> ApprovalPending:
+    """The error of a call whose run is to wait for its approval."""
+    return ApprovalPending(
+        f"{tool} waits for a person's approval",
+        remedy=f"aofctl approve {run_id}, then aofctl resume {run_id}",
+    )
 
 
 def _write(path: Path, data: bytes, *, once: bool = False) -> None:

@@ -179,8 +179,10 @@ class ResourcesSpec(Spec):
 class MemoryConfig(Spec):
     """AOF's nested form of the same."""
 
+    url: str = ""
     path: str = ""
     max_messages: Count | None = None
+    ttl: Seconds | None = None
 
 
 class MemorySpec(Spec):
@@ -192,7 +194,7 @@ class MemorySpec(Spec):
     enabled: bool = True
     path: str = ""
     max_messages: Count | None = None
-    ttl: Any = None
+    ttl: Seconds | None = None
     config: MemoryConfig | None = None
 
 

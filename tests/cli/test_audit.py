@@ -110,7 +110,7 @@ def test_a_run_that_is_not_there_is_named(
     invoke: Invoke, done: RunResult, command: list[str]
 ) -> None:
     shown = invoke(*command, done.run_id[:-1] + "~")
-    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert (shown.exit_code, shown.stdout) == (2, "")
     assert "aofctl: there is no run" in shown.stderr
     if command != ["diff", "x"]:
         assert f"did you mean {done.run_id}? see aofctl list runs" in shown.stderr
