@@ -29,7 +29,7 @@ HEAVY = (
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["version"], ["list", "models"], ["list", "runs"]]
+    "arguments", [["--help"], ["version"], ["list", "models"], ["list", "runs", "--limit", "0"]]
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
@@ -84,7 +84,7 @@ def test_wrong_usage_is_two(invoke: Invoke, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run'?\n  aofctl --help"),
+        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run', 'resume'?\n  aofctl --help"),
         (["run", "--aprove", "never"], "--approve)\n  aofctl run --help"),
         (
             ["run", "x.yaml", "--approve", "perhaps"],
