@@ -28,6 +28,7 @@ from aof_nb.journal.playback import (
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import Recording, check_resumable
+from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool
 from aof_nb.messages import Message, ToolCall
@@ -130,6 +131,8 @@ class RunJournal:
                 f"there is a run {run_id} already",
                 remedy="give another run_id, or go on with that one: agent.resume(run_id)",
             )
+        if problem := prune_in_background():
+            self.notices.append(problem)
 
     def begin(self, begun: RunBegun) -> None:
         """Writes the first entry, or that the run is resumed; a new run can go on without.

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
+from aof_nb.paths import make_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 DIRECTORY_NAME = "approvals"
@@ -38,9 +39,9 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-def _name(request: ApprovalRequest) -> str:
+def _name(call_id: str, digest: str) -> str:
     """What a request's files are called: two calls may ask for the same thing."""
-    asked = f"{request.call_id}\0{request.digest}".encode(errors="surrogatepass")
+    asked = f"{call_id}\0{digest}".encode(errors="surrogatepass")
     return hashlib.sha256(asked).hexdigest()[:32]
 
 
@@ -60,10 +61,10 @@ class Approvals:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = self._directory / f"{_name(request)}.json"
+        path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(pending))
         except OSError as error:
             raise JournalError(f"the approval {path} cannot be written: {error}") from error
@@ -86,9 +87,9 @@ class Approvals:
             ConfigurationError: If it is answered already.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request))
+        path = self._answer_path(_name(request.call_id, request.digest))
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(answer), once=True)
         except FileExistsError as error:
             raise ConfigurationError(
@@ -99,19 +100,24 @@ class Approvals:
 
     def take(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a call, if there is one; it is good for this one use."""
-        path = self._answer_path(_name(request))
+        answer = self.given(request.call_id, request.digest)
+        if answer is not None:
+            self.withdraw(request)
+        return answer
+
+    def given(self, call_id: str, digest: str) -> Answer | None:
+        """The answer to a call's question that no run has taken yet, if there is one."""
+        path = self._answer_path(_name(call_id, digest))
         try:
-            answer = msgspec.json.decode(path.read_bytes(), type=Answer)
+            return msgspec.json.decode(path.read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
             return None
-        self.withdraw(request)
-        return answer
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Removes a call that is answered, or no longer waits."""
         for path in (
-            self._answer_path(_name(request)),
-            self._directory / f"{_name(request)}.json",
+            self._answer_path(_name(request.call_id, request.digest)),
+            self._directory / f"{_name(request.call_id, request.digest)}.json",
         ):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -305,6 +305,14 @@ class Line(NamedTuple):
     entry: Entry
 
 
+class OtherLine(NamedTuple):
+    """An entry of a kind that this version does not know, as it was written."""
+
+    at: float
+    type: str
+    fields: dict[str, Any]
+
+
 class _Time(msgspec.Struct, frozen=True):
     at: float = 0.0
 
@@ -318,6 +326,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(Entry).decode
 _decode_time = msgspec.json.Decoder(_Time).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _KINDS = frozenset(each.__struct_config__.tag for each in Entry.__args__)
 
 
@@ -343,3 +352,23 @@ def decode_line(data: bytes) -> Line | None:
         if (kind := _decode_kind(data).type) and kind not in _KINDS:
             return None
         raise
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_other(data: bytes) -> OtherLine:
+    """The entry of a line whose kind this version does not know.
+
+    Raises:
+        msgspec.DecodeError: If it is no entry.
+
+    Example:
+        >>> decode_other(b'{"at":1.5,"type":"cell_begun","cell":"a"}')
+        OtherLine(at=1.5, type='cell_begun', fields={'cell': 'a'})
+    """
+    try:
+        at, fields = _decode_time(data).at, _decode_fields(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+    fields.pop("at", None)
+    return OtherLine(at, str(fields.pop("type", "")), fields)
