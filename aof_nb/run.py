@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
@@ -182,6 +183,7 @@ class Run:
                     task = await self._prepare(lambda: loop.time() - begun, telemetry)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
+                self._begin_anyhow()
                 yield self._started()
                 yield self._without_a_turn()
                 return
@@ -189,6 +191,7 @@ class Run:
                 if not within.expired():
                     raise
                 record.status, record.limit = RunStatus.LIMIT, "seconds"
+                self._begin_anyhow()
                 yield self._started()
                 yield LimitReached("seconds", f"{seconds:g} s were over before it could begin")
                 yield self._without_a_turn()
@@ -196,26 +199,45 @@ class Run:
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
                     if isinstance(event, RunFinished):
-                        if memory is not None:
-                            store, memory = memory, None
-                            try:
-                                await _uncancelled(self._remember(store, known))
-                            except AofError as error:
-                                yield Notice(f"the conversation was not kept: {error.message}")
-                        self._journal.end(record)
+                        store, memory = memory, None
+                        for problem in await self._conclude(store, known):
+                            yield Notice(problem)
                     yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
-            if memory is not None:
+            try:
+                problems = await self._conclude(memory, known)
                 # What fails here must not hide why the run has ended.
-                try:
-                    await _uncancelled(self._remember(memory, known))
-                except AofError as error:
-                    record.error = record.error or error
-            self._journal.end(record)
-            if telemetry is not None:
-                telemetry.end(record.status.value, record.usage, record.text, record.error)
-            self._log_end()
+                record.error = record.error or next(iter(problems.values()), None)
+            finally:
+                if telemetry is not None:
+                    telemetry.end(record.status.value, record.usage, record.text, record.error)
+                self._log_end()
+
+    async def _conclude(self, memory: Memory | None, known: int) -> dict[str, AofError]:
+        """Keeps the conversation and ends the journal, whatever becomes of either.
+
+        Returns:
+            What could not be done, in words for people, and why.
+        """
+        problems: dict[str, AofError] = {}
+        try:
+            if memory is not None:
+                await uncancelled(self._remember(memory, known))
+        except AofError as error:
+            problems[f"the conversation was not kept: {error.message}"] = error
+        except Exception as raised:  # noqa: BLE001  a memory may be anyone's
+            error = AofError(f"{type(raised).__name__}: {raised}")
+            problems[f"the conversation was not kept: {error.message}"] = error
+        finally:
+            problems |= await self._journal.end(self._record)
+        return problems
+
+    def _begin_anyhow(self) -> None:
+        """Begins the journal of a new run that has failed before it could."""
+        if self._resumed is None:
+            with contextlib.suppress(AofError):
+                self._journal.begin(self._begun([self._asked]))
 
     def _telemetry(self) -> RunTelemetry | None:
         if self._replay is not None:
@@ -427,19 +449,3 @@ def _held_to(output: Expected | None, model: Model) -> Model:
     from aof_nb.models.structured import structured
 
     return model if output is None else structured(model, output.schema)
-
-
-async def _uncancelled(work: Any) -> None:
-    """Lets a short piece of work finish although its task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as again:
-            cancelled = again
-    error = None if task.cancelled() else task.exception()
-    if cancelled is not None:
-        raise cancelled
-    if error is not None:
-        raise error
