@@ -19,7 +19,7 @@ from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, 
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
 from aof_nb.journal.entries import RunBegun
-from aof_nb.journal.recorder import digest_of
+from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.replay import Replay, record_path
 from aof_nb.limits import Limits
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from aof_nb.memory import Memory
 
 _logger = logging.getLogger("aof_nb.runs")
+# How much may have been said in a session since a run stopped that is resumed.
+_MESSAGES_SINCE = 200
 
 
 def new_run_id() -> str:
@@ -405,16 +407,19 @@ class Run:
         return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
-        """Adds the run's messages to its session, for a run that waits or failed too."""
+        """Adds the run's messages to its session, for a run that failed or was cancelled too.
+
+        One that waits adds them when it has gone on: until then its calls have no results.
+        """
         new = self._record.transcript[known:]
-        if not new or self._session is None:
+        if not new or self._session is None or self._record.status is RunStatus.WAITING:
             return
         if self._resumed is not None:
-            # The process before may have come as far as this.
-            last = await memory.load(self._session, limit=len(new))
-            if last[-len(new) :] == new:
-                return
-        await memory.append(self._session, new)
+            # The process before may have failed or died with a part of it kept.
+            kept = await memory.load(self._session, limit=len(new) + _MESSAGES_SINCE)
+            new = _not_in(kept, new)
+        if new:
+            await memory.append(self._session, new)
 
     def _started(self) -> RunStarted:
         return RunStarted(self.run_id, self._agent.name, self._asked, self._prompt, self._session)
@@ -435,6 +440,26 @@ class Run:
             error=record.error.message if record.error else None,
             remedy=record.error.remedy if record.error else None,
         )
+
+
+def _not_in(conversation: Sequence[Message], messages: list[Message]) -> list[Message]:
+    """What is to be added to a conversation that has the first of some messages already.
+
+    Results of calls that the conversation has others for are left out: a call has one result.
+    """
+    known = [message_digest(each) for each in conversation]
+    wanted = [message_digest(each) for each in messages]
+    most = 0
+    for start in range(len(known)):
+        same = 0
+        for old, new in zip(known[start:], wanted, strict=False):
+            if old != new:
+                break
+            same += 1
+        most = max(most, same)
+    if 0 < most < len(messages) and messages[most].role == "tool":
+        most += 1
+    return messages[most:]
 
 
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:

@@ -18,7 +18,14 @@ from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
 from aof_nb.journal.approvals import Approvals, RecordedApprover
 from aof_nb.journal.cassette import add_to_cassette
-from aof_nb.journal.entries import FORMAT, RunBegun, RunEnded, RunResumed, ToolRefused
+from aof_nb.journal.entries import (
+    FORMAT,
+    ModelRequested,
+    RunBegun,
+    RunEnded,
+    RunResumed,
+    ToolRefused,
+)
 from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.playback import (
     Playback,
@@ -90,11 +97,14 @@ class RunJournal:
 
     @property
     def history(self) -> list[Message] | None:
-        """The conversation that the recorded run began with; None if there is no recording."""
-        if self._recording is None:
+        """The conversation that the recorded run began with; None if no recording says it."""
+        recording = self._recording
+        if recording is None:
             return None
-        begun = self._recording.begun
-        return history_of(self._recording.lines, begun.prompt)
+        begun = recording.begun
+        if not begun.history and next(recording.of(ModelRequested), None) is None:
+            return None
+        return history_of(recording.lines, begun.prompt)
 
     @property
     def elapsed(self) -> Callable[[], float] | None:
