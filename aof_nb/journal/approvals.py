@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
 from aof_nb.paths import make_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
@@ -63,6 +64,10 @@ class Approvals:
         """
         path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
+        for other in self.pending():
+            # Asked before its tool was declared anew: nobody takes that answer any more.
+            if other.request.call_id == request.call_id and other.request.digest != request.digest:
+                self.withdraw(other.request)
         try:
             make_private(self._directory)
             _write(path, msgspec.json.encode(pending))
@@ -84,10 +89,17 @@ class Approvals:
         """Answers a call, once and for all.
 
         Raises:
-            ConfigurationError: If it is answered already.
+            ConfigurationError: If it is answered already, or does not wait any more.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request.call_id, request.digest))
+        name = _name(request.call_id, request.digest)
+        path = self._answer_path(name)
+        if not (self._directory / f"{name}.json").exists():
+            # An answer that nobody takes now could be taken for another question later.
+            raise ConfigurationError(
+                f"{request.tool.name} does not wait for an answer any more",
+                remedy="see aofctl show",
+            )
         try:
             make_private(self._directory)
             _write(path, msgspec.json.encode(answer), once=True)
@@ -122,6 +134,12 @@ class Approvals:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Removes all that waits, and what was answered and not taken."""
+        for path in self._directory.glob("*.json"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def _answer_path(self, name: str) -> Path:
         return self._directory / f"{name}.answer.json"
 
@@ -147,7 +165,7 @@ class RecordedApprover:
         """
         if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
             return answer
-        await asyncio.to_thread(self._approvals.ask, request)
+        await self._write_down(request)
         if self._face is None:
             raise waiting(request.tool.name, request.run_id)
         try:
@@ -160,6 +178,13 @@ class RecordedApprover:
         self._approvals.withdraw(request)
         return answer
 
+    async def _write_down(self, request: ApprovalRequest) -> None:
+        try:
+            await uncancelled(asyncio.to_thread(self._approvals.ask, request))
+        except asyncio.CancelledError:
+            self._approvals.withdraw(request)
+            raise
+
     async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
         asking = asyncio.ensure_future(face.ask(request))
         watching = asyncio.ensure_future(self._elsewhere(request))
@@ -169,7 +194,7 @@ class RecordedApprover:
         finally:
             for task in (asking, watching):
                 task.cancel()
-            await asyncio.gather(asking, watching, return_exceptions=True)
+            await uncancelled(asyncio.gather(asking, watching, return_exceptions=True))
 
     async def _elsewhere(self, request: ApprovalRequest) -> Answer:
         while True:

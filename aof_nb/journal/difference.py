@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aof_nb.journal.encoding import encode
 from aof_nb.journal.entries import Derived, ModelRequested, RunContext, WholeMessage
 from aof_nb.journal.recorder import message_digest
 from aof_nb.messages import Message, Text, Thinking, ToolCall, ToolResult
@@ -136,7 +137,7 @@ def unified(name: str, was: str, now: str, *, sides: tuple[str, str] = ("recorde
 def _laid_out(value: Any) -> str:
     if isinstance(value, ToolSpec):
         value = msgspec.structs.asdict(value)
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
+    return msgspec.json.format(encode(value)).decode()
 
 
 def _text(message: Message) -> str:
@@ -147,7 +148,7 @@ def _text(message: Message) -> str:
                 lines.append(text)
             case ToolCall():
                 arguments = part.raw_arguments if part.arguments is None else part.arguments
-                lines.append(f"{part.name}({msgspec.json.encode(arguments).decode()})")
+                lines.append(f"{part.name}({encode(arguments).decode()})")
             case ToolResult():
                 lines.append(_result(part.name, part.call_id, part.content))
             case _:

@@ -25,6 +25,7 @@ from aof_nb.events import (
     ToolCallDelta,
     ToolProgress,
 )
+from aof_nb.journal.encoding import encode
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, StopReason, Usage
 from aof_nb.ports import OutputSchema, Sampling, ToolChoice, ToolOutput, ToolSpec
@@ -321,8 +322,6 @@ class _Kind(msgspec.Struct, frozen=True):
     type: str = ""
 
 
-# A tool may return what is no JSON: the journal keeps what it looks like.
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(Entry).decode
 _decode_time = msgspec.json.Decoder(_Time).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
@@ -337,7 +336,7 @@ def encode_line(at: float, entry: Entry) -> bytes:
         >>> encode_line(1.5, ToolWithdrawn("a"))
         b'{"at":1.500,"type":"tool_withdrawn","call_id":"a"}\n'
     """
-    return b'{"at":%.3f,%b\n' % (at, _encode(entry)[1:])
+    return b'{"at":%.3f,%b\n' % (at, encode(entry)[1:])
 
 
 def decode_line(data: bytes) -> Line | None:

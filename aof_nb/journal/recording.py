@@ -242,8 +242,12 @@ def encoded(lines: Sequence[Line]) -> bytes:
     return b"".join(encode_line(line.at, line.entry) for line in lines)
 
 
-def check_resumable(recording: Recording) -> None:
+def check_resumable(recording: Recording, *, held: bool = False) -> None:
     """Raises if a run cannot be gone on with.
+
+    Args:
+        recording: The run.
+        held: Whether it is this process that has its journal open.
 
     Raises:
         ConfigurationError: If it has ended for good.
@@ -255,7 +259,7 @@ def check_resumable(recording: Recording) -> None:
             f"the run {recording.run_id} has ended ({state}): there is nothing to go on with",
             remedy=f"to try it another way: aofctl fork {recording.run_id}",
         )
-    if state is State.RUNNING:
+    if state is State.RUNNING and not held:
         raise JournalError(
             f"the run {recording.run_id} goes on in another process",
             remedy="wait for its end, or end that process",

@@ -44,8 +44,8 @@ def find_run(named: str) -> Path:
     if (exact / FILE_NAME).exists():
         return exact
     directories = list(run_directories())
-    if named == "last" and directories:
-        return directories[0]
+    if named == "last" and (last := next(filter(_has_begun, directories), None)) is not None:
+        return last
     found = [each for each in directories if each.name.startswith(named)]
     if len(found) == 1:
         return found[0]
@@ -60,6 +60,15 @@ def find_run(named: str) -> Path:
     near = difflib.get_close_matches(named, [each.name for each in directories], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigurationError(f"there is no run {named!r}", remedy=f"{hint}see aofctl list runs")
+
+
+def _has_begun(directory: Path) -> bool:
+    """Whether a run's first entry is whole: one that was killed before has nothing to tell."""
+    try:
+        with (directory / FILE_NAME).open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except OSError:
+        return False
 
 
 def run_directories() -> Iterator[Path]:
