@@ -13,9 +13,12 @@ from aof_nb.cli.ending import complain
 if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.mcp.spec import McpServer
+    from aof_nb.models.registry import Provider
 
 app = typer.Typer(
-    name="list", help="Shows agents, tools, models, MCP servers or notebooks.", no_args_is_help=True
+    name="list",
+    help="Shows runs and approvals, agents, tools, models, MCP servers or notebooks.",
+    no_args_is_help=True,
 )
 
 Where = Annotated[
@@ -71,7 +74,6 @@ def tools(*, output: OutputOption = "text") -> None:
 @app.command()
 def models(*, output: OutputOption = "text") -> None:
     """Shows the model providers, what each needs, and which models are left alone at the moment."""
-    import os
     import time
 
     from aof_nb.models.breaker_board import open_breakers
@@ -80,26 +82,34 @@ def models(*, output: OutputOption = "text") -> None:
     left_alone = open_breakers()
     rows = []
     for provider in providers().values():
-        variable = provider.key_variable
-        needs = f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
-        if provider.credentials:
-            needs += f", or {provider.credentials}"
-        if provider.missing_extra:
-            needs = f'pip install "aof-nb[{provider.missing_extra}]"; {needs}'
         now = [
             f"{each.model}: {each.reason}, left alone for {max(0, each.until - time.time()):.0f} s"
             for each in left_alone
             if each.model.partition(":")[0] == provider.name
         ]
-        rows.append(
-            (
-                provider.example,
-                provider.title,
-                needs if variable else "needs no key",
-                "; ".join(now),
-            )
-        )
-    print_table(("model", "provider", "key", "now"), rows, output)
+        rows.append((provider.example, provider.title, _needs(provider), "; ".join(now)))
+    print_table(("model", "provider", "needs", "now"), rows, output)
+
+
+def _needs(provider: Provider) -> str:
+    """What a provider needs, and whether it is there."""
+    import os
+
+    def state(variable: str) -> str:
+        return f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
+
+    key = state(provider.key_variable) if provider.key_variable else "no key"
+    if provider.credentials:
+        key += f", or {provider.credentials}"
+    needs = [key]
+    if provider.missing_extra:
+        needs.insert(0, f'pip install "aof-nb[{provider.missing_extra}]"')
+    if provider.needs_address:
+        needs.append(state(provider.url_variable))
+    if provider.server:
+        place = os.environ.get(provider.url_variable) or provider.server
+        needs.append(f"its server at {place} ({provider.url_variable})")
+    return "; ".join(needs)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aof_nb.errors import JournalError
 from aof_nb.journal.entries import Entry, encode_line
+from aof_nb.paths import make_private
 
 FILE_NAME = "journal.jsonl"
 
@@ -47,7 +48,7 @@ class Journal:
         self._failure: OSError | None = None
         self._unsynced_directory = not self.path.exists()
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
         except OSError as error:

@@ -113,8 +113,10 @@ def _entra_tokens(identity: Any) -> Callable[[], Awaitable[str]]:
         try:
             found: str = await asyncio.to_thread(current)
         except Exception as error:
+            # Then follow all the places that were looked at.
+            said = str(error).partition("\n")[0]
             raise AuthenticationFailed(
-                f"azure: no Entra token ({type(error).__name__}: {error})",
+                f"azure: no Entra token ({type(error).__name__}: {said})",
                 provider="azure",
                 remedy="log in with `az login`, or set AZURE_OPENAI_API_KEY",
             ) from error

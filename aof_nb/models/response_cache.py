@@ -17,7 +17,7 @@ import msgspec
 from aof_nb.events import ModelEvent, ModelResponse, Notice, TextDelta
 from aof_nb.json_disk import NEVER_A_FILE, strict_json_disk
 from aof_nb.messages import Message, StopReason, ToolResult, Usage
-from aof_nb.models.registry import providers
+from aof_nb.models.registry import FILES, providers
 from aof_nb.paths import state_dir
 from aof_nb.ports import Model, ModelRequest
 
@@ -57,7 +57,7 @@ def cached(
         >>> cached(resolve_model("openai:gpt-5", api_key="k"), directory="/tmp/c").name
         'openai:gpt-5'
     """
-    if model.name.startswith("script:"):
+    if model.name.startswith(FILES):
         return model
     return CachedModel(model, directory, ttl, max_bytes, keyed_by or model)
 
