@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import JournalError
 from aof_nb.journal.entries import Entry, encode_line
 from aof_nb.paths import make_private
@@ -108,7 +109,8 @@ class Journal:
             JournalError: If the disk refuses.
         """
         try:
-            await asyncio.to_thread(self._sync)
+            # The lock is the file's as long as the disk is waited for.
+            await uncancelled(asyncio.to_thread(self._sync))
         except OSError as error:
             self._failure = error
             raise _unwritable(self.path, error) from error
