@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from aof_nb.agent import Agent as Agent
-    from aof_nb.agent import Run as Run
-    from aof_nb.agent import RunFailed as RunFailed
-    from aof_nb.agent import RunResult as RunResult
     from aof_nb.errors import AofError as AofError
     from aof_nb.errors import ToolError as ToolError
     from aof_nb.events import RunStatus as RunStatus
+    from aof_nb.journal.replay import Replay as Replay
     from aof_nb.limits import Limits as Limits
     from aof_nb.mcp.spec import McpServer as McpServer
     from aof_nb.messages import Message as Message
@@ -37,6 +35,9 @@ if TYPE_CHECKING:
     from aof_nb.ports import ToolContext as ToolContext
     from aof_nb.ports import ToolOutput as ToolOutput
     from aof_nb.resources import load as load
+    from aof_nb.result import RunFailed as RunFailed
+    from aof_nb.result import RunResult as RunResult
+    from aof_nb.run import Run as Run
     from aof_nb.tools import tool as tool
 
 _WHERE = {
@@ -49,11 +50,12 @@ _WHERE = {
     "Message": "aof_nb.messages",
     "ModelRequest": "aof_nb.ports",
     "Policy": "aof_nb.policy",
+    "Replay": "aof_nb.journal.replay",
     "RetryPolicy": "aof_nb.models.resilience",
     "Rule": "aof_nb.policy",
-    "Run": "aof_nb.agent",
-    "RunFailed": "aof_nb.agent",
-    "RunResult": "aof_nb.agent",
+    "Run": "aof_nb.run",
+    "RunFailed": "aof_nb.result",
+    "RunResult": "aof_nb.result",
     "RunStatus": "aof_nb.events",
     "Sampling": "aof_nb.ports",
     "Timeouts": "aof_nb.models.timeouts",

@@ -21,7 +21,8 @@ from aof_nb.models.registry import resolve_model
 from aof_nb.paths import state_dir
 
 if TYPE_CHECKING:
-    from aof_nb.agent import Agent, RunResult
+    from aof_nb.agent import Agent
+    from aof_nb.result import RunResult
 
 _logger = logging.getLogger("aof_nb.runs")
 

@@ -273,3 +273,45 @@ class McpError(AofError):
 
 class MemoryStoreError(AofError):
     """A memory store cannot be read or written."""
+
+
+class MemoryConflict(MemoryStoreError):
+    """What was to be changed has been changed by somebody else meanwhile; nothing was written.
+
+    Args:
+        what: What it is, as the subject of the sentence, such as ``session 'inc-42'``.
+        expected: The version that was expected.
+        found: The version there is.
+    """
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} is at version {found or 'none'}, not {expected or 'none'}",
+            remedy="load it again, and try once more with its new version",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class JournalError(AofError):
+    """A run's journal cannot be written or read."""
+
+
+class ReplayMismatch(ModelError):
+    """A request is not the one that was recorded, or there is no record of it.
+
+    Args:
+        message: What differs.
+        difference: The recorded request and this one, as a unified diff; empty if there is no
+            record to compare with.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, *, difference: str = "", remedy: str = "") -> None:
+        told = f"{message}\n{difference}" if difference else message
+        super().__init__(told, provider="replay", remedy=remedy)
+        self.difference = difference
+
+
+class ApprovalPending(AofError):
+    """A call needs an approval that nobody here can give: its run waits for one."""

@@ -27,6 +27,7 @@ class RunStatus(enum.StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    WAITING = "waiting"
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
@@ -189,6 +190,12 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     session: str | None = None
 
 
+class Steered(msgspec.Struct, frozen=True, tag="steered"):
+    """What the user has said while the run went on; the coming turn is asked with it."""
+
+    text: str
+
+
 class TurnStarted(msgspec.Struct, frozen=True, tag="turn_started"):
     """A request goes to the model. The last permitted turn has its tools withheld."""
 
@@ -235,7 +242,7 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
-    """Who answered, through which face, and what."""
+    """Who answered, through which face, what, and for what reason if one was given."""
 
     call_id: str
     digest: str
@@ -243,6 +250,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     similar: bool
     by: str
     via: str
+    reason: str = ""
 
 
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):
@@ -303,6 +311,7 @@ Event: TypeAlias = (
     | ApprovalAnswered
     | ToolFinished
     | Notice
+    | Steered
     | LimitReached
     | RunFinished
 )

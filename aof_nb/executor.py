@@ -31,18 +31,25 @@ import asyncio
 import contextlib
 import difflib
 import functools
-import itertools
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.errors import AofError, BrokenStream, ContextTooLong, ModelError, ToolError
+from aof_nb.call_ids import CallIds
+from aof_nb.errors import (
+    AofError,
+    ApprovalPending,
+    BrokenStream,
+    ContextTooLong,
+    JournalError,
+    ModelError,
+)
 from aof_nb.events import (
     ContextCompacted,
     Event,
@@ -56,6 +63,7 @@ from aof_nb.events import (
     RunFinished,
     RunStarted,
     RunStatus,
+    Steered,
     TextDelta,
     ToolFinished,
     ToolStarted,
@@ -64,6 +72,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.playback import Playback
 from aof_nb.limits import Limits
 from aof_nb.messages import (
     Message,
@@ -75,7 +84,7 @@ from aof_nb.messages import (
     Usage,
     sendable,
 )
-from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput
+from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolOutput, called
 from aof_nb.spending import Spending, worst_case
 from aof_nb.structured_output import Answer, Answers, Expected, Judged
 from aof_nb.truncation import truncate
@@ -105,7 +114,7 @@ class Task:
         system: The instructions.
         tools: What may be called, with their layers (policy...) already around them.
         limits: How far to go.
-        begun: When the wall time began, on the loop's clock; None for now.
+        elapsed: Seconds that the run has gone on; None to count from now.
         sampling: How to answer.
         output: What the answer is to be, the model being one that is held to it (as
             `aof_nb.models.structured` does); None for text.
@@ -114,6 +123,9 @@ class Task:
         notices: Said at the start, such as servers that are missing.
         fallbacks: The models that may answer in its place, by name.
         compacts_at: Input tokens from which a summary of old turns may be asked for as well.
+        inbox: What the user says while the run goes on; taken before each turn.
+        playback: A recording that the first turns are taken from.
+        on_refused: Told of a call that the loop itself answers, with why it cannot be made.
     """
 
     run_id: str
@@ -123,7 +135,7 @@ class Task:
     system: str = ""
     tools: Sequence[Tool] = ()
     limits: Limits = field(default_factory=Limits)
-    begun: float | None = None
+    elapsed: Callable[[], float] | None = None
     sampling: Sampling = field(default_factory=Sampling)
     output: Expected | None = None
     session: str | None = None
@@ -131,6 +143,9 @@ class Task:
     notices: Sequence[str] = ()
     fallbacks: Sequence[str] = ()
     compacts_at: int | None = None
+    inbox: deque[str] = field(default_factory=deque)
+    playback: Playback | None = None
+    on_refused: Callable[[ToolCall, str], None] | None = None
 
 
 @dataclass(slots=True)
@@ -213,28 +228,36 @@ class _Run:
         self._tools = {tool.spec.name: tool for tool in task.tools}
         self._specs = tuple(tool.spec for tool in task.tools)
         self._checks = ArgumentChecks(self._tools)
-        self._call_ids = {call.id for each in record.transcript for call in each.tool_calls}
+        self._call_ids = CallIds(record.transcript)
         self._failures: Counter[bytes] = Counter()
         self._failed_turns = 0
         self.spending: Spending | None = None
         self._last: Usage | None = None
         output = task.output
         self._answers = Answers(output, task.limits.max_corrections) if output else None
-        seconds = task.limits.max_seconds
-        begun = asyncio.get_running_loop().time() if task.begun is None else task.begun
-        self._deadline = None if seconds is None else begun + seconds
+        began = asyncio.get_running_loop().time()
+        self._elapsed = task.elapsed or (lambda: asyncio.get_running_loop().time() - began)
+        self._time_is_over = False
 
     async def turns(self) -> AsyncGenerator[Event, None]:
         """Goes turn by turn until the run has ended, and sets the record's status."""
-        record, most = self._record, self._task.limits.max_turns
+        record, most, playback = self._record, self._task.limits.max_turns, self._task.playback
         while True:
+            for text in self._said():
+                yield Steered(text)
+                record.transcript.append(Message.user(text))
             if record.turns >= most:
                 yield self._limit("turns", f"{record.turns} of {most} turns were made")
                 record.status = RunStatus.LIMIT
                 return
             if (limit := self._due_limit()) is not None:
                 yield self._limit(*limit)
-            if self.spending is not None:
+            if playback is not None and (recorded := playback.cost_limit()) is not None:
+                yield self._limit("cost", recorded.detail)
+                if playback.has_ended:
+                    record.status = RunStatus.LIMIT
+                    return
+            elif self.spending is not None and (playback is None or playback.live):
                 verdict = await self.spending.admit(self._worst_case(), record.usage_by_model)
                 if verdict.notice:
                     yield Notice(verdict.notice)
@@ -258,7 +281,9 @@ class _Run:
                 return
             if response is None:
                 raise BrokenStream(f"{self._task.model.name} ended without a response")
-            response = self._with_distinct_ids(response)
+            message = self._call_ids.distinct(response.message)
+            if message is not response.message:
+                response = msgspec.structs.replace(response, message=message)
             phase = self._receive(response, withheld)
             finished = TurnFinished(
                 record.turns, response.message, response.stop_reason, response.usage, response.model
@@ -282,6 +307,11 @@ class _Run:
                         yield event
             finally:
                 record.transcript.append(Message("tool", phase.results()))
+            if phase.failure is not None:
+                raise phase.failure
+            if phase.waiting:
+                record.status = RunStatus.WAITING
+                return
             if response.stop_reason is StopReason.REFUSAL:
                 record.status = RunStatus.REFUSED
                 return
@@ -290,6 +320,14 @@ class _Run:
             if withheld or self._out_of_time() or self._out_of_tokens():
                 record.status = RunStatus.LIMIT
                 return
+
+    def _said(self) -> list[str]:
+        """What the user has said since the turn before, now or in the recording."""
+        playback, inbox = self._task.playback, self._task.inbox
+        said = [] if playback is None else playback.steered()
+        if playback is None or playback.live:
+            said += [sendable(inbox.popleft()) for _ in range(len(inbox))]
+        return said
 
     async def _respond(self, withheld: bool) -> AsyncGenerator[ModelEvent | LimitReached, None]:
         """Streams one response, keeping what had arrived if it is cut off."""
@@ -306,7 +344,7 @@ class _Run:
             output_schema=task.output.schema if task.output else None,
         )
         stream = task.model.stream(request)
-        source = stream if self._deadline is None else _until(stream, self._deadline)
+        source = stream if task.limits.max_seconds is None else _until(stream, self._left)
         asked = task.model.name
         texts: list[str] = []
         complete = False
@@ -374,35 +412,6 @@ class _Run:
         record.usage += usage
         record.usage_by_model[model] = record.usage_by_model.get(model, Usage()) + usage
 
-    def _with_distinct_ids(self, response: ModelResponse) -> ModelResponse:
-        """The response, with other ids where calls have those of earlier ones, or none.
-
-        Playbooks and some servers count their calls anew each time; other providers refuse a
-        conversation in which two calls have one id, and results are kept by it.
-        """
-        calls, known = response.message.tool_calls, self._call_ids
-        if not calls:
-            return response
-        count = len(known)
-        if known.isdisjoint(call.id for call in calls) and all(call.id for call in calls):
-            known.update(call.id for call in calls)
-            if len(known) == count + len(calls):
-                return response
-            known.difference_update(call.id for call in calls)
-        parts = list(response.message.parts)
-        for place, part in enumerate(parts):
-            if isinstance(part, ToolCall):
-                numbered = (f"{part.id or 'call'}_{number}" for number in itertools.count(2))
-                own = next(
-                    each
-                    for each in itertools.chain([part.id], numbered)
-                    if each and each not in known
-                )
-                known.add(own)
-                parts[place] = msgspec.structs.replace(part, id=own)
-        message = msgspec.structs.replace(response.message, parts=tuple(parts))
-        return msgspec.structs.replace(response, message=message)
-
     def _receive(self, response: ModelResponse, withheld: bool) -> _ToolPhase | None:
         """Writes a response down; the calls it asks for, if any, as a phase to carry out."""
         record, limits = self._record, self._task.limits
@@ -448,7 +457,7 @@ class _Run:
             refusals=refusals,
             repeated=repeated,
             last_chance=last_chance,
-            deadline=self._deadline,
+            left=self._left,
         )
 
     def _judge(self, response: ModelResponse) -> Judged:
@@ -496,8 +505,15 @@ class _Run:
         self._record.limit = self._record.limit or limit
         return LimitReached(limit, detail)
 
+    def _left(self) -> float | None:
+        """Seconds of wall time that are left; None without a limit."""
+        seconds = self._task.limits.max_seconds
+        return None if seconds is None else seconds - self._elapsed()
+
     def _out_of_time(self) -> bool:
-        return self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline
+        left = self._left()
+        self._time_is_over = self._time_is_over or (left is not None and left <= 0)
+        return self._time_is_over
 
     def _out_of_tokens(self) -> bool:
         limit = self._task.limits.max_tokens
@@ -510,10 +526,11 @@ class _Run:
             return None
         if record.turns + 1 >= limits.max_turns and (record.turns or self._specs):
             return "turns", f"turn {record.turns + 1} of {limits.max_turns}: the last"
-        if self._deadline is not None and limits.max_seconds is not None and record.turns:
-            left = self._deadline - asyncio.get_running_loop().time()
-            if left < limits.max_seconds * _TIME_FOR_ANSWER:
-                return "seconds", f"{left:.0f} of {limits.max_seconds:g} s are left"
+        left = self._left()
+        seconds = limits.max_seconds
+        if left is not None and seconds is not None and record.turns:
+            due = left < seconds * _TIME_FOR_ANSWER
+            return ("seconds", f"{left:.0f} of {seconds:g} s are left") if due else None
         return None
 
     def _limit_after(self, phase: _ToolPhase) -> tuple[str, str] | None:
@@ -574,16 +591,16 @@ class _DeadlineReached(Exception):
 
 
 async def _until(
-    stream: AsyncGenerator[ModelEvent, None], deadline: float
+    stream: AsyncGenerator[ModelEvent, None], left: Callable[[], float | None]
 ) -> AsyncGenerator[ModelEvent, None]:
     while True:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(left()) as within:
                 event = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            if asyncio.get_running_loop().time() < deadline:
+            if not within.expired():
                 raise
             raise _DeadlineReached from None
         yield event
@@ -659,7 +676,7 @@ class _ToolPhase:
         refusals: dict[int, str],
         repeated: set[int],
         last_chance: set[int],
-        deadline: float | None,
+        left: Callable[[], float | None],
     ) -> None:
         self.calls = calls
         self.repeated = repeated
@@ -669,7 +686,9 @@ class _ToolPhase:
         self._tools = tools
         self._checks = checks
         self._refusals = refusals
-        self._deadline = deadline
+        self._left = left
+        self.waiting = False
+        self.failure: JournalError | None = None
         self._results: dict[int, ToolResult] = {}
         self._queue: asyncio.Queue[Event | int] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -686,7 +705,7 @@ class _ToolPhase:
     async def events(self) -> AsyncGenerator[Event, None]:
         """Carries the calls out, group by group."""
         for group in self._groups():
-            if self._deadline is not None and self._loop.time() >= self._deadline:
+            if (left := self._left()) is not None and left <= 0:
                 self._refusals = dict.fromkeys(group, _NO_TIME) | self._refusals
             async with contextlib.aclosing(self._carry_out(group)) as events:
                 async for event in events:
@@ -713,9 +732,8 @@ class _ToolPhase:
                 effect = tool.spec.effect.value if tool is not None else "unknown"
                 yield ToolStarted(self._turn, call, effect)
                 complaint = self._refusals.get(place) or self._checks.complaint(call)
-                work = self._refuse(complaint) if complaint or not tool else self._call(tool, call)
+                work = self._work(place, call, tool, complaint)
                 running = asyncio.create_task(work, name=f"tool {call.name}")
-                running.add_done_callback(functools.partial(self._ended, place))
                 pending[place] = (running, time.perf_counter())
             while pending:
                 try:
@@ -742,30 +760,39 @@ class _ToolPhase:
 
     async def _next(self) -> Event | int:
         """The next event, or the place of a call that has ended."""
-        if self._deadline is None:
+        if (left := self._left()) is None:
             return await self._queue.get()
-        async with asyncio.timeout_at(self._deadline):
+        async with asyncio.timeout(left):
             return await self._queue.get()
 
-    def _ended(self, place: int, _: asyncio.Task[ToolOutput]) -> None:
-        self._queue.put_nowait(place)
+    async def _work(
+        self, place: int, call: ToolCall, tool: Tool | None, complaint: str | None
+    ) -> ToolOutput:
+        try:
+            if complaint or tool is None:
+                return await self._refuse(call, complaint or "")
+            return await self._call(tool, call)
+        finally:
+            # In the moment it ends: its place among the events is the one in the journal.
+            self._queue.put_nowait(place)
 
-    async def _refuse(self, complaint: str | None) -> ToolOutput:
-        return ToolOutput(complaint or "", is_error=True)
+    async def _refuse(self, call: ToolCall, complaint: str) -> ToolOutput:
+        playback, refused = self._task.playback, self._task.on_refused
+        recorded = playback is not None and await playback.refusal(call.id)
+        if refused is not None and not recorded:
+            refused(call, complaint)
+        return ToolOutput(complaint, is_error=True)
 
     async def _call(self, tool: Tool, call: ToolCall) -> ToolOutput:
         context = ToolContext(self._task.run_id, call.id, self._emit)
         try:
-            output: Any = await tool.call(call.arguments or {}, context)
-        except ToolError as error:
-            text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
-            return ToolOutput(text, is_error=True)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the model is shown any failure
-            return ToolOutput(f"{type(error).__name__}: {error}", is_error=True)
-        if isinstance(output, ToolOutput) and isinstance(output.content, str):
-            return output
-        # Who writes a tool may return what he likes: it must not cost the run.
-        return ToolOutput(str(output))
+            return await called(tool, call.arguments or {}, context)
+        except ApprovalPending as pending:
+            self.waiting = True
+            return ToolOutput(pending.message, is_error=True, denied=True)
+        except JournalError as error:
+            self.failure = error
+            return ToolOutput(f"Not carried out: {error.message}", is_error=True, denied=True)
 
     def _emit(self, event: Event) -> None:
         if threading.get_ident() == self._thread:
@@ -785,7 +812,9 @@ class _ToolPhase:
             output, outcome = ToolOutput(INTERRUPTED, is_error=True), Outcome.INTERRUPTED
         else:
             output, outcome = running.result(), Outcome.OK
-            if output.is_error:
+            if output.unknown:
+                outcome = Outcome.INTERRUPTED
+            elif output.is_error:
                 outcome = Outcome.DENIED if output.denied else Outcome.ERROR
         limit, kept_as = self._task.limits.max_output_chars, None
         if keep and len(output.content) > limit and self._task.artifacts is not None:

@@ -13,13 +13,18 @@ from __future__ import annotations
 import enum
 import fnmatch
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+
+BOUNDS = "AOF_POLICY"
+"""The environment variable that holds policies which no agent of the process may exceed."""
 
 
 class Action(enum.StrEnum):
@@ -112,6 +117,33 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return by_effect[spec.effect]
 
 
+_STRICTNESS = (Action.ALLOW, Action.ASK, Action.DENY)
+
+
+def bounds_from_environment() -> tuple[Policy, ...]:
+    """The policies in ``AOF_POLICY``, a JSON array: what a runbook says of all its agents.
+
+    Raises:
+        ConfigurationError: If the variable holds something else.
+    """
+    written = os.environ.get(BOUNDS)
+    if not written:
+        return ()
+    try:
+        return msgspec.json.decode(written, type=tuple[Policy, ...])
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(
+            f"{BOUNDS} holds no policies: {error}",
+            remedy="it is set for a notebook's kernel by what runs the notebook: leave it alone",
+        ) from error
+
+
+def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
+    """What several policies say of a call together: deny before ask, ask before allow."""
+    actions = [each.decide(spec, arguments) for each in policies]
+    return max(actions, key=_STRICTNESS.index)
+
+
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a person is asked: this tool, as it is defined now, with exactly these arguments."""
 
@@ -137,6 +169,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         similar: Whether the yes holds for similar calls in this run too.
         by: Who answered.
         via: Through which face: ``notebook``, ``terminal``...
+        reason: Why, if that was said; the model is told it with a no.
     """
 
     approved: bool
@@ -144,6 +177,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     similar: bool = False
     by: str = ""
     via: str = ""
+    reason: str = ""
 
 
 @runtime_checkable
@@ -199,12 +233,18 @@ class Gate:
         mode: ``ask`` asks the approver, ``never`` refuses what would be asked, ``all``
             approves it. What the policy denies stays denied in every mode.
         approver: Who is asked; None, with mode ``ask``, refuses.
+        bounds: Policies that the rules may not exceed.
     """
 
     def __init__(
-        self, policy: Policy, *, mode: ApproveMode = "ask", approver: Approver | None = None
+        self,
+        policy: Policy,
+        *,
+        mode: ApproveMode = "ask",
+        approver: Approver | None = None,
+        bounds: Sequence[Policy] = (),
     ) -> None:
-        self._policy = policy
+        self._policies = (policy, *bounds)
         self._mode = mode
         self._approver = approver
         self._similar: set[tuple[str, str]] = set()
@@ -229,7 +269,7 @@ class Gate:
             plain: The arguments in the form that rules are matched against, if it is another.
         """
         spec = tool.spec
-        action = self._policy.decide(spec, arguments if plain is None else plain)
+        action = strictest(self._policies, spec, arguments if plain is None else plain)
         if action is Action.ALLOW:
             return None
         if action is Action.DENY:
@@ -237,61 +277,95 @@ class Gate:
                 f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
                 "Do not try it again; find another way or say what is needed."
             )
-        kind = (
-            spec.fingerprint,
-            tool.similar(arguments) if isinstance(tool, KnowsSimilar) else "",
-        )
+        kind = _kind(tool, arguments)
         if self._mode == "all" or kind in self._similar:
             return None
-        if self._mode == "never" or self._approver is None:
+        reason = f"the policy asks before a tool with effect {spec.effect.value}"
+        answer = await self.ask(tool, arguments, context, reason)
+        if answer is None:
             return (
                 f"{spec.name} ({spec.effect}) needs a person's approval, and this run does not "
                 "ask for any. It was not carried out. Say what you would have done."
             )
+        if answer.approved:
+            if answer.similar:
+                self._similar.add(kind)
+            return None
+        if answer.digest:
+            who = f" by {answer.by}" if answer.by else ""
+            why = f" The reason given: {answer.reason}" if answer.reason else ""
+            return f"Denied{who}: {spec.name} was not carried out.{why}"
+        return (
+            f"{spec.name} was not carried out: its definition or arguments are no longer "
+            "those that were approved."
+        )
+
+    async def ask(
+        self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
+    ) -> Answer | None:
+        """Asks a person whether a call may be made.
+
+        Args:
+            tool: What is called.
+            arguments: What with.
+            context: Where it is called.
+            reason: Why it is asked.
+
+        Returns:
+            The answer, or None where nobody is to be asked. One that was given for another
+            definition or other arguments is a no, without a digest.
+
+        Raises:
+            ApprovalPending: If the run is to wait for the answer.
+        """
+        if self._mode != "ask" or self._approver is None:
+            return None
         request = ApprovalRequest(
             run_id=context.run_id,
             call_id=context.call_id,
-            tool=spec,
+            tool=tool.spec,
             arguments=arguments,
-            reason=f"the policy asks before a tool with effect {spec.effect.value}",
+            reason=reason,
         )
         digest = request.digest
         context.emit(
             ApprovalRequested(
                 call_id=context.call_id,
-                tool=spec.name,
-                effect=spec.effect.value,
+                tool=request.tool.name,
+                effect=request.tool.effect.value,
                 arguments=arguments,
                 digest=digest,
-                reason=request.reason,
+                reason=reason,
             )
         )
         answer = await self._approver.ask(request)
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
         )
-        approved = answer.approved and unchanged
+        given = answer
+        if answer.approved and not unchanged:
+            given = msgspec.structs.replace(answer, approved=False, digest="")
         context.emit(
             ApprovalAnswered(
                 call_id=context.call_id,
                 digest=answer.digest,
-                approved=approved,
+                approved=given.approved,
                 similar=answer.similar,
                 by=answer.by,
                 via=answer.via,
+                reason=answer.reason,
             )
         )
-        if not answer.approved:
-            who = f" by {answer.by}" if answer.by else ""
-            return f"Denied{who}: {spec.name} was not carried out."
-        if not unchanged:
-            return (
-                f"{spec.name} was not carried out: its definition or arguments are no longer "
-                "those that were approved."
-            )
-        if answer.similar:
-            self._similar.add(kind)
-        return None
+        return given
+
+    def allow_similar(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        """Calls that are like this one need no approval any more, until the run ends."""
+        self._similar.add(_kind(tool, arguments))
+
+
+def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    similar = tool.similar(arguments) if isinstance(tool, KnowsSimilar) else ""
+    return tool.spec.fingerprint, similar
 
 
 class Guarded:

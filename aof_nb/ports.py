@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from aof_nb.errors import ApprovalPending, JournalError, OutcomeUnknown, ToolError
 from aof_nb.events import Event, ModelEvent
 from aof_nb.messages import Message
 
@@ -62,12 +63,14 @@ class ToolOutput(msgspec.Struct, frozen=True):
         data: The structured result, if the tool has one.
         is_error: Whether the tool says that it failed.
         denied: Whether the call was refused by policy or by a person.
+        unknown: Whether it was begun, and nobody can tell whether it took effect.
     """
 
     content: str
     data: Any = None
     is_error: bool = False
     denied: bool = False
+    unknown: bool = False
 
 
 class ToolContext(msgspec.Struct, frozen=True):
@@ -99,6 +102,41 @@ class Tool(Protocol):
         Cancelling the call stops what it started, child processes included.
         """
         ...
+
+
+@runtime_checkable
+class Verifiable(Protocol):
+    """A tool that can find out whether a call that was interrupted took effect."""
+
+    async def verify(self, arguments: dict[str, Any]) -> ToolOutput | None:
+        """What the call has come to; None if it did not take effect, so that it can be made.
+
+        Raises:
+            OutcomeUnknown: If that cannot be found out; any other failure means the same.
+        """
+        ...
+
+
+async def called(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+    """Calls a tool; whatever it raises is an output that the model is shown.
+
+    Raises:
+        ApprovalPending: If the call waits for a person.
+        JournalError: If it cannot be written down, and so was not made.
+    """
+    try:
+        output: Any = await tool.call(arguments, context)
+    except (ApprovalPending, JournalError):
+        raise
+    except ToolError as error:
+        text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
+        return ToolOutput(text, is_error=True, unknown=isinstance(error, OutcomeUnknown))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the model is shown any failure
+        return ToolOutput(f"{type(error).__name__}: {error}", is_error=True)
+    if isinstance(output, ToolOutput) and isinstance(output.content, str):
+        return output
+    # Who writes a tool may return what he likes: it must not cost the run.
+    return ToolOutput(str(output))
 
 
 ToolChoice: TypeAlias = Literal["auto", "none"]

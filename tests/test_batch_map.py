@@ -216,6 +216,8 @@ async def ran(*arguments: str) -> tuple[int, str]:
     return process.returncode or 0, out.decode()
 
 
+# Two processes a line of the record, one after the other.
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("provider", "when"), [("anthropic", "before"), ("anthropic", "after"), ("openai", "before")]
 )

@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from aof_nb.agent import Agent, Run
+from aof_nb.agent import Agent
 from aof_nb.errors import ModelError
 from aof_nb.events import ModelEvent, ModelResponse, RunStatus
 from aof_nb.messages import Message, StopReason, Usage
 from aof_nb.ports import ModelRequest
+from aof_nb.run import Run
 
 
 class Echo:

@@ -297,7 +297,7 @@ async def test_what_happens_is_logged_with_fields(caplog: pytest.LogCaptureFixtu
         fallback = resolve_model("groq:llama", base_url=second.base_url, api_key="k")
         agent = agent_at(first, "anthropic:claude-sonnet-5", fallback=[fallback])
         first.reply(Failure(529), Failure(529))
-        result = await agent.run(f"why {SECRET}?")
+        result = await agent.run(f"why {SECRET}?", approve="never")
     records: list[Any] = [each for each in caplog.records if each.name.startswith("aof_nb")]
     levels = {each.name: each.levelname for each in records}
     assert set(levels) <= {"aof_nb.runs", "aof_nb.models"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from aof_nb.models.registry import Provider
 
 app = typer.Typer(
-    name="list", help="Shows agents, tools, models, MCP servers or notebooks.", no_args_is_help=True
+    name="list",
+    help="Shows runs and approvals, agents, tools, models, MCP servers or notebooks.",
+    no_args_is_help=True,
 )
 
 Where = Annotated[
@@ -37,7 +39,7 @@ def agents(directory: Where = Path(), *, output: OutputOption = "text") -> None:
         for file, agent in _declared(directory)
         if isinstance(agent, Agent)
     ]
-    _print(("name", "model", "description", "file"), rows, output)
+    print_table(("name", "model", "description", "file"), rows, output)
 
 
 @app.command()
@@ -50,7 +52,7 @@ def mcp(directory: Where = Path(), *, output: OutputOption = "text") -> None:
         for file, found in _declared(directory)
         for server in (found.mcp_servers if isinstance(found, Agent) else [found])
     ]
-    _print(("name", "server", "file"), rows, output)
+    print_table(("name", "server", "file"), rows, output)
 
 
 @app.command()
@@ -66,7 +68,7 @@ def tools(*, output: OutputOption = "text") -> None:
         (spec.name, spec.effect.value, spec.description.partition("\n")[0])
         for spec in sorted(specs.values(), key=lambda spec: spec.name)
     ]
-    _print(("name", "effect", "description"), rows, output)
+    print_table(("name", "effect", "description"), rows, output)
 
 
 @app.command()
@@ -86,7 +88,7 @@ def models(*, output: OutputOption = "text") -> None:
             if each.model.partition(":")[0] == provider.name
         ]
         rows.append((provider.example, provider.title, _needs(provider), "; ".join(now)))
-    _print(("model", "provider", "needs", "now"), rows, output)
+    print_table(("model", "provider", "needs", "now"), rows, output)
 
 
 def _needs(provider: Provider) -> str:
@@ -126,8 +128,9 @@ def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> Non
                 complain(error.message, error.remedy)
                 continue
             taken = ", ".join(f"{each.name}={each.default}" for each in found.parameters or [])
-            rows.append((str(path), found.title, taken))
-    _print(("notebook", "title", "parameters"), rows, output)
+            said = found.metadata
+            rows.append((str(path), found.title, taken, said.severity, said.owner))
+    print_table(("notebook", "title", "parameters", "severity", "owner"), rows, output)
 
 
 def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
@@ -146,7 +149,23 @@ def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
     return found
 
 
-def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    output: str,
+    *,
+    numbers: Collection[str] = (),
+    cut: str = "",
+) -> None:
+    """Prints rows as a table, or as JSON.
+
+    Args:
+        columns: What the columns are called.
+        rows: Their cells: text, or rich's `Text`.
+        output: ``text`` or ``json``.
+        numbers: The columns that are set to the right.
+        cut: The column that is cut where a terminal is too narrow; else all are folded.
+    """
     if output == "json":
         import json
 
@@ -158,9 +177,14 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str) -
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(
+            column,
+            overflow="ellipsis" if column == cut else "fold",
+            no_wrap=bool(cut),
+            justify="right" if column in numbers else "left",
+        )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(each) if isinstance(each, str) else each for each in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 1000

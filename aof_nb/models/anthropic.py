@@ -11,6 +11,7 @@ import msgspec
 from aof_nb.errors import MissingCredential
 from aof_nb.events import ModelEvent
 from aof_nb.importing import imported
+from aof_nb.loop_clients import shared_client
 from aof_nb.messages import (
     Message,
     Opaque,
@@ -32,7 +33,6 @@ from aof_nb.models.transport import (
     EncodeSchema,
     EncodeTools,
     sdk_timeout,
-    shared_client,
     stream_response,
 )
 from aof_nb.ports import ModelRequest, OutputSchema, StructuredOutput, ToolSpec

@@ -9,10 +9,11 @@ from typing import Any
 
 from aof_nb.errors import AuthenticationFailed, ConfigurationError, MissingExtra
 from aof_nb.importing import imported
+from aof_nb.loop_clients import shared_client
 from aof_nb.models.compatible import AZURE
 from aof_nb.models.openai_chat import OpenAIChatModel
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.models.transport import sdk_timeout, shared_client
+from aof_nb.models.transport import sdk_timeout
 
 _VARIABLES = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
 # The newest version that is not a preview.

@@ -117,7 +117,16 @@ _PROVIDERS = (
         title="Scripted playbook: deterministic, no LLM, no key",
         example="script:triage.yaml",
     ),
+    Provider(
+        name="replay",
+        factory="aof_nb.journal.replay_model:ReplayModel",
+        title="Recorded run: the model's answers from a journal or a cassette, no LLM, no key",
+        example="replay:triage.journal.jsonl",
+    ),
 )
+
+FILES = ("script:", "replay:")
+"""How the names of models begin that are files: nothing is sent, and nothing is to be paid."""
 
 
 _BUILT_IN = {provider.name: provider for provider in _PROVIDERS}
@@ -184,13 +193,13 @@ def parse_name(name: str) -> tuple[Provider, str]:
 
 
 def shown_name(model: str | Model) -> str:
-    """A model's name as people are shown it: a scripted one says so, and not where it lies.
+    """A model's name as people are shown it: one that is a file says so, and not where it lies.
 
     Example:
         >>> shown_name("script:playbooks/triage.yaml")
         'script:triage.yaml (scripted)'
     """
-    if isinstance(model, str) and not model.startswith("script:"):
+    if isinstance(model, str) and not model.startswith(FILES):
         return model
     return resolve_model(model).name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
@@ -25,7 +24,8 @@ from aof_nb.events import (
 from aof_nb.messages import Outcome
 from aof_nb.notebook import panels
 from aof_nb.notebook.rows import Row
-from aof_nb.terminal import printable
+from aof_nb.readable import printable
+from aof_nb.result import RunResult
 
 
 class ConsoleRenderer:

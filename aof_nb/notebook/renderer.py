@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
-from aof_nb.agent import RunResult
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
@@ -32,6 +31,7 @@ from aof_nb.notebook import panels
 from aof_nb.notebook.live_text import Budget, LiveText
 from aof_nb.notebook.rows import Row
 from aof_nb.notebook.screen import Output, Screen
+from aof_nb.result import RunResult
 
 _PROGRESS_INTERVAL = 0.25
 _LEVELS: dict[type, str] = {ContextCompacted: "context", ModelFellBack: "fallback"}

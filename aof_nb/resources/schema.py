@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,20 +15,18 @@ from pydantic import (
     model_validator,
 )
 
-from aof_nb.policy import Action
+from aof_nb.durations import duration
+from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Effect
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(value: Any) -> Any:
     """A duration such as ``30``, ``30s`` or ``2m``, in seconds."""
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("not a duration | write 30s, 2m or 1h")
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        try:
+            return duration(value)
+        except ValueError:
+            raise ValueError("not a duration | write 30s, 2m or 1h") from None
     return value
 
 
@@ -102,6 +100,24 @@ class PolicySpec(Spec):
     destructive: Action = Action.ASK
     rules: list[RuleSpec] = []
 
+    def made(self, more: Iterable[Rule] = ()) -> Policy:
+        """The policy, with more rules after its own."""
+        rules = [
+            Rule(
+                action=each.action,
+                tool=each.tool,
+                effect=each.effect,
+                arguments=dict(each.arguments),
+            )
+            for each in self.rules
+        ]
+        return Policy(
+            read=Action(self.read),
+            write=Action(self.write),
+            destructive=Action(self.destructive),
+            rules=(*rules, *more),
+        )
+
 
 class LimitsSpec(Spec):
     """How far a run may go."""
@@ -163,8 +179,10 @@ class ResourcesSpec(Spec):
 class MemoryConfig(Spec):
     """AOF's nested form of the same."""
 
+    url: str = ""
     path: str = ""
     max_messages: Count | None = None
+    ttl: Seconds | None = None
 
 
 class MemorySpec(Spec):
@@ -176,7 +194,7 @@ class MemorySpec(Spec):
     enabled: bool = True
     path: str = ""
     max_messages: Count | None = None
-    ttl: Any = None
+    ttl: Seconds | None = None
     config: MemoryConfig | None = None
 
 
@@ -212,6 +230,7 @@ class AgentSpec(Spec):
     retry: RetrySpec = RetrySpec()
     timeouts: TimeoutsSpec | None = None
     response_cache: bool | str = False
+    journal: bool = True
     context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")

@@ -6,6 +6,7 @@ terminal is the command line's.
 
 from __future__ import annotations
 
+from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runbook
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
 from aof_nb.runbooks.run import (
@@ -15,10 +16,12 @@ from aof_nb.runbooks.run import (
     inspect_notebook,
     run_notebook,
 )
+from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
 
 __all__ = [
     "CellFailure",
     "CellFinished",
+    "CellMetadata",
     "CellStarted",
     "NotebookInfo",
     "NotebookResult",
@@ -26,6 +29,11 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "RunbookMetadata",
+    "StepFailed",
+    "StepResult",
+    "Steps",
+    "check_runbook",
     "inspect_notebook",
     "run_notebook",
 ]

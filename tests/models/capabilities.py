@@ -38,7 +38,7 @@ from tests.models.faults import faults, stalls
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 _AT_ONCE = 5
 BEGIN, END = "<!-- capabilities: begin -->", "<!-- capabilities: end -->"
-PROVIDERS = tuple(name for name in providers() if name != "script")
+PROVIDERS = tuple(name for name in providers() if name not in {"script", "replay"})
 MODELS = {
     "anthropic": "claude-sonnet-5",
     "openai": "gpt-5",

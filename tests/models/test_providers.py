@@ -12,9 +12,9 @@ import pytest
 
 from aof_nb import errors
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta
+from aof_nb.loop_clients import shared_client
 from aof_nb.messages import Message, Outcome, StopReason, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models import resolve_model
-from aof_nb.models.transport import shared_client
 from aof_nb.ports import Model, ModelRequest, Sampling, ToolSpec
 from tests.fakes import (
     Failure,

@@ -1,0 +1,247 @@
+"""Approvals as records beside a run's journal: any face of any process may answer them.
+
+A pending approval is a file that holds what is asked; its answer is a file beside it, which can
+be written once. Both are bound by `ApprovalRequest.digest` to the tool's definition and the exact
+arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from aof_nb.cancellation import uncancelled
+from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
+from aof_nb.paths import make_private
+from aof_nb.policy import Answer, ApprovalRequest, Approver
+
+DIRECTORY_NAME = "approvals"
+_POLL_SECONDS = 0.25
+
+
+class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that waits for a person.
+
+    Args:
+        request: What is asked.
+        time: Since when, in seconds of the Unix epoch.
+        path: The file that holds it.
+    """
+
+    request: ApprovalRequest
+    time: float
+    path: str = ""
+
+
+def _name(call_id: str, digest: str) -> str:
+    """What a request's files are called: two calls may ask for the same thing."""
+    asked = f"{call_id}\0{digest}".encode(errors="surrogatepass")
+    return hashlib.sha256(asked).hexdigest()[:32]
+
+
+class Approvals:
+    """The approvals of one run.
+
+    Args:
+        run_directory: The run's directory.
+    """
+
+    def __init__(self, run_directory: Path) -> None:
+        self._directory = run_directory / DIRECTORY_NAME
+
+    def ask(self, request: ApprovalRequest) -> None:
+        """Writes down that a call waits.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        path = self._directory / f"{_name(request.call_id, request.digest)}.json"
+        pending = PendingApproval(request=request, time=time.time())
+        for other in self.pending():
+            # Asked before its tool was declared anew: nobody takes that answer any more.
+            if other.request.call_id == request.call_id and other.request.digest != request.digest:
+                self.withdraw(other.request)
+        try:
+            make_private(self._directory)
+            _write(path, msgspec.json.encode(pending))
+        except OSError as error:
+            raise JournalError(f"the approval {path} cannot be written: {error}") from error
+
+    def pending(self) -> list[PendingApproval]:
+        """The calls that wait and are not answered, the oldest first."""
+        found = []
+        for path in self._directory.glob("*.json"):
+            if path.name.endswith(".answer.json") or self._answer_path(path.stem).exists():
+                continue
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                pending = msgspec.json.decode(path.read_bytes(), type=PendingApproval)
+                found.append(msgspec.structs.replace(pending, path=str(path)))
+        return sorted(found, key=lambda pending: pending.time)
+
+    def answer(self, request: ApprovalRequest, answer: Answer) -> None:
+        """Answers a call, once and for all.
+
+        Raises:
+            ConfigurationError: If it is answered already, or does not wait any more.
+            JournalError: If the answer cannot be written.
+        """
+        name = _name(request.call_id, request.digest)
+        path = self._answer_path(name)
+        if not (self._directory / f"{name}.json").exists():
+            # An answer that nobody takes now could be taken for another question later.
+            raise ConfigurationError(
+                f"{request.tool.name} does not wait for an answer any more",
+                remedy="see aofctl show",
+            )
+        try:
+            make_private(self._directory)
+            _write(path, msgspec.json.encode(answer), once=True)
+        except FileExistsError as error:
+            raise ConfigurationError(
+                f"{request.tool.name} has been answered already", remedy="see aofctl show"
+            ) from error
+        except OSError as error:
+            raise JournalError(f"the answer {path} cannot be written: {error}") from error
+
+    def take(self, request: ApprovalRequest) -> Answer | None:
+        """The answer to a call, if there is one; it is good for this one use."""
+        answer = self.given(request.call_id, request.digest)
+        if answer is not None:
+            self.withdraw(request)
+        return answer
+
+    def given(self, call_id: str, digest: str) -> Answer | None:
+        """The answer to a call's question that no run has taken yet, if there is one."""
+        path = self._answer_path(_name(call_id, digest))
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Answer)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def withdraw(self, request: ApprovalRequest) -> None:
+        """Removes a call that is answered, or no longer waits."""
+        for path in (
+            self._answer_path(_name(request.call_id, request.digest)),
+            self._directory / f"{_name(request.call_id, request.digest)}.json",
+        ):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes all that waits, and what was answered and not taken."""
+        for path in self._directory.glob("*.json"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _answer_path(self, name: str) -> Path:
+        return self._directory / f"{name}.answer.json"
+
+
+class RecordedApprover:
+    """Asks a face, and takes an answer from any other process meanwhile.
+
+    Args:
+        approvals: The run's approvals.
+        face: Who asks here; None if nobody can, so that the run waits. It raises
+            `ApprovalPending` where it finds nobody.
+    """
+
+    def __init__(self, approvals: Approvals, face: Approver | None) -> None:
+        self._approvals = approvals
+        self._face = face
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """The first answer, from wherever it comes.
+
+        Raises:
+            ApprovalPending: If there is none and nobody can be asked here.
+        """
+        if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
+            return answer
+        await self._write_down(request)
+        if self._face is None:
+            raise waiting(request.tool.name, request.run_id)
+        try:
+            answer = await self._first(request, self._face)
+        except ApprovalPending:
+            raise waiting(request.tool.name, request.run_id) from None
+        except BaseException:
+            self._approvals.withdraw(request)
+            raise
+        self._approvals.withdraw(request)
+        return answer
+
+    async def _write_down(self, request: ApprovalRequest) -> None:
+        try:
+            await uncancelled(asyncio.to_thread(self._approvals.ask, request))
+        except asyncio.CancelledError:
+            self._approvals.withdraw(request)
+            raise
+
+    async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
+        asking = asyncio.ensure_future(face.ask(request))
+        watching = asyncio.ensure_future(self._elsewhere(request))
+        try:
+            await asyncio.wait([asking, watching], return_when=asyncio.FIRST_COMPLETED)
+            return watching.result() if watching.done() else asking.result()
+        finally:
+            for task in (asking, watching):
+                task.cancel()
+            await uncancelled(asyncio.gather(asking, watching, return_exceptions=True))
+
+    async def _elsewhere(self, request: ApprovalRequest) -> Answer:
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
+                return answer
+
+
+class WithoutRecord:
+    """Asks a face for a run that keeps no journal: it cannot wait, so that nobody means no.
+
+    Args:
+        face: Who asks.
+    """
+
+    def __init__(self, face: Approver) -> None:
+        self._face = face
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer."""
+        try:
+            return await self._face.ask(request)
+        except ApprovalPending as pending:
+            by = f"nobody ({pending.message})"
+            return Answer(approved=False, digest=request.digest, by=by)
+
+
+def waiting(tool: str, run_id: str) -> ApprovalPending:
+    """The error of a call whose run is to wait for its approval."""
+    return ApprovalPending(
+        f"{tool} waits for a person's approval",
+        remedy=f"aofctl approve {run_id}, then aofctl resume {run_id}",
+    )
+
+
+def _write(path: Path, data: bytes, *, once: bool = False) -> None:
+    """Writes a file whole; with `once`, fails if it is there."""
+    partial = path.with_suffix(f".{secrets.token_hex(4)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if once:
+            path.hardlink_to(partial)
+        else:
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

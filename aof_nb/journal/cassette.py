@@ -1,0 +1,159 @@
+"""Cassettes: journals of several runs in one file, to be replayed, such as beside a notebook."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from aof_nb.errors import JournalError, ReplayMismatch
+from aof_nb.journal.difference import unified
+from aof_nb.journal.entries import Line
+from aof_nb.journal.recording import Recording, encoded, read_recording, read_recordings
+
+_open_cassettes: dict[Path, Cassette] = {}
+
+
+def cassette_beside(notebook: Path) -> Path:
+    """The cassette of a notebook.
+
+    Example:
+        >>> cassette_beside(Path("runbooks/triage.ipynb")).name
+        'triage.journal.jsonl'
+    """
+    return notebook.with_suffix(".journal.jsonl")
+
+
+def begin_cassette(path: Path) -> None:
+    """Makes room for a new cassette: the old one, if there is one, is removed.
+
+    Raises:
+        JournalError: If what is there is no cassette, or the new one could not be written.
+    """
+    try:
+        if path.exists() and (path.is_dir() or path.stat().st_size):
+            # Nothing but a cassette is to be lost by a mistyped name.
+            read_recordings(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise JournalError(
+            f"the cassette {path} cannot be written: {error.strerror}", remedy="name another place"
+        ) from error
+    rewind(path)
+
+
+def add_to_cassette(path: Path, journal: Path) -> None:
+    """Adds a run to a cassette, in place of what it has of the same run.
+
+    Where the agent's file is on this machine is left out.
+
+    Raises:
+        JournalError: If it cannot be written.
+    """
+    recording = read_recording(journal)
+    first = recording.lines[0]
+    begun = msgspec.structs.replace(recording.begun, source="")
+    lines = [Line(first.at, begun), *recording.lines[1:]]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            kept = _others(path, recording.run_id) if path.stat().st_size else b""
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            partial.write_bytes(kept + encoded(lines))
+            partial.replace(path)
+    except OSError as error:
+        raise JournalError(
+            f"the cassette {path} cannot be written: {error.strerror}", remedy="name another place"
+        ) from error
+
+
+def _others(path: Path, run_id: str) -> bytes:
+    return b"".join(encoded(each.lines) for each in read_recordings(path) if each.run_id != run_id)
+
+
+class Cassette:
+    """The runs of a file, each to be replayed in its turn.
+
+    Args:
+        path: The file.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recordings = read_recordings(path)
+        self._used: set[int] = set()
+
+    def take(self, agent: str, prompt: str, cell: str = "") -> Recording:
+        """The recorded run that a run repeats: the first of its agent and prompt not taken yet.
+
+        When all are taken, as where a cell is run again, the last one is given again.
+
+        Args:
+            agent: The agent's name; empty for any.
+            prompt: What is asked.
+            cell: The notebook cell's id, which is preferred where it is known.
+
+        Raises:
+            ReplayMismatch: If there is none; with what changed against the nearest one.
+        """
+        alike = [
+            place
+            for place, each in enumerate(self.recordings)
+            if agent in {"", each.begun.agent} and each.begun.prompt == prompt
+        ]
+        of_cell = [place for place in alike if cell and self.recordings[place].begun.cell == cell]
+        for places in (of_cell, alike):
+            for place in places:
+                if place not in self._used:
+                    self._used.add(place)
+                    return self.recordings[place]
+        if alike:
+            return self.recordings[(of_cell or alike)[-1]]
+        raise self._mismatch(agent, prompt, cell)
+
+    def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
+        remedy = "record it again with --record, or undo the change"
+        unused = [each for n, each in enumerate(self.recordings) if n not in self._used]
+        free = unused or self.recordings
+        of_agent = [each for each in free if agent in {"", each.begun.agent}]
+        of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
+        if not of_agent:
+            names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
+            return ReplayMismatch(
+                f"{self.path} holds no run of agent {agent!r}; it has runs of: {names}",
+                remedy=remedy,
+            )
+        nearest = (of_cell or of_agent)[0]
+        return ReplayMismatch(
+            f"{f'agent {agent!r}' if agent else 'a model'} is asked for something else than was "
+            f"recorded in {self.path}",
+            difference=unified("prompt", nearest.begun.prompt, prompt),
+            remedy=remedy,
+        )
+
+
+def cassette(path: Path) -> Cassette:
+    """The cassette in a file, whose runs this process takes in turn.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+    path = path.expanduser().resolve()
+    if path not in _open_cassettes:
+        _open_cassettes[path] = Cassette(path)
+    return _open_cassettes[path]
+
+
+def rewind(path: Path) -> None:
+    """Forgets which runs of a cassette were taken, and what was read of it."""
+    _open_cassettes.pop(path.expanduser().resolve(), None)

@@ -1,0 +1,62 @@
+"""What becomes of a call that was begun before a crash, and whose outcome nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aof_nb.policy import Gate
+from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
+
+LEFT_ALONE = (
+    "Begun before the run was interrupted: whether it took effect is unknown, and it was not "
+    "repeated. Find out before doing it again."
+)
+REASON = (
+    "it was begun before the run was interrupted, and nobody knows whether it took effect: "
+    "approve to carry it out again, deny to leave it alone"
+)
+
+
+class BegunTool:
+    """A tool in place of one of its calls that was begun and whose outcome is not known.
+
+    The tool's own `verify` decides, if it has one; else a person; else the call is left alone, and
+    the model is told that its outcome is unknown.
+
+    Args:
+        tool: The tool itself.
+        again: The same with its intent written down, for a call that is made again; the policy has
+            allowed it before.
+        gate: What asks.
+    """
+
+    def __init__(self, tool: Tool, again: Tool, gate: Gate) -> None:
+        self._tool = tool
+        self._again = again
+        self._gate = gate
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool's own definition."""
+        return self._tool.spec
+
+    async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        """Finds out what became of the call, or has it made again, or leaves it alone."""
+        if isinstance(self._tool, Verifiable):
+            try:
+                outcome = await self._tool.verify(arguments)
+            except Exception as error:  # noqa: BLE001  whatever fails, it is not known
+                return _left_alone(f"{type(error).__name__}: {error}")
+            return await self._again.call(arguments, context) if outcome is None else outcome
+        answer = await self._gate.ask(self._tool, arguments, context, REASON)
+        if answer is not None and answer.approved:
+            return await self._again.call(arguments, context)
+        if answer is None:
+            return _left_alone("")
+        said = f"{answer.by or 'A person'} was asked, and said no."
+        return _left_alone(f"{said} {answer.reason}" if answer.reason else said)
+
+
+def _left_alone(detail: str) -> ToolOutput:
+    content = f"{LEFT_ALONE} {detail}".strip()
+    return ToolOutput(content, is_error=True, unknown=True)
