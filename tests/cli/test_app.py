@@ -81,7 +81,7 @@ def test_wrong_usage_is_two(invoke: Invoke, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run'?\n  aofctl --help"),
+        (["lisst"], "aofctl: no such command 'lisst'. Did you mean 'list'?\n  aofctl --help"),
         (["run", "--aprove", "never"], "--approve)\n  aofctl run --help"),
         (
             ["run", "x.yaml", "--approve", "perhaps"],
