@@ -51,14 +51,14 @@ class Agent:
         description: What it is for, for people and other agents.
         tools: Built-in tools by name, decorated functions, or tools.
         mcp_servers: Servers whose tools it may use.
-        memory: Where conversations are kept: ``in_memory``, ``disk``, ``disk:PATH``, a memory,
-            or None.
+        memory: Where conversations are kept: ``in_memory``, ``file:PATH``, ``disk``, ``disk:PATH``,
+            ``redis://...``, a memory, or None.
         policy: What it may do with and without asking.
         limits: How far a run may go.
         sampling: How the model is asked to answer.
         output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
             type that pydantic knows, or a JSON Schema; None or `str` for text.
-        max_context_messages: Messages of a session's past that a run is given; None for all.
+        max_context_messages: Messages of a session's past that a run is given; None for 2,000.
         labels: For finding it.
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.memory import Memory
 
+MOST_OF_THE_PAST = 2_000
+"""Messages of a session's past that a run is given if nothing else is said."""
+
 _logger = logging.getLogger("aof_nb.runs")
 
 
@@ -108,6 +111,7 @@ class Run:
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
+        self._damaged: Sequence[str] = ()
         self._events = self._stream()
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -284,7 +288,11 @@ class Run:
             return recorded
         if memory is None or self._session is None:
             return ()
-        return await memory.load(self._session, limit=self._agent.max_context_messages)
+        most = self._agent.max_context_messages or MOST_OF_THE_PAST
+        history = await memory.load(self._session, limit=most)
+        # A memory of the user's own may give a plain list.
+        self._damaged = getattr(history, "damaged", ())
+        return history
 
     async def _prepare(self, elapsed: Callable[[], float], telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models.compacting import compacts_at
@@ -295,6 +303,7 @@ class Run:
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
         journal.begin(self._begun([each.name for each in models]))
+        journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools = list(resolve_tools(agent.tools))
         if not self._asks:

@@ -7,6 +7,7 @@ import typer
 from aof_nb.cli.fork import fork
 from aof_nb.cli.listing import app as listing
 from aof_nb.cli.mcp import app as mcp
+from aof_nb.cli.memory import app as memory
 from aof_nb.cli.replay import replay
 from aof_nb.cli.resume import resume
 from aof_nb.cli.run import run
@@ -27,6 +28,7 @@ app.command(name="replay")(replay)
 app.command(name="fork")(fork)
 app.command(name="validate")(validate)
 app.add_typer(listing, name="list")
+app.add_typer(memory, name="memory")
 app.add_typer(mcp, name="mcp")
 app.add_typer(lab, name="lab")
 app.command(name="version")(version)

@@ -28,6 +28,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         title: What people call it.
         key_variable: The environment variable that holds its key; empty if it needs none.
         url_variable: The environment variable that overrides its address.
+        needs_address: Whether it has no address but the user's own, which has to be given.
+        server: The address at which its server is looked for, if that runs on the user's machine.
         example: A model of it.
         credentials: What else it may take instead of a key.
         extra: The extra of aof-nb that brings what it needs; empty if nothing more is.
@@ -40,6 +42,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     key_variable: str = ""
     url_variable: str = ""
+    needs_address: bool = False
+    server: str = ""
     example: str = ""
     credentials: str = ""
     extra: str = ""
@@ -61,6 +65,7 @@ def _compatible(endpoint: Endpoint) -> Provider:
         title=endpoint.title,
         key_variable=endpoint.key_variable,
         url_variable=endpoint.url_variable,
+        server="" if endpoint.key_variable else endpoint.base_url,
         example=endpoint.example,
         options={"endpoint": endpoint.name},
     )
@@ -101,6 +106,7 @@ _PROVIDERS = (
         title=AZURE.title,
         key_variable=AZURE.key_variable,
         url_variable=AZURE.url_variable,
+        needs_address=True,
         credentials='Entra tokens with pip install "aof-nb[azure]"',
         example=AZURE.example,
     ),

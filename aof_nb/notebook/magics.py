@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aof_nb.result import RunResult
 
 COMMANDS = (
-    *("ask", "agents", "mcp", "tools"),
+    *("ask", "agents", "mcp", "memory", "tools"),
     *("runs", "show", "resume", "replay", "cost", "help"),
 )
 """The first words of a ``%aof`` line."""
@@ -44,6 +44,7 @@ HELP = """\
 %aof ask NAME "prompt"    the same in a line; r = %aof ask ... keeps the result
 %aof agents               the agents of this notebook
 %aof mcp                  its MCP servers, and which are connected
+%aof memory NAME          the conversations that an agent's memory holds
 %aof tools [NAME]         the built-in tools, or those of an agent
 %aof runs                 the newest runs, of this notebook and others
 %aof show RUN             what happened in a run
@@ -181,6 +182,10 @@ class AofMagics(Magics):
                 _say(listing.agents(self._shell.user_ns))
             elif command == "mcp":
                 _say(listing.mcp_servers())
+            elif command == "memory":
+                if len(rest) != 1:
+                    raise UsageError("%aof memory NAME: give one agent's name")
+                _say(await listing.sessions(self._agent(rest[0])))
             else:
                 _say(await listing.tools(self._agent(rest[0]) if rest else None))
         except AofError as error:
