@@ -28,8 +28,10 @@ HEAVY = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["list", "models"]])
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["version"], ["list", "models"], ["list", "runs"]]
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from aof_nb.cli import main\n"
@@ -39,7 +41,12 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        env=os.environ | {"AOF_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stderr == "[]\n"
 
@@ -47,7 +54,8 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_the_help_names_every_command(invoke: Invoke) -> None:
     done = invoke("--help")
     assert done.exit_code == 0
-    for command in ("run", "validate", "list", "mcp", "lab", "version"):
+    commands = "run validate list show logs diff approve deny runs mcp lab version"
+    for command in commands.split():
         assert f" {command} " in done.stdout
     assert "--approve" in invoke("run", "--help").stdout
     assert "break" in invoke("lab", "--help").stdout
@@ -81,7 +89,7 @@ def test_wrong_usage_is_two(invoke: Invoke, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lisst"], "aofctl: no such command 'lisst'. Did you mean 'list'?\n  aofctl --help"),
+        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run', 'resume'?\n  aofctl --help"),
         (["run", "--aprove", "never"], "--approve)\n  aofctl run --help"),
         (
             ["run", "x.yaml", "--approve", "perhaps"],

@@ -49,7 +49,7 @@ class Writer:
         self.process.communicate()
 
     def ends_well(self) -> None:
-        _, errors = self.process.communicate(timeout=110)
+        _, errors = self.process.communicate(timeout=240)
         assert self.process.returncode == 0, errors.decode()
 
 
