@@ -46,9 +46,11 @@ def test_it_runs(name: str, runner: str, environment: dict[str, str], tmp_path: 
     command = RUNNERS[runner].format(
         source=NOTEBOOKS / f"{name}.ipynb", target=target, folder=NOTEBOOKS
     )
+    # Nobody can click here: what the tour asks about would wait for whoever answers later.
+    refusing = {"AOF_APPROVE": "never"} if name == "getting_started" else {}
     finished = subprocess.run(
         [sys.executable, *command.split()],
-        env=environment,
+        env=environment | refusing,
         capture_output=True,
         text=True,
         timeout=115,
