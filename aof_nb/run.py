@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.errors import AofError
+from aof_nb.errors import AofError, ApprovalPending, JournalError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.cell_runs import cell_runs
 from aof_nb.journal.entries import RunBegun
-from aof_nb.journal.recorder import digest_of
+from aof_nb.journal.notebook_cell import NotebookCell, current_cell
+from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.replay import Replay, record_path
+from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.timeouts import Timeouts
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from aof_nb.memory import Memory
 
 _logger = logging.getLogger("aof_nb.runs")
+_ASKED_OTHERWISE = (
+    "the prompt is another one than when this cell was executed before: the run of then is taken"
+)
 
 
 def new_run_id() -> str:
@@ -87,13 +93,23 @@ class Run:
         self._resumed = resumed
         self._replay = replay
         self._source = source
-        self._cell = cell
+        here = current_cell()
+        self._cell = cell or (here.id if here is not None else "")
+        self._place = self._journaled_place(here)
+        self._repeats = False
         self._asks = True
+        self._notices: tuple[str, ...] = ()
         self._inbox: deque[str] = deque()
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
         self._events = self._stream()
+
+    def _journaled_place(self, here: NotebookCell | None) -> NotebookCell | None:
+        """The cell of a notebook's run that this run is known by, when that is resumed."""
+        if here is None or not here.playbook or not self._agent.journal:
+            return None
+        return here if self._replay is None and self._resumed is None else None
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
@@ -113,6 +129,18 @@ class Run:
             text: What is said. It is lost if the run ends before another turn.
         """
         self._inbox.append(text)
+
+    def raise_if_waiting(self) -> None:
+        """Ends a notebook that is run unattended where a run of it waits for a person.
+
+        Raises:
+            ApprovalPending: If the run waits, and its notebook's run can be resumed.
+        """
+        if self._place is not None and self._record.status is RunStatus.WAITING:
+            raise ApprovalPending(
+                f"{self._agent.name} waits for a person's approval",
+                remedy=f"aofctl approve {self.run_id}, then aofctl resume {self._place.run_id}",
+            )
 
     @property
     def transcript(self) -> list[Message]:
@@ -159,10 +187,13 @@ class Run:
         known = 0
         loop = asyncio.get_running_loop()
         begun, seconds = loop.time(), self._limits.max_seconds
-        telemetry = self._telemetry()
+        telemetry: RunTelemetry | None = None
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
+                    if self._place is not None:
+                        await asyncio.to_thread(self._find_in_notebook, self._place)
+                    telemetry = self._telemetry()
                     await self._open_journal()
                     if self._session is not None and self._replay is None:
                         memory = self._agent.open_memory()
@@ -207,7 +238,7 @@ class Run:
             self._log_end()
 
     def _telemetry(self) -> RunTelemetry | None:
-        if self._replay is not None:
+        if self._replay is not None or self._repeats:
             return None
         return run_telemetry(
             run_id=self.run_id,
@@ -243,13 +274,51 @@ class Run:
                 },
             )
 
+    def _find_in_notebook(self, place: NotebookCell) -> None:
+        """Finds what the cell's agent has done before, to repeat it or to go on with it.
+
+        Raises:
+            JournalError: If it cannot be told, or not read.
+        """
+        earlier = cell_runs(place.playbook).find(place, self._agent.name, self._prompt)
+        if earlier is None:
+            return
+        self.run_id = earlier.run_id
+        recording = earlier.recording
+        if recording is None:
+            return
+        begun = recording.begun
+        self._prompt, self._session = begun.prompt, begun.session
+        self._limits = begun.limits or self._limits
+        self._repeats, self._asks = earlier.repeats, not earlier.repeats
+        if earlier.repeats:
+            self._journal = RunJournal(recording, replay=True, compares=False)
+        else:
+            self._resumed = recording
+        if earlier.asked_otherwise:
+            self._notices = (_ASKED_OTHERWISE,)
+
+    def _note_in_notebook(self, place: NotebookCell) -> None:
+        """Writes down that the cell has begun this run, before anything is done."""
+        if not self._repeats and self._journal.notices:
+            # A run without a journal would be carried out again when the notebook is resumed.
+            raise JournalError(
+                f"the run of {self._agent.name} cannot be journaled: {self._journal.notices[0]}",
+                remedy=f"make room, then go on with: aofctl resume {place.run_id}",
+            )
+        runs = cell_runs(place.playbook)
+        runs.note(place, self._agent.name, self._prompt, run_dir(self.run_id))
+
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
         if replay is None:
-            self._journal = RunJournal(self._resumed, record_to=record_path())
-            if self._agent.journal:
-                await asyncio.to_thread(self._journal.open, self.run_id)
+            if not self._repeats:
+                self._journal = RunJournal(self._resumed, record_to=record_path())
+                if self._agent.journal:
+                    await asyncio.to_thread(self._journal.open, self.run_id)
+            if self._place is not None:
+                await asyncio.to_thread(self._note_in_notebook, self._place)
             return
         found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
         self._asks = replay.otherwise is not None
@@ -275,8 +344,8 @@ class Run:
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
-        tools = list(resolve_tools(agent.tools))
-        notices: Sequence[str] = journal.notices
+        tools = [] if self._repeats else list(resolve_tools(agent.tools))
+        notices: Sequence[str] = (*journal.notices, *self._notices)
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -310,6 +379,7 @@ class Run:
                 notices=tuple(notices),
                 source=self._source,
                 cell=self._cell,
+                notebook_run=self._place.run_id if self._place is not None else "",
             )
         )
         return Task(
@@ -361,7 +431,7 @@ class Run:
         return model
 
     def _artifacts(self) -> Artifacts | None:
-        if not self._asks:
+        if not self._asks and not self._repeats:
             return None
         return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
 
@@ -375,6 +445,8 @@ class Run:
             last = await memory.load(self._session, limit=len(new))
             if last[-len(new) :] == new:
                 return
+        if self._repeats and _holds(await memory.load(self._session), new):
+            return
         await memory.append(self._session, new)
 
     def _started(self) -> RunStarted:
@@ -396,6 +468,15 @@ class Run:
             error=record.error.message if record.error else None,
             remedy=record.error.remedy if record.error else None,
         )
+
+
+def _holds(conversation: Sequence[Message], part: Sequence[Message]) -> bool:
+    """Whether a conversation has these messages in it, one after the other."""
+    known, sought = ([message_digest(each) for each in some] for some in (conversation, part))
+    return any(
+        known[place : place + len(sought)] == sought
+        for place in range(len(known) - len(sought) + 1)
+    )
 
 
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:

@@ -38,6 +38,8 @@ class RunJournal:
         recording: What the run goes on from, or repeats.
         replay: Whether it repeats the recording, and writes none.
         strict: Whether a replay may ask for nothing that was not recorded.
+        compares: Whether a strict replay is to ask for exactly what was recorded; else the answers
+            are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
         record_to: A cassette that the whole journal is added to when the run has ended.
@@ -49,12 +51,15 @@ class RunJournal:
         *,
         replay: bool = False,
         strict: bool = True,
+        compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
+        self._compares = compares
+        self._begun = False
         self._record_to = record_to
         self._journal: Journal | None = None
         self.notices: tuple[str, ...] = ()
@@ -63,6 +68,7 @@ class RunJournal:
             self.playback = Playback(
                 recording.lines,
                 strict=replay and strict,
+                compares=compares,
                 pace=pace,
                 tools=tools,
                 before=recording.duration,
@@ -121,6 +127,7 @@ class RunJournal:
         """
         if self._journal is None:
             return
+        self._begun = True
         versions = {"aof_nb": __version__, "python": platform.python_version()}
         if self._recording is not None:
             entry = RunResumed(time=time.time(), model=begun.model, versions=versions)
@@ -191,6 +198,9 @@ class RunJournal:
         """
         assert self.playback is not None
         assert self._recording is not None
+        if not self._compares:
+            recorded = specs_of(self._recording.lines).values()
+            return [PlayedTool(self.playback, spec, None) for spec in recorded]
         now = {tool.spec.name: tool.spec for tool in local}
         specs = []
         for name, spec in specs_of(self._recording.lines).items():
@@ -247,6 +257,10 @@ class RunJournal:
         """Writes how the run has ended, and lets go of the journal."""
         journal, self._journal = self._journal, None
         if journal is None:
+            return
+        if not self._begun:
+            # One that could not even begin has nothing to go on with, and may begin anew.
+            journal.close()
             return
         assert record.status is not None
         ended = RunEnded(

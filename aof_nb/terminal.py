@@ -103,6 +103,15 @@ async def read_terminal(prompt: str) -> str:
         return await _line(descriptor)
 
 
+def can_ask() -> bool:
+    """Whether there is a terminal on which a person can be asked."""
+    try:
+        with _terminal():
+            return True
+    except EOFError:
+        return False
+
+
 async def _line(descriptor: int) -> str:
     loop = asyncio.get_running_loop()
     typed = b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,16 +12,20 @@ import msgspec
 from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
-from aof_nb.policy import ApproveMode
+from aof_nb.policy import ApproveMode, Approver
+from aof_nb.run import new_run_id
 from aof_nb.runbooks import (
     CellFinished,
     NotebookResult,
     NotebookStatus,
+    NothingToResume,
     ParameterError,
     Progress,
     run_notebook,
 )
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.terminal import TerminalApprover, can_ask, printable, readable
+
+Work = Callable[[Approver | None, Callable[[Progress], None]], Awaitable[NotebookResult]]
 
 
 async def run_notebook_file(
@@ -47,12 +51,47 @@ async def run_notebook_file(
         timeout: Seconds for the whole run.
         debug: Whether tracebacks are shown.
     """
-    approver = TerminalApprover()
+    run_id = new_run_id()
+
+    async def work(approver: Approver | None, tell: Callable[[Progress], None]) -> NotebookResult:
+        return await run_notebook(
+            file,
+            output=executed,
+            report=report,
+            parameters=parameters(given),
+            approve=approve,
+            approver=approver,
+            on_progress=tell,
+            on_notice=complain,
+            timeout=timeout,
+            run_id=run_id,
+        )
+
+    return await carried_out(work, str(file), run_id, output=output, debug=debug)
+
+
+async def carried_out(
+    work: Work, name: str, run_id: str, *, output: OutputFormat, debug: bool
+) -> ExitCode:
+    """Begins or resumes a notebook's run, and prints its progress and what comes of it.
+
+    Args:
+        work: Carries it out, given who is asked for approvals and who is told how far it is.
+        name: What it is called in messages.
+        run_id: The run's id.
+        output: How progress and result are printed.
+        debug: Whether tracebacks are shown.
+    """
+    approver = TerminalApprover() if can_ask() else None
     running = asyncio.current_task()
     unread: list[BrokenPipeError] = []
+    told: list[Progress] = []
 
     def tell(progress: Progress) -> None:
         try:
+            if not told and output != "jsonl":
+                sys.stderr.write(f"run: {run_id}\n")
+            told.append(progress)
             (print_line if output == "jsonl" else _show)(progress)
         except BrokenPipeError as error:
             unread.append(error)
@@ -60,40 +99,76 @@ async def run_notebook_file(
                 running.cancel()
 
     try:
-        result = await run_notebook(
-            file,
-            output=executed,
-            report=report,
-            parameters=_parameters(given),
-            approve=approve,
-            approver=approver,
-            on_progress=tell,
-            timeout=timeout,
-        )
+        result = await work(approver, tell)
     except asyncio.CancelledError:
         if unread:
             raise unread[0] from None
+        if told:
+            _hint(run_id)
         raise
     except AofError as error:
         if debug:
             raise
         complain(error.message, error.remedy)
-        return ExitCode.USAGE if isinstance(error, ParameterError) else ExitCode.FAILED
+        if told:
+            _hint(run_id)
+        return (
+            ExitCode.USAGE
+            if isinstance(error, ParameterError | NothingToResume)
+            else ExitCode.FAILED
+        )
     _print_result(result, output)
+    code = _explain(result, name, debug=debug)
+    if approver is not None and approver.unanswered:
+        return nobody_asked()
+    return code
+
+
+def _explain(result: NotebookResult, name: str, *, debug: bool) -> ExitCode:
+    """Says on standard error what is not done, and what to do about it."""
+    for each in result.notices:
+        complain(each)
     if result.error is not None:
         failure = result.error
         if debug:
             sys.stderr.write(f"{failure.traceback}\n")
         why = f"{failure.error}: {failure.message}".rstrip(": ")
-        complain(f"{file}: cell {failure.cell} ({printable(failure.title)}) failed: {why}")
+        complain(f"{name}: cell {failure.cell} ({printable(failure.title)}) failed: {why}")
+    if result.status is NotebookStatus.COMPLETED:
+        return ExitCode.DONE
+    if result.undecided is not None:
+        cell = result.undecided
+        complain(
+            f"{name}: cell {cell.place} ({printable(cell.title)}) is marked once: {cell.reason}",
+            f"aofctl resume {result.run_id} --repeat {cell.place} executes it again, "
+            f"--skip {cell.place} leaves it out",
+        )
+        return ExitCode.WAITING
+    if result.status is NotebookStatus.WAITING:
+        for waiting in result.waiting:
+            call = f"{waiting.tool or 'a call'} {readable(dict(waiting.arguments))}"
+            complain(
+                f"{name}: {waiting.agent} waits for approval of {printable(call)}",
+                f"aofctl approve {waiting.run_id}, then aofctl resume {result.run_id}",
+            )
+        return ExitCode.WAITING
     if result.status is NotebookStatus.TIMEOUT:
-        complain(f"{file}: not done after {timeout:g} s", "give it more with --timeout")
-    if approver.unanswered:
-        return nobody_asked()
-    return ExitCode.DONE if result.status is NotebookStatus.COMPLETED else ExitCode.FAILED
+        complain(f"{name}: its time was over", "give it more with --timeout")
+    if result.run_id:
+        _hint(result.run_id)
+    return ExitCode.FAILED
 
 
-def _parameters(given: Sequence[str]) -> dict[str, str]:
+def _hint(run_id: str) -> None:
+    sys.stderr.write(f"  to go on with it: aofctl resume {run_id}\n")
+
+
+def parameters(given: Sequence[str]) -> dict[str, str]:
+    """Parameters by name, each given as ``KEY=VALUE``.
+
+    Raises:
+        ParameterError: If one is not.
+    """
     found: dict[str, str] = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -108,7 +183,10 @@ def _show(progress: Progress) -> None:
     title = printable(progress.title)
     if isinstance(progress, CellFinished):
         mark = "✓" if progress.ok else "✗"
-        sys.stderr.write(f"{place} {mark} {title} {progress.duration:.1f} s\n")
+        if progress.passed:
+            sys.stderr.write(f"{place} - {title} {progress.passed}\n")
+        else:
+            sys.stderr.write(f"{place} {mark} {title} {progress.duration:.1f} s\n")
     elif sys.stderr.isatty():
         sys.stderr.write(f"{place} … {title}\n")
     sys.stderr.flush()
@@ -120,11 +198,15 @@ def _print_result(result: NotebookResult, output: OutputFormat) -> None:
         return
     content = {
         "type": "notebook_finished",
+        "run_id": result.run_id,
         "status": result.status,
         "notebook": str(result.output_path),
         "report": str(result.report_path),
+        "summary": None if result.summary_path is None else str(result.summary_path),
         "duration": round(result.duration, 3),
         "error": result.error,
+        "waiting": result.waiting,
+        "undecided": result.undecided,
     }
     if output == "jsonl":
         print_line(content)

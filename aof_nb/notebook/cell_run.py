@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aof_nb.agent import Agent
+from aof_nb.errors import ApprovalPending
 from aof_nb.events import RunStatus
 from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.notebook.failures import Interrupted, failed
@@ -90,6 +91,10 @@ async def run_in_cell(
             if options.out is not None:
                 shell.user_ns[options.out] = run.result
         await _end(run.result, renderer, live=place is Frontend.LIVE)
+    try:
+        run.raise_if_waiting()
+    except ApprovalPending as pending:
+        raise failed(pending) from None
     result = run.result
     if result.status is RunStatus.FAILED and result.error is not None:
         raise result.error if options.debug else failed(result.error)

@@ -7,7 +7,9 @@ terminal is the command line's.
 from __future__ import annotations
 
 from aof_nb.runbooks.parameters import Parameter, ParameterError
+from aof_nb.runbooks.playbook import Undecided, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
+from aof_nb.runbooks.resume import NothingToResume, resume_playbook
 from aof_nb.runbooks.run import (
     NotebookInfo,
     NotebookResult,
@@ -23,9 +25,13 @@ __all__ = [
     "NotebookInfo",
     "NotebookResult",
     "NotebookStatus",
+    "NothingToResume",
     "Parameter",
     "ParameterError",
     "Progress",
+    "Undecided",
+    "WaitingApproval",
     "inspect_notebook",
+    "resume_playbook",
     "run_notebook",
 ]

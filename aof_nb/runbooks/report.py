@@ -1,10 +1,16 @@
-"""A run's report: the executed notebook as one HTML file that needs nothing else."""
+"""A run's reports: the executed notebook as one HTML file, and its summary as Markdown."""
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 from typing import Any
+
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.playbook_recording import read_playbook
+from aof_nb.runbooks.saving import write_whole
+from aof_nb.runbooks.summary import summarised
+from aof_nb.runbooks.summary_text import as_html, as_markdown
 
 _CONTENT_POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="'
@@ -20,9 +26,35 @@ _ADDRESSES = (
     "require_js_url",
     "widget_renderer_url",
 )
+_BODY = re.compile(r"<body\b[^>]*>")
 
 
-def write_report(notebook: Any, path: Path) -> None:
+def write_reports(notebook: Any, path: Path, directory: Path | None) -> Path | None:
+    """Writes the reports of a notebook's run.
+
+    Args:
+        notebook: The executed notebook, as nbformat's node.
+        path: The report; in HTML, or, if it is called ``.md``, the summary in Markdown alone.
+        directory: The run's directory; None if it has no journal, and so no summary.
+
+    Returns:
+        The summary in Markdown, beside the report; None if there is none.
+
+    Raises:
+        JournalError: If the run's journal cannot be read.
+        OSError: If they cannot be written.
+    """
+    if directory is None:
+        write_report(notebook, path)
+        return None
+    summary = summarised(read_playbook(directory / FILE_NAME))
+    if path.suffix != ".md":
+        write_report(notebook, path, as_html(summary))
+    write_whole(path.with_suffix(".md"), as_markdown(summary))
+    return path.with_suffix(".md")
+
+
+def write_report(notebook: Any, path: Path, summary: str = "") -> None:
     """Writes an executed notebook as HTML.
 
     Styles and the images of outputs are in the file. Scripts do not run and nothing is fetched,
@@ -33,6 +65,7 @@ def write_report(notebook: Any, path: Path) -> None:
     Args:
         notebook: The notebook, as nbformat's node.
         path: The file, made or replaced as a whole.
+        summary: HTML that goes before the cells.
     """
     from nbconvert import HTMLExporter
 
@@ -41,9 +74,5 @@ def write_report(notebook: Any, path: Path) -> None:
         setattr(exporter, each, "")
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     html = html.replace("<head>", f"<head>{_CONTENT_POLICY}", 1)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    html = _BODY.sub(lambda body: body[0] + summary, html, count=1)
+    write_whole(path, html)
