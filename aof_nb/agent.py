@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import RunStatus
-from aof_nb.journal.recording import Recording
+from aof_nb.journal.recording import Recording, check_resumable
 from aof_nb.journal.replay import Replay
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
@@ -166,8 +166,8 @@ class Agent:
             output_schema: As for `stream`.
 
         Raises:
-            ConfigurationError: If there is no such run, or it is another agent's.
-            JournalError: If its journal cannot be read.
+            ConfigurationError: If there is no such run, it has ended, or is another agent's.
+            JournalError: If its journal cannot be read, or another process goes on with it.
         """
         from aof_nb.journal.runs import read_run
 
@@ -178,6 +178,7 @@ class Agent:
                 f"the run {recording.run_id} is one of agent {begun.agent!r}, not {self.name!r}",
                 remedy=f"resume it with agent {begun.agent!r}",
             )
+        check_resumable(recording)
         return Run(
             self,
             begun.prompt,
@@ -195,8 +196,8 @@ class Agent:
         """Goes on with a run to its end; takes what `resumed` takes.
 
         Raises:
-            ConfigurationError: If there is no such run, or it is another agent's.
-            JournalError: If its journal cannot be read.
+            ConfigurationError: If there is no such run, it has ended, or is another agent's.
+            JournalError: If its journal cannot be read, or another process goes on with it.
 
         Example:
             >>> async def go_on(agent):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.errors import AofError, ApprovalPending, JournalError
+from aof_nb.errors import AofError, ApprovalPending
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts
@@ -46,8 +46,13 @@ _ASKED_OTHERWISE = (
 
 
 def new_run_id() -> str:
-    """An id for a run: when it began, and a few characters that are its own."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    """An id for a run: when it began, to the millisecond, and a few characters of its own.
+
+    Ids sort as the runs began.
+    """
+    now = time.time()
+    began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
 
 
 class Run:
@@ -300,12 +305,6 @@ class Run:
 
     def _note_in_notebook(self, place: NotebookCell) -> None:
         """Writes down that the cell has begun this run, before anything is done."""
-        if not self._repeats and self._journal.notices:
-            # A run without a journal would be carried out again when the notebook is resumed.
-            raise JournalError(
-                f"the run of {self._agent.name} cannot be journaled: {self._journal.notices[0]}",
-                remedy=f"make room, then go on with: aofctl resume {place.run_id}",
-            )
         runs = cell_runs(place.playbook)
         runs.note(place, self._agent.name, self._prompt, run_dir(self.run_id))
 
@@ -314,7 +313,11 @@ class Run:
         replay = self._replay
         if replay is None:
             if not self._repeats:
-                self._journal = RunJournal(self._resumed, record_to=record_path())
+                # Without a journal, what it does would be done again when the notebook is resumed.
+                required = self._place is not None
+                self._journal = RunJournal(
+                    self._resumed, required=required, record_to=record_path()
+                )
                 if self._agent.journal:
                     await asyncio.to_thread(self._journal.open, self.run_id)
             if self._place is not None:
@@ -343,9 +346,10 @@ class Run:
         agent, journal = self._agent, self._journal
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
+        journal.begin(self._begun([each.name for each in models]))
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools = [] if self._repeats else list(resolve_tools(agent.tools))
-        notices: Sequence[str] = (*journal.notices, *self._notices)
+        journal.say(self._notices)
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -354,7 +358,7 @@ class Run:
 
                 offered = await pool().tools(agent.mcp_servers)
                 tools += offered.tools
-                notices = [*notices, *offered.warnings]
+                journal.say(offered.warnings)
             check_unique([tool.spec for tool in tools])
             if self.tool_layer is not None:
                 tools = list(self.tool_layer(tools))
@@ -364,24 +368,6 @@ class Run:
             gate = Gate(agent.policy, mode=self._approve, approver=journal.approver(approver))
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
-        journal.begin(
-            RunBegun(
-                run_id=self.run_id,
-                agent=agent.name,
-                model=models[0].name if models else self._asked,
-                prompt=self._prompt,
-                time=time.time(),
-                spec=digest_of((agent.name, agent.instructions, agent.sampling)),
-                session=self._session,
-                fallbacks=tuple(each.name for each in models[1:]),
-                limits=self._limits,
-                approve=self._approve,
-                notices=tuple(notices),
-                source=self._source,
-                cell=self._cell,
-                notebook_run=self._place.run_id if self._place is not None else "",
-            )
-        )
         return Task(
             run_id=self.run_id,
             agent=agent.name,
@@ -395,12 +381,30 @@ class Run:
             output=output,
             session=self._session,
             artifacts=self._artifacts(),
-            notices=notices,
+            notices=journal.notices,
             fallbacks=[each.name for each in models[1:]],
             compacts_at=compacts_at(models[0].name, agent.context) if models else None,
             inbox=self._inbox,
             playback=journal.playback,
             on_refused=journal.refused,
+        )
+
+    def _begun(self, models: list[str]) -> RunBegun:
+        agent = self._agent
+        return RunBegun(
+            run_id=self.run_id,
+            agent=agent.name,
+            model=models[0] if models else self._asked,
+            prompt=self._prompt,
+            time=time.time(),
+            spec=digest_of((agent.name, agent.instructions, agent.sampling)),
+            session=self._session,
+            fallbacks=tuple(models[1:]),
+            limits=self._limits,
+            approve=self._approve,
+            source=self._source,
+            cell=self._cell,
+            notebook_run=self._place.run_id if self._place is not None else "",
         )
 
     def _models(self) -> list[Model]:
