@@ -64,6 +64,7 @@ class Agent:
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
         timeouts: When a request to a model that is named is given up.
         journal: Whether its runs are journaled, so that they can be resumed, replayed and audited.
+        declared: What its YAML says, if it comes from there.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -89,6 +90,7 @@ class Agent:
     response_cache: bool | str | Path = False
     timeouts: Timeouts | None = None
     journal: bool = True
+    declared: Mapping[str, Any] | None = None
 
     def stream(
         self,

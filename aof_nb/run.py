@@ -31,7 +31,7 @@ from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, ambient_approver
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
-from aof_nb.run_journal import RunJournal
+from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
 
@@ -228,7 +228,7 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    yield self._journal.noted(event)
+                    yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
@@ -319,7 +319,8 @@ class Run:
                     self._resumed, required=required, record_to=record_path()
                 )
                 if self._agent.journal:
-                    await asyncio.to_thread(self._journal.open, self.run_id)
+                    # A few calls to a local file system: a thread would cost ten times as much.
+                    self._journal.open(self.run_id)
             if self._place is not None:
                 await asyncio.to_thread(self._note_in_notebook, self._place)
             return

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from aof_nb.executor import Record
 
 
+NOTED = frozenset({LimitReached, Steered, ToolFinished, RunFinished})
+"""The events that `RunJournal.noted` is to be given; most are not worth the call."""
+
+
 class RunJournal:
     """A run's journal, and what of it is played back.
 

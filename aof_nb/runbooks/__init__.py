@@ -17,6 +17,7 @@ from aof_nb.runbooks.run import (
     inspect_notebook,
     run_notebook,
 )
+from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
 
 __all__ = [
     "CellFailure",
@@ -29,6 +30,9 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "StepFailed",
+    "StepResult",
+    "Steps",
     "Undecided",
     "WaitingApproval",
     "inspect_notebook",
