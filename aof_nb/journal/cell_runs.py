@@ -19,9 +19,11 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.errors import JournalError
+from aof_nb.journal.entries import ToolIntended
 from aof_nb.journal.journal import FILE_NAME, cut_torn_line
 from aof_nb.journal.notebook_cell import NotebookCell, tool_call
 from aof_nb.journal.recording import FINAL, Recording, State, read_recording
+from aof_nb.ports import Effect
 
 CELL_RUNS_NAME = "agent_runs.jsonl"
 
@@ -98,7 +100,7 @@ class CellRuns:
         Raises:
             JournalError: If it cannot be told which one, or its journal cannot be read.
         """
-        if cell.repeat and cell.finished:
+        if cell.anew:
             return None
         call, asked = tool_call.get(), _digest(prompt)
         with self._lock:
@@ -113,7 +115,7 @@ class CellRuns:
             ]
             left = [each for each in alike if each.run_id not in self._taken]
             same = [each for each in left if each.prompt == asked]
-            if not left or (not same and cell.repeat):
+            if not left or (not same and cell.may_repeat):
                 return None
             if not same and len(alike) > 1:
                 raise JournalError(
@@ -168,7 +170,7 @@ class CellRuns:
 
 def _earlier(
     found: CellRun, cell: NotebookCell, *, last_begun: float, asked_otherwise: bool
-) -> Earlier:
+) -> Earlier | None:
     journal = found.journal
     try:
         begun = b"\n" in journal.read_bytes()
@@ -184,11 +186,20 @@ def _earlier(
         # Nothing is done before the first entry is whole.
         return Earlier(found.run_id, None, repeats=False, asked_otherwise=asked_otherwise)
     recording = read_recording(journal)
+    if cell.before == "failed" and recording.state in FINAL and _costs_nothing(recording):
+        # A check that failed the cell is made again, as it would be in plain code.
+        return None
     # Where the cell went on all the same, what it did then is not to be done by this run as well.
     went_on = cell.finished or last_begun >= recording.last_time
     state = recording.state
     repeats = state in FINAL or (went_on and state in {State.FAILED, State.CANCELLED})
     return Earlier(found.run_id, recording, repeats, asked_otherwise)
+
+
+def _costs_nothing(recording: Recording) -> bool:
+    """Whether a run has changed nothing, and used no tokens."""
+    changed = any(each.effect != Effect.READ for each in recording.of(ToolIntended))
+    return not changed and not any(each.total_tokens for each in recording.usage_by_model.values())
 
 
 def _digest(prompt: str) -> str:

@@ -17,6 +17,9 @@ import msgspec
 KEY = "aof"
 """Where it stands in the metadata of a request to execute a cell."""
 
+FINISHED = frozenset({"completed", "left"})
+"""What `CellEnded` says of cells that were executed to their end."""
+
 tool_call: ContextVar[str] = ContextVar("aof_tool_call", default="")
 """The run and the id of the tool call that goes on here, for runs that a tool begins."""
 
@@ -29,16 +32,24 @@ class NotebookCell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         source: A hash of the cell's source and of the notebook's parameters.
         playbook: The directory of the notebook's run; empty where that is not journaled.
         attempt: How often the notebook's run was begun or resumed, this time included.
-        finished: Whether an attempt before has come to this cell's end.
-        repeat: Whether its agents may do again what the journal has no record of.
+        before: How its last execution has ended, in an attempt before: a status of `CellEnded`;
+            ``unknown`` if nobody knows, empty if there was none.
+        may_repeat: Whether its agents may do again what the journal has no record of.
+        anew: Whether its agents begin anew, whatever the journal has.
     """
 
     id: str = ""
     source: str = ""
     playbook: str = ""
     attempt: int = 1
-    finished: bool = False
-    repeat: bool = False
+    before: str = ""
+    may_repeat: bool = False
+    anew: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was executed to its end."""
+        return self.before in FINISHED
 
     @property
     def run_id(self) -> str:

@@ -12,6 +12,7 @@ from aof_nb.errors import JournalError
 from aof_nb.journal.cell_runs import CellRun, read_cell_runs
 from aof_nb.journal.entries import FORMAT
 from aof_nb.journal.journal import FILE_NAME, is_held
+from aof_nb.journal.notebook_cell import FINISHED
 from aof_nb.journal.playbook_entries import (
     CellBegun,
     CellEnded,
@@ -51,7 +52,7 @@ class CellRecord:
     @property
     def finished(self) -> bool:
         """Whether it was executed to its end."""
-        return self.status in {"completed", "left"}
+        return self.status in FINISHED
 
 
 @dataclass

@@ -7,6 +7,8 @@ owns the kernel. Importing this imports papermill, which takes seconds.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +33,10 @@ NAME = "aof"
 
 GRACE = 5.0
 """Seconds an interrupted cell is given to end before the kernel is killed."""
+
+
+STARTS = 3
+"""Times that a kernel is started at most, before its first cell."""
 
 
 class _Exit(Exception):
@@ -71,6 +77,8 @@ class _ThisPython(AsyncKernelManager):
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells on one loop, and ends the kernel whatever happens."""
 
+    km: Any
+
     def __init__(self, nb_man: Any, execution: Execution, **options: Any) -> None:
         super().__init__(nb_man, **options)
         self._execution = execution
@@ -84,9 +92,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         execution = self._execution
         watching = asyncio.create_task(self._end_when_stopped())
         try:
-            async with self.async_setup_kernel(
-                cwd=execution.directory, env=dict(execution.environment)
-            ):
+            async with contextlib.AsyncExitStack() as kernel:
+                await self._start(kernel)
                 execution.playbook.kernel_started(self.km.provisioner.pid, self.km.connection_file)
                 await self._execute_cells()
                 if not await self.km.is_alive():
@@ -99,6 +106,25 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             await asyncio.wait([watching])
             if self.km is not None and self.km.has_kernel:
                 await self.km.shutdown_kernel(now=True)
+            # Where a kernel did not start nbclient leaves this behind, which fails at exit.
+            atexit.unregister(self._cleanup_kernel)
+
+    async def _start(self, kernel: contextlib.AsyncExitStack) -> None:
+        """Starts the kernel; again if it dies at once, as where another has taken its port."""
+        execution = self._execution
+        for left in reversed(range(STARTS)):
+            try:
+                await kernel.enter_async_context(
+                    self.async_setup_kernel(
+                        cwd=execution.directory, env=dict(execution.environment)
+                    )
+                )
+            except RuntimeError:
+                if not left or execution.stopped:
+                    raise
+                self.km = None
+            else:
+                return
 
     async def _execute_cells(self) -> None:
         execution, playbook = self._execution, self._execution.playbook

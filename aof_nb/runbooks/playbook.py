@@ -40,7 +40,7 @@ from aof_nb.journal.playbook_entries import (
     PlaybookResumed,
 )
 from aof_nb.journal.playbook_recording import CellRecord, PlaybookRecording
-from aof_nb.journal.recording import State, read_recording
+from aof_nb.journal.recording import FINAL, State, read_recording
 from aof_nb.runbooks.prepared import Prepared
 from aof_nb.runbooks.progress import titles
 
@@ -198,8 +198,10 @@ class Playbook:
             source=self._source(cell),
             playbook=str(self.directory or ""),
             attempt=self._attempt,
-            finished=last is not None and last.finished,
-            repeat=repeat or _marked(cell, "safe_to_repeat"),
+            before=last.status if last is not None else "",
+            may_repeat=repeat or _marked(cell, "safe_to_repeat"),
+            # Where it was cut off or waits, its agents go on.
+            anew=repeat and last is not None and (last.finished or last.status == "failed"),
         )
         return CellTask(
             id=cell.id,
@@ -360,6 +362,23 @@ class Playbook:
             }
             return [found for each in runs.values() for found in _waiting(each)]
         return []
+
+    def answered(self, place: int) -> bool:
+        """Whether agents of a cell have come to an end, and are not asked again on resumption.
+
+        Args:
+            place: The cell's place among the code cells, counted from 1.
+        """
+        if self.directory is None:
+            return False
+        cell = next(each.id for each in self.tasks().values() if each.place == place)
+        with contextlib.suppress(JournalError):
+            return any(
+                read_recording(each.journal).state in FINAL
+                for each in read_cell_runs(self.directory)
+                if each.cell == cell
+            )
+        return False
 
     def end(self, status: str, error: str = "") -> None:
         """Writes how the run has ended, as far as that is possible, and lets go of the journal."""

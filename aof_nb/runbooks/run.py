@@ -294,6 +294,10 @@ async def carry_out(
     finally:
         playbook.end(ending, error)
     summary, notices = await asyncio.to_thread(_report, executed, report, playbook)
+    if execution.failure is not None and playbook.answered(execution.failure.cell):
+        cell = execution.failure.cell
+        anew = f"aofctl resume {playbook.run_id} --repeat {cell}"
+        notices = (*notices, f"the answers of cell {cell}'s agents are kept; to ask anew: {anew}")
     return NotebookResult(
         status=status,
         output_path=executed,
