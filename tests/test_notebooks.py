@@ -15,6 +15,7 @@ import pytest
 
 from aof_nb.lab import Lab
 from aof_nb.resources import check
+from aof_nb.runbooks import check_runbook
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -81,4 +82,4 @@ def test_what_is_committed_is_clean(name: str) -> None:
     assert "widgets" not in notebook.metadata
     assert [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     assert "Traceback" not in outputs(notebook)
-    assert check(path) == []
+    assert [*check(path), *check_runbook(path)] == []

@@ -48,7 +48,7 @@ async def run_notebook_file(
         report: Where the report goes.
         approve: What happens where its agents' policies ask.
         output: How progress and result are printed.
-        timeout: Seconds for the whole run.
+        timeout: Seconds for the whole run; the notebook's own limit if None.
         debug: Whether tracebacks are shown.
     """
     run_id = new_run_id()
@@ -153,7 +153,9 @@ def _explain(result: NotebookResult, name: str, *, debug: bool) -> ExitCode:
             )
         return ExitCode.WAITING
     if result.status is NotebookStatus.TIMEOUT:
-        complain(f"{name}: its time was over", "give it more with --timeout")
+        complain(
+            f"{name}: not done after {result.time_limit or 0:g} s", "give it more with --timeout"
+        )
     if result.run_id:
         _hint(result.run_id)
     return ExitCode.FAILED
@@ -202,7 +204,7 @@ def _print_result(result: NotebookResult, output: OutputFormat) -> None:
         "status": result.status,
         "notebook": str(result.output_path),
         "report": str(result.report_path),
-        "summary": None if result.summary_path is None else str(result.summary_path),
+        "markdown": None if result.markdown_path is None else str(result.markdown_path),
         "duration": round(result.duration, 3),
         "error": result.error,
         "waiting": result.waiting,

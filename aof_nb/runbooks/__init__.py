@@ -6,6 +6,7 @@ terminal is the command line's.
 
 from __future__ import annotations
 
+from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runbook
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.playbook import Undecided, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
@@ -22,6 +23,7 @@ from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
 __all__ = [
     "CellFailure",
     "CellFinished",
+    "CellMetadata",
     "CellStarted",
     "NotebookInfo",
     "NotebookResult",
@@ -30,11 +32,13 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "RunbookMetadata",
     "StepFailed",
     "StepResult",
     "Steps",
     "Undecided",
     "WaitingApproval",
+    "check_runbook",
     "inspect_notebook",
     "resume_playbook",
     "run_notebook",

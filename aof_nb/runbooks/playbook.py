@@ -41,6 +41,7 @@ from aof_nb.journal.playbook_entries import (
 )
 from aof_nb.journal.playbook_recording import CellRecord, PlaybookRecording
 from aof_nb.journal.recording import FINAL, State, read_recording
+from aof_nb.runbooks.metadata import cell_metadata
 from aof_nb.runbooks.prepared import Prepared
 from aof_nb.runbooks.progress import titles
 
@@ -111,21 +112,6 @@ class CellTask:
     source: str | None
 
 
-def marked_once(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell is marked as one that is not executed a second time.
-
-    Example:
-        >>> marked_once({"metadata": {"tags": ["once"]}})
-        True
-    """
-    return _marked(cell, "once")
-
-
-def _marked(cell: Mapping[str, Any], mark: str) -> bool:
-    metadata = cell.get("metadata", {})
-    return mark in metadata.get("tags", ()) or metadata.get("aof", {}).get(mark) is True
-
-
 def _digest(*parts: Any) -> str:
     encoded = msgspec.json.encode(parts, order="deterministic", enc_hook=str)
     return hashlib.sha256(encoded).hexdigest()[:32]
@@ -186,20 +172,20 @@ class Playbook:
         }
 
     def _task(self, cell: Any, place: int, title: str) -> CellTask:
-        before = self._before.get(cell.id, [])
-        last = _last_executed(before)
+        marks = cell_metadata(cell)
+        last = _last_executed(self._before.get(cell.id, []))
         repeat = cell.id in self._repeat
         passed = ""
         if cell.id in self._skip:
             passed = "skipped"
-        elif marked_once(cell) and last is not None and last.finished and not repeat:
+        elif marks.once and last is not None and last.finished and not repeat:
             passed = "" if self._is_agent_s(cell) else "kept"
         known = NotebookCell(
             source=self._source(cell),
             playbook=str(self.directory or ""),
             attempt=self._attempt,
             before=last.status if last is not None else "",
-            may_repeat=repeat or _marked(cell, "safe_to_repeat"),
+            may_repeat=repeat or marks.safe_to_repeat,
             # Where it was cut off or waits, its agents go on.
             anew=repeat and last is not None and (last.finished or last.status == "failed"),
         )
@@ -207,7 +193,7 @@ class Playbook:
             id=cell.id,
             place=place,
             title=title,
-            once=marked_once(cell),
+            once=marks.once,
             passed=passed,
             metadata={"cellId": cell.id, KEY: msgspec.to_builtins(known)},
             before=last,

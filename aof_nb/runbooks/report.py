@@ -1,4 +1,4 @@
-"""A run's reports: the executed notebook as one HTML file, and its summary as Markdown."""
+"""A run's reports: its summary and the executed notebook, as one HTML file and as Markdown."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ _ADDRESSES = (
 )
 _BODY = re.compile(r"<body\b[^>]*>")
 
+_READ_AS_TEXT = ["text/markdown", "text/plain", "image/svg+xml", "image/png", "image/jpeg"]
 
-def write_reports(notebook: Any, path: Path, directory: Path | None) -> Path | None:
+
+def write_reports(notebook: Any, path: Path, directory: Path | None) -> Path:
     """Writes the reports of a notebook's run.
 
     Args:
         notebook: The executed notebook, as nbformat's node.
-        path: The report; in HTML, or, if it is called ``.md``, the summary in Markdown alone.
+        path: The report; in HTML, or, if it is called ``.md``, in Markdown alone.
         directory: The run's directory; None if it has no journal, and so no summary.
 
     Returns:
-        The summary in Markdown, beside the report; None if there is none.
+        The report in Markdown, beside that in HTML.
 
     Raises:
         JournalError: If the run's journal cannot be read.
         OSError: If they cannot be written.
     """
-    if directory is None:
-        write_report(notebook, path)
-        return None
-    summary = summarised(read_playbook(directory / FILE_NAME))
+    html = text = ""
+    if directory is not None:
+        summary = summarised(read_playbook(directory / FILE_NAME))
+        html, text = as_html(summary), f"{as_markdown(summary)}\n---\n\n"
     if path.suffix != ".md":
-        write_report(notebook, path, as_html(summary))
-    write_whole(path.with_suffix(".md"), as_markdown(summary))
-    return path.with_suffix(".md")
+        write_report(notebook, path, html)
+    beside = path.with_suffix(".md")
+    write_whole(beside, text + markdown(notebook))
+    return beside
 
 
 def write_report(notebook: Any, path: Path, summary: str = "") -> None:
@@ -76,3 +79,19 @@ def write_report(notebook: Any, path: Path, summary: str = "") -> None:
     html = html.replace("<head>", f"<head>{_CONTENT_POLICY}", 1)
     html = _BODY.sub(lambda body: body[0] + summary, html, count=1)
     write_whole(path, html)
+
+
+def markdown(notebook: Any) -> str:
+    """An executed notebook as Markdown; its images are named, not put in.
+
+    Args:
+        notebook: The notebook, as nbformat's node.
+    """
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.NbConvertBase.display_data_priority = _READ_AS_TEXT
+    exporter = MarkdownExporter(config=config)  # type: ignore[no-untyped-call]
+    text, _ = exporter.from_notebook_node(notebook)
+    return str(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import math
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,10 @@ from aof_nb.runbooks.playbook import (
 from aof_nb.runbooks.prepared import Prepared, file_digest, prepared, prepared_again
 from aof_nb.runbooks.progress import Progress, titles
 from aof_nb.runbooks.run import (
+    NotebookInfo,
     NotebookResult,
     NotebookStatus,
+    bound_of,
     carry_out,
     check_language,
     inspect_notebook,
@@ -77,7 +80,8 @@ async def resume_playbook(
         parameters: Values of the parameters that the journal does not keep.
         notebook: Another file to take the cells from, such as the notebook, mended; a copy of what
             the run began with if not given.
-        timeout: Seconds for the rest; as many as the whole run had if not given.
+        timeout: Seconds for the rest, `math.inf` for as long as it takes; as many as the whole run
+            had if not given.
 
     Returns:
         What came of it; ``undecided`` if the user is to say first what becomes of a cell.
@@ -111,7 +115,7 @@ async def resume_playbook(
         begun = recording.begun
         file = Path(notebook) if notebook is not None else None
         values = _values(recording, parameters or {})
-        ready = await asyncio.to_thread(_ready, recording, file, values, on_notice)
+        ready, info = await asyncio.to_thread(_ready, recording, file, values, on_notice)
         mode: ApproveMode = approve or _mode(recording)
         playbook = _playbook(recording, ready, journal, repeat, skip)
         executed, report = Path(begun.output), Path(begun.report)
@@ -142,7 +146,8 @@ async def resume_playbook(
         approve=mode,
         approver=approver,
         on_progress=on_progress,
-        timeout=begun.timeout if timeout is None else timeout,
+        timeout=begun.timeout if timeout is None else None if timeout == math.inf else timeout,
+        bound=bound_of(info),
     )
 
 
@@ -206,12 +211,13 @@ def _ready(
     file: Path | None,
     values: Mapping[str, Any],
     on_notice: Callable[[str], None] | None,
-) -> Prepared:
+) -> tuple[Prepared, NotebookInfo]:
+    """The notebook to go on with, and what it says of itself."""
     begun = recording.begun
     if file is not None:
         info = inspect_notebook(file)
         check_language(info)
-        return prepared(file, fitted(info.parameters, values))
+        return prepared(file, fitted(info.parameters, values)), info
     others = [each for each in recording.resumptions if each.notebook]
     source, digest = begun.notebook, begun.digest
     if others:
@@ -223,7 +229,7 @@ def _ready(
         use = f"; to use it as it is now: --notebook {source}" if now else ""
         on_notice(f"{source} {what} since: the run goes on with a copy of what it was{use}")
     info = inspect_notebook(recording.directory / NOTEBOOK_NAME)
-    return prepared_again(info.path, fitted(info.parameters, values) if values else {})
+    return prepared_again(info.path, fitted(info.parameters, values)), info
 
 
 def _playbook(

@@ -6,25 +6,29 @@ import asyncio
 import contextlib
 import enum
 import itertools
+import math
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.journal.playbook_entries import PlaybookBegun
 from aof_nb.journal.runs import run_dir
 from aof_nb.run import new_run_id
 from aof_nb.runbooks.execution import Execution
+from aof_nb.runbooks.metadata import RunbookMetadata, is_runbook, runbook_metadata
 from aof_nb.runbooks.parameters import Parameter, ParameterError, declared_parameters, fitted
 from aof_nb.runbooks.playbook import Playbook, Undecided, WaitingApproval, opened_journal
 from aof_nb.runbooks.prepared import Prepared, looks_secret, prepared, read_notebook
-from aof_nb.runbooks.progress import CellFailure, Progress, heading
+from aof_nb.runbooks.progress import CellFailure, Progress, heading, introduction
 
 if TYPE_CHECKING:
-    from aof_nb.policy import ApproveMode, Approver
+    from aof_nb.policy import ApproveMode, Approver, Policy
 
 
 class NotebookStatus(enum.StrEnum):
@@ -48,8 +52,9 @@ class NotebookResult:
         report_path: The report, in HTML.
         duration: Seconds.
         error: The cell that failed, if one did.
+        time_limit: Seconds it was given; None for as long as it took.
         run_id: The run's id, by which it is resumed; empty if it has no journal.
-        summary_path: The report's summary, in Markdown; None if there is none.
+        markdown_path: The report in Markdown; None if it could not be written.
         waiting: The approvals that it waits for.
         undecided: The cell that the user is to decide on.
         notices: What else there is to know, such as a report that could not be written.
@@ -60,8 +65,9 @@ class NotebookResult:
     report_path: Path
     duration: float
     error: CellFailure | None = None
+    time_limit: float | None = None
     run_id: str = ""
-    summary_path: Path | None = None
+    markdown_path: Path | None = None
     waiting: Sequence[WaitingApproval] = ()
     undecided: Undecided | None = None
     notices: Sequence[str] = ()
@@ -73,25 +79,32 @@ class NotebookInfo:
 
     Args:
         path: The file.
-        title: Its first heading; empty if it has none.
+        title: From its metadata, or its first heading; empty if it has neither.
         language: The language its kernel speaks.
         parameters: Its parameters; None if no cell has the tag ``parameters``.
+        description: From its metadata, or its first paragraph; empty if it has neither.
+        metadata: What it says of itself as a runbook.
+        is_runbook: Whether it is meant as one: it has the metadata, or parameters.
     """
 
     path: Path
     title: str
     language: str
     parameters: list[Parameter] | None
+    description: str = ""
+    metadata: RunbookMetadata = field(default_factory=RunbookMetadata)
+    is_runbook: bool = False
 
 
 def inspect_notebook(path: str | Path) -> NotebookInfo:
     """Reads what a notebook says of itself, without running it.
 
     Raises:
-        ConfigurationError: If it cannot be read, or is no notebook.
+        ConfigurationError: If it cannot be read, is no notebook, or says something wrong.
     """
     path = Path(path)
     notebook = read_notebook(path)
+    said = runbook_metadata(notebook, str(path))
     try:
         parameters = declared_parameters(notebook.cells)
     except ParameterError as error:
@@ -100,7 +113,15 @@ def inspect_notebook(path: str | Path) -> NotebookInfo:
     language = metadata.get("kernelspec", {}).get("language") or metadata.get(
         "language_info", {}
     ).get("name", "python")
-    return NotebookInfo(path, heading(notebook.cells), language, parameters)
+    return NotebookInfo(
+        path,
+        title=said.title or heading(notebook.cells),
+        language=language,
+        parameters=parameters,
+        description=said.description or introduction(notebook.cells),
+        metadata=said,
+        is_runbook=is_runbook(notebook),
+    )
 
 
 async def run_notebook(
@@ -131,7 +152,8 @@ async def run_notebook(
         approver: Who is asked, with ``ask``; if nobody is, the run ends as *waiting*.
         on_progress: Called on this loop as cells start and finish.
         on_notice: Told what there is to know at the beginning.
-        timeout: Seconds for the whole run; None for as long as it takes.
+        timeout: Seconds for the whole run, `math.inf` for as long as it takes; the notebook's
+            ``time_limit`` if not given.
         run_id: The run's id; made if not given.
 
     Raises:
@@ -151,6 +173,8 @@ async def run_notebook(
     executed = Path(output) if output is not None else None
     executed, written = places(info.path, executed, None if report is None else Path(report))
     ready = await asyncio.to_thread(prepared, info.path, values)
+    limit = info.metadata.time_limit if timeout is None else timeout
+    limit = None if limit == math.inf else limit
     begun = PlaybookBegun(
         run_id=run_id or new_run_id(),
         notebook=str(info.path.resolve()),
@@ -161,7 +185,7 @@ async def run_notebook(
         parameters={name: each for name, each in values.items() if not looks_secret(name, each)},
         secrets=tuple(name for name, each in values.items() if looks_secret(name, each)),
         approve=approve,
-        timeout=timeout,
+        timeout=limit,
     )
     playbook = await asyncio.to_thread(_begun, begun, ready, on_notice)
     return await carry_out(
@@ -172,8 +196,15 @@ async def run_notebook(
         approve=approve,
         approver=approver,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=limit,
+        bound=bound_of(info),
     )
+
+
+def bound_of(info: NotebookInfo) -> Policy | None:
+    """What a notebook's agents may do at most; None if it does not say."""
+    said = info.metadata.policy
+    return None if said is None else said.made()
 
 
 def check_language(info: NotebookInfo) -> None:
@@ -246,6 +277,7 @@ async def carry_out(
     approver: Approver | None,
     on_progress: Callable[[Progress], None] | None,
     timeout: float | None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
+    bound: Policy | None,
 ) -> NotebookResult:
     """Executes what is to be executed of a notebook, and writes what comes of it.
 
@@ -257,7 +289,8 @@ async def carry_out(
         approve: As for `run_notebook`.
         approver: As for `run_notebook`.
         on_progress: As for `run_notebook`.
-        timeout: As for `run_notebook`.
+        timeout: Seconds; None for as long as it takes.
+        bound: What its agents may do at most; None for what their own policies say.
 
     Raises:
         ConfigurationError: If the kernel does not start, or the executed notebook cannot be
@@ -273,7 +306,7 @@ async def carry_out(
     started = time.monotonic()
     ending, error = "cancelled", ""
     try:
-        async with _environment(approve, approver) as environment:
+        async with _environment(approve, approver, bound) as environment:
             directory = _directory_of(notebook)
             execution = Execution(directory, environment, tell, playbook, notebook)
             work = asyncio.create_task(asyncio.to_thread(execution.run, executed))
@@ -293,7 +326,7 @@ async def carry_out(
         raise
     finally:
         playbook.end(ending, error)
-    summary, notices = await asyncio.to_thread(_report, executed, report, playbook)
+    markdown, notices = await asyncio.to_thread(_report, executed, report, playbook)
     if execution.failure is not None and playbook.answered(execution.failure.cell):
         cell = execution.failure.cell
         anew = f"aofctl resume {playbook.run_id} --repeat {cell}"
@@ -304,8 +337,9 @@ async def carry_out(
         report_path=report,
         duration=time.monotonic() - started,
         error=execution.failure,
+        time_limit=timeout,
         run_id=playbook.run_id,
-        summary_path=summary,
+        markdown_path=markdown,
         waiting=execution.waiting,
         notices=notices,
     )
@@ -328,16 +362,20 @@ async def _finished(work: asyncio.Task[None]) -> None:
 
 @contextlib.asynccontextmanager
 async def _environment(
-    approve: ApproveMode, approver: Approver | None
+    approve: ApproveMode, approver: Approver | None, bound: Policy | None
 ) -> AsyncGenerator[dict[str, str], None]:
-    """The kernel's environment, with the way to whoever approves."""
+    """The kernel's environment: the way to whoever approves, and what agents may do at most."""
     from aof_nb import approval_channel
+    from aof_nb.policy import BOUNDS, bounds_from_environment
 
     environment = {**os.environ, "AOF_APPROVE": approve}
     if environment.get("AOF_STATE_DIR"):
         # Elsewhere a relative path would be another one.
         environment["AOF_STATE_DIR"] = _absolute(environment["AOF_STATE_DIR"])
     environment.pop(approval_channel.VARIABLE, None)
+    if bound is not None:
+        bounds = (*bounds_from_environment(), bound)
+        environment[BOUNDS] = msgspec.json.encode(bounds).decode()
     if approve != "ask" or approver is None:
         yield environment
         return

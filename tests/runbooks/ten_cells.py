@@ -113,7 +113,9 @@ def begin(place: Path, how: str, entry: int) -> None:
     os.environ |= {"KILL_HOW": how, "KILL_AT": str(entry), "KILL_COUNT": str(place / "count")}
     sitecustomize.install()
     result = asyncio.run(
-        run_notebook(place / "n.ipynb", output=place / "out.ipynb", report=place / "out.md", run_id=RUN_ID)
+        run_notebook(
+            place / "n.ipynb", output=place / "out.ipynb", report=place / "out.md", run_id=RUN_ID
+        )
     )
     (place / "begun").write_text(result.status)
 
@@ -159,20 +161,22 @@ def main(directory: str, how: str, *entries: str) -> None:
         os.chdir(here)
         notebook(here / "n.ipynb")
         code = in_child(functools.partial(begin, here, how, entry))
-        kernels = [each.pid for each in [recording.kernel] if each] if (
-            recording := recorded()
-        ) else []
+        kernels = (
+            [each.pid for each in [recording.kernel] if each] if (recording := recorded()) else []
+        )
         ended = None if recording is None else recording.ended
         begun = (here / "begun").read_text() if (here / "begun").exists() else ""
         told: list[Any] = ["nothing to resume", [], [], 0, False]
-        if begun != "completed" and recording is not None and (
-            ended is None or ended.status != "completed"
+        if (
+            begun != "completed"
+            and recording is not None
+            and (ended is None or ended.status != "completed")
         ):
             again = in_child(functools.partial(go_on, here))
             told = json.loads((here / "told").read_text()) if again == 0 else [f"exit {again}"]
-        effects = Counter((here / "effects").read_text().split()) if (
-            here / "effects"
-        ).exists() else {}
+        effects = (
+            Counter((here / "effects").read_text().split()) if (here / "effects").exists() else {}
+        )
         outcome = {
             "entry": entry,
             "code": code,

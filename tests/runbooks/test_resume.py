@@ -176,8 +176,8 @@ async def test_a_failed_cell_is_mended_and_nothing_is_done_twice(tmp_path: Path)
     with pytest.raises(NothingToResume, match="has completed"):
         await resume_playbook(done.run_id)
 
-    assert done.summary_path == tmp_path / "out.md"
-    summary = done.summary_path.read_text()
+    assert done.markdown_path == tmp_path / "out.md"
+    summary = done.markdown_path.read_text()
     html = done.report_path.read_text()
     assert summary.startswith("# Mend \\*it\\*\n")
     assert '| `api_token` | `"\\*\\*\\*"` |' in summary or '| `api_token` | `"***"` |' in summary
@@ -287,8 +287,8 @@ async def test_a_waiting_approval_stops_the_notebook_until_it_is_answered(tmp_pa
     assert done.status == "completed"
     assert effects(tmp_path)[5:] == ["setup", "between", "after"]
     assert "It says: changed restart It says: Denied by ann" in printed(output)
-    assert done.summary_path is not None
-    summary = done.summary_path.read_text()
+    assert done.markdown_path is not None
+    summary = done.markdown_path.read_text()
     assert '| `change {"what": "restart"}` write | approved | ann, test |' in summary
     assert '| `change {"what": "stop"}` write | denied | ann, test |' in summary
 
