@@ -9,14 +9,19 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 
+from aof_nb.journal.approvals import Approvals
+from aof_nb.policy import Answer
 from tests.cli.conftest import COMMAND, Aofctl, Invoke
 from tests.notebooks import printed, write_notebook
-from tests.runbooks.test_run import ASK, WAIT, alive
+from tests.runbooks.test_run import WAIT, alive
 
 
 def test_progress_result_and_typed_parameters(aofctl: Aofctl, tmp_path: Path) -> None:
@@ -72,12 +77,89 @@ def test_what_cannot_be_asked_of_it_is_two(
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_approval_nobody_can_be_asked_for_is_three(aofctl: Aofctl, tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "n.ipynb", ASK)
-    done = aofctl("run", notebook, "-o", "out.ipynb", stdin="y\n")
+def test_an_approval_nobody_can_be_asked_for_is_waited_for(
+    aofctl: Aofctl, tmp_path: Path, runbook: Path, environment: dict[str, str]
+) -> None:
+    done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
     assert done.returncode == 3
-    assert printed(tmp_path / "out.ipynb") == "approved: False\n"
-    assert "no terminal to ask on" in done.stderr
+    assert not (tmp_path / "note.txt").exists()
+    said = re.search(
+        r"clerk waits for approval of write_file.*"
+        r"aofctl approve (\S+), then aofctl resume (\S+)\n$",
+        done.stderr,
+        re.DOTALL,
+    )
+    assert said, done.stderr
+    assert f"run: {said[2]}\n" in done.stderr
+    assert f"aofctl approve {said[1]}" in (tmp_path / "out.md").read_text()
+
+    approvals = Approvals(tmp_path / "state" / "runs" / said[1])
+    [pending] = approvals.pending()
+    yes = Answer(approved=True, digest=pending.request.digest, by="ann", via="test")
+    approvals.answer(pending.request, yes)
+    resumed = resume(tmp_path / "state" / "runs" / said[2], tmp_path, environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "note.txt").exists()
+    assert printed(tmp_path / "out.ipynb").endswith("\nWritten.\n")
+
+    again = resume(tmp_path / "state" / "runs" / said[2], tmp_path, environment)
+    assert again.returncode == 2
+    assert "has completed" in again.stderr
+
+
+def test_a_failed_notebook_says_how_to_go_on_and_what_needs_a_word(
+    aofctl: Aofctl, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", "print('before')", "md:## Charge", "1 / 0")
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[2].metadata["aof"] = {"once": True}
+    nbformat.write(content, notebook)
+    failed = aofctl("run", notebook, "-o", "out.ipynb", "--output", "json")
+    assert failed.returncode == 1
+    told = json.loads(failed.stdout)
+    assert (told["status"], told["waiting"], told["undecided"]) == ("failed", [], None)
+    assert f"aofctl resume {told['run_id']}" in failed.stderr
+    directory = tmp_path / "state" / "runs" / told["run_id"]
+
+    undecided = resume(directory, tmp_path, environment, output="jsonl")
+    assert undecided.returncode == 3
+    assert json.loads(undecided.stdout)["undecided"]["place"] == 2
+    assert "cell 2 (Charge) is marked once: it was begun" in undecided.stderr
+    assert "--repeat 2 executes it again, --skip 2 leaves it out" in undecided.stderr
+
+    done = resume(directory, tmp_path, environment, skip=["Charge"])
+    assert done.returncode == 0, done.stderr
+    assert "[2/2] - Charge skipped\n" in done.stderr
+    unknown = resume(directory, tmp_path, environment, skip=["7"])
+    assert unknown.returncode == 2
+
+
+def resume(
+    directory: Path, place: Path, environment: dict[str, str], **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """What ``aofctl resume`` does with a notebook's run."""
+    code = (
+        "import sys, json, pathlib\n"
+        "from aof_nb.cli.ending import run_to_end\n"
+        "from aof_nb.cli.notebook_resume import resume_notebook_run\n"
+        "import typer\n"
+        "try:\n"
+        "    options = json.loads(sys.argv[2])\n"
+        "    run_to_end(lambda: resume_notebook_run(pathlib.Path(sys.argv[1]), **options))\n"
+        "except typer.Exit as end:\n"
+        "    sys.exit(end.exit_code)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, str(directory), json.dumps(options)],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        timeout=100,
+        check=False,
+        start_new_session=True,
+    )
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(
