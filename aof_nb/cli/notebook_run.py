@@ -18,9 +18,9 @@ from aof_nb.runbooks import (
     CellFinished,
     NotebookResult,
     NotebookStatus,
-    NothingToResume,
     ParameterError,
     Progress,
+    ResumeError,
     run_notebook,
 )
 from aof_nb.terminal import TerminalApprover, can_ask, printable, readable
@@ -113,9 +113,7 @@ async def carried_out(
         if told:
             _hint(run_id)
         return (
-            ExitCode.USAGE
-            if isinstance(error, ParameterError | NothingToResume)
-            else ExitCode.FAILED
+            ExitCode.USAGE if isinstance(error, ParameterError | ResumeError) else ExitCode.FAILED
         )
     _print_result(result, output)
     code = _explain(result, name, debug=debug)

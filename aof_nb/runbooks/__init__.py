@@ -10,7 +10,7 @@ from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runboo
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.playbook import Undecided, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
-from aof_nb.runbooks.resume import NothingToResume, resume_playbook
+from aof_nb.runbooks.resume import ResumeError, resume_playbook
 from aof_nb.runbooks.run import (
     NotebookInfo,
     NotebookResult,
@@ -28,10 +28,10 @@ __all__ = [
     "NotebookInfo",
     "NotebookResult",
     "NotebookStatus",
-    "NothingToResume",
     "Parameter",
     "ParameterError",
     "Progress",
+    "ResumeError",
     "RunbookMetadata",
     "StepFailed",
     "StepResult",

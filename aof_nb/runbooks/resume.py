@@ -43,8 +43,8 @@ PATIENCE = 10.0
 """Seconds that the kernel of a process that was killed is given to end by itself."""
 
 
-class NothingToResume(ConfigurationError):
-    """The run has completed, or what is asked for does not fit it."""
+class ResumeError(ConfigurationError):
+    """The run has completed, or cannot be resumed in the way that is asked for."""
 
 
 async def resume_playbook(
@@ -87,8 +87,8 @@ async def resume_playbook(
         What came of it; ``undecided`` if the user is to say first what becomes of a cell.
 
     Raises:
-        NothingToResume: If it has completed.
-        ConfigurationError: If there is no such run or cell, or the notebook cannot be run.
+        ResumeError: If it has completed, or has no such cell.
+        ConfigurationError: If there is no such run, or the notebook cannot be run.
         JournalError: If the run goes on in another process, or its journal is damaged or cannot
             be written.
         ParameterError: If a parameter is missing that the journal does not keep.
@@ -167,7 +167,7 @@ def _resumable(directory: Path, *, held: bool = False) -> PlaybookRecording:
     recording = read_playbook(directory / FILE_NAME)
     state = recording.state
     if state is State.COMPLETED:
-        raise NothingToResume(
+        raise ResumeError(
             f"the run {recording.run_id} has completed: there is nothing to go on with",
             remedy=f"to run it again: aofctl run {recording.begun.notebook}",
         )
@@ -242,7 +242,7 @@ def _playbook(
     repeated, skipped = _named(ready, repeat), _named(ready, skip)
     for each in repeated:
         if each in skipped:
-            raise ConfigurationError(
+            raise ResumeError(
                 f"cell {each} cannot be both repeated and skipped", remedy="say one of the two"
             )
     return Playbook(
@@ -267,7 +267,7 @@ def _named(ready: Prepared, named: Sequence[str]) -> list[str]:
         if each not in found:
             near = difflib.get_close_matches(each, found, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigurationError(
+            raise ResumeError(
                 f"there is no code cell {each!r}",
                 remedy=f"{hint}name it by its place, 1 to {len(titles(cells))}, its id or title",
             )

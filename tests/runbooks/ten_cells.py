@@ -17,18 +17,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aof_nb.errors import AofError
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.playbook_recording import PlaybookRecording, read_playbook
+from aof_nb.journal.recording import State
 from aof_nb.journal.runs import find_run
 from aof_nb.runbooks import NotebookResult, engine, report, resume_playbook, run_notebook
 from aof_nb.runbooks.summary import summarised
-from tests.notebooks import write_notebook
+from tests.notebooks import printed, write_notebook
 from tests.runbooks.counting import sitecustomize
 
 RUN_ID = "ten-cells"
 AGENTS = {"a": 2, "b": 1, "c": 1, "d": 2}
 EFFECTS = {f"{agent}{n}" for agent, calls in AGENTS.items() for n in range(calls)}
-ONCE = {"first": "three", "second": "nine"}
+ONCE = {"c3": "first", "c10": "second"}
 
 SETUP = f"""\
 import asyncio, os
@@ -112,18 +114,25 @@ def begin(place: Path, how: str, entry: int) -> None:
     """Runs the notebook, to be ended at a write."""
     os.environ |= {"KILL_HOW": how, "KILL_AT": str(entry), "KILL_COUNT": str(place / "count")}
     sitecustomize.install()
-    result = asyncio.run(
-        run_notebook(
-            place / "n.ipynb", output=place / "out.ipynb", report=place / "out.md", run_id=RUN_ID
+    said = ["failed", ""]
+    try:
+        result = asyncio.run(
+            run_notebook(
+                place / "n.ipynb",
+                output=place / "out.ipynb",
+                report=place / "out.md",
+                run_id=RUN_ID,
+            )
         )
-    )
-    (place / "begun").write_text(result.status)
+        said = [result.status, result.error.message if result.error else ""]
+    except AofError as error:
+        said = ["failed", error.message]
+    (place / "begun").write_text(json.dumps(said))
 
 
 def go_on(place: Path) -> None:
     """Resumes the run until it is done, leaving out what only a person can decide on."""
     skipped: list[str] = []
-    attempts = 0
     while True:
         result: NotebookResult = asyncio.run(
             resume_playbook(RUN_ID, approve="never", skip=skipped[-1:])
@@ -131,20 +140,46 @@ def go_on(place: Path) -> None:
         if result.undecided is None:
             break
         skipped.append(result.undecided.id)
-    recording = recorded()
-    assert recording is not None
-    attempts = recording.attempts
-    unknown = [each.arguments["what"] for each in summarised(recording).unknown]
-    told = [str(result.status), skipped, unknown, attempts, recording.torn]
-    (place / "told").write_text(json.dumps(told))
+    recording = read_playbook(find_run(RUN_ID) / FILE_NAME)
+    outcome = {
+        "status": str(result.status),
+        "skipped": [ONCE[each] for each in skipped],
+        "unknown": [each.arguments["what"] for each in summarised(recording).unknown],
+        "attempts": recording.attempts,
+        "torn": recording.torn,
+    }
+    (place / "resumed").write_text(json.dumps(outcome))
 
 
 def recorded() -> PlaybookRecording | None:
     """What was journaled; None if it was nothing."""
     try:
         return read_playbook(find_run(RUN_ID) / FILE_NAME)
-    except Exception:
+    except AofError:
         return None
+
+
+def outcome_of(here: Path, how: str, entry: int) -> dict[str, Any]:
+    """Ends a run at a write, and goes on with it."""
+    os.environ |= {"AOF_STATE_DIR": str(here / "state"), "EFFECTS": str(here / "effects")}
+    os.chdir(here)
+    notebook(here / "n.ipynb")
+    code = in_child(functools.partial(begin, here, how, entry))
+    begun = here / "begun"
+    status, error = json.loads(begun.read_text()) if begun.exists() else (f"exit {code}", "")
+    outcome: dict[str, Any] = {"entry": entry, "begun": status, "error": error}
+    recording = recorded()
+    outcome["journaled"] = None if recording is None else str(recording.state)
+    outcome["kernels"] = [recording.kernel.pid] if recording and recording.kernel else []
+    if recording is not None and recording.state is not State.COMPLETED:
+        again = in_child(functools.partial(go_on, here))
+        resumed = here / "resumed"
+        outcome |= json.loads(resumed.read_text()) if again == 0 else {"status": f"exit {again}"}
+    effects = here / "effects"
+    outcome["effects"] = Counter(effects.read_text().split()) if effects.exists() else {}
+    output = here / "out.ipynb"
+    outcome["printed"] = printed(output) if output.exists() and output.stat().st_size else ""
+    return outcome
 
 
 def main(directory: str, how: str, *entries: str) -> None:
@@ -152,41 +187,10 @@ def main(directory: str, how: str, *entries: str) -> None:
     # What is imported at first use is imported once, not in each process.
     assert engine
     assert report
-    place = Path(directory)
-    place.mkdir(parents=True, exist_ok=True)
     for entry in map(int, entries):
-        here = place / f"{how}-{entry}"
-        here.mkdir()
-        os.environ |= {"AOF_STATE_DIR": str(here / "state"), "EFFECTS": str(here / "effects")}
-        os.chdir(here)
-        notebook(here / "n.ipynb")
-        code = in_child(functools.partial(begin, here, how, entry))
-        kernels = (
-            [each.pid for each in [recording.kernel] if each] if (recording := recorded()) else []
-        )
-        ended = None if recording is None else recording.ended
-        begun = (here / "begun").read_text() if (here / "begun").exists() else ""
-        told: list[Any] = ["nothing to resume", [], [], 0, False]
-        if (
-            begun != "completed"
-            and recording is not None
-            and (ended is None or ended.status != "completed")
-        ):
-            again = in_child(functools.partial(go_on, here))
-            told = json.loads((here / "told").read_text()) if again == 0 else [f"exit {again}"]
-        effects = (
-            Counter((here / "effects").read_text().split()) if (here / "effects").exists() else {}
-        )
-        outcome = {
-            "entry": entry,
-            "code": code,
-            "begun": begun,
-            "told": told,
-            "effects": effects,
-            "kernels": kernels,
-            "count": (here / "count").stat().st_size if (here / "count").exists() else 0,
-        }
-        print(json.dumps(outcome), flush=True)
+        here = Path(directory) / f"{how}-{entry}"
+        here.mkdir(parents=True)
+        print(json.dumps(outcome_of(here, how, entry)), flush=True)
 
 
 if __name__ == "__main__":

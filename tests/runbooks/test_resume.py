@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
-from aof_nb.errors import ConfigurationError, JournalError
+from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.journal.approvals import Approvals
 from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.playbook_recording import PlaybookRecording, playbooks, read_playbook
@@ -24,9 +26,9 @@ from aof_nb.policy import Answer
 from aof_nb.runbooks import (
     CellFinished,
     NotebookResult,
-    NothingToResume,
     ParameterError,
     Progress,
+    ResumeError,
     resume_playbook,
     run_notebook,
 )
@@ -173,7 +175,7 @@ async def test_a_failed_cell_is_mended_and_nothing_is_done_twice(tmp_path: Path)
     assert {each.name for each in kept} == {"out.ipynb", "out.html"}
     assert "api_token = " in (tmp_path / "out.ipynb").read_text()
 
-    with pytest.raises(NothingToResume, match="has completed"):
+    with pytest.raises(ResumeError, match="has completed"):
         await resume_playbook(done.run_id)
 
     assert done.markdown_path == tmp_path / "out.md"
@@ -431,6 +433,60 @@ async def test_a_kernel_that_outlives_its_process_is_waited_for(
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip(
+            "a small disk takes a right to mount it; test_crashes.py fills up a pretended one"
+        )
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+FILL = """\
+print("filling")
+if not os.path.exists("filled"):
+    pathlib.Path("filled").touch()
+    with open("disk/filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(b"x" * 512): pass
+        except OSError:
+            pass
+"""
+
+
+async def test_when_the_disk_is_full_it_ends_and_goes_on_when_there_is_room(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOF_STATE_DIR", str(small_disk / "state"))
+    notebook = write_notebook(
+        tmp_path / "n.ipynb",
+        f"{SETUP}print('here')",
+        "await sre.run('a')",
+        FILL,
+        "await sre.run('b')",
+    )
+    output = small_disk / "out.ipynb"
+    with pytest.raises(AofError, match="No space left"):
+        await run_notebook(notebook, output=output, report=small_disk / "out.md", run_id="r")
+    # What was saved before is still whole.
+    assert printed(output) == "here\n"
+    # There may have been room for a line that says so.
+    assert read_playbook(find_run("r") / FILE_NAME).state in {State.INTERRUPTED, State.FAILED}
+    with pytest.raises(AofError, match=r"No space left"):
+        await resume_playbook("r")
+    (small_disk / "filler").unlink()
+    done = await resume_playbook("r")
+    assert done.status == "completed"
+    assert sorted(effects(tmp_path)) == ["a", "b", "setup", "setup"]
+    assert printed(output) == "here\nfilling\n"
 
 
 async def test_without_a_journal_it_runs_and_says_so(
