@@ -61,6 +61,7 @@ def _content(summary: Summary) -> dict[str, Any]:
     return {
         "title": recording.begun.title or Path(recording.begun.notebook).name,
         "callout": _callout(summary),
+        "commands": _commands(summary),
         "facts": _facts(summary),
         "parameters": [(name, _json(each)) for name, each in summary.parameters.items()],
         "cells": [_cell(each, several=several) for each in summary.cells],
@@ -92,16 +93,23 @@ def _content(summary: Summary) -> dict[str, Any]:
 
 def _callout(summary: Summary) -> str:
     recording = summary.recording
-    go_on = f"aofctl resume {recording.run_id}"
     if recording.state is State.WAITING:
-        runs = dict.fromkeys(each.run_id for each in summary.approvals if each.answered is None)
-        asked = "".join(f"aofctl approve {run}, " for run in runs)
-        return f"Waits for a person's approval: {asked}then {go_on}"
+        return "It waits for a person's approval."
     if recording.state in {State.COMPLETED, State.RUNNING}:
         return ""
     ended = recording.ended
-    error = f": {ended.error}" if ended is not None and ended.error else ""
-    return f"Not done{error}. To go on: {go_on}"
+    return (
+        f"It is not done: {ended.error}" if ended is not None and ended.error else "It is not done."
+    )
+
+
+def _commands(summary: Summary) -> list[str]:
+    """How the run goes on, if it is not done."""
+    recording = summary.recording
+    if recording.state in {State.COMPLETED, State.RUNNING}:
+        return []
+    waiting = dict.fromkeys(each.run_id for each in summary.approvals if each.answered is None)
+    return [*(f"aofctl approve {run}" for run in waiting), f"aofctl resume {recording.run_id}"]
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
