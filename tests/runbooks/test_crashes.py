@@ -37,20 +37,24 @@ async def ended(directory: Path, how: str, entries: range) -> list[dict[str, Any
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, errors = await process.communicate()
+        try:
+            out, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
         assert process.returncode == 0, errors.decode()
         return [json.loads(line) for line in out.splitlines()]
 
     return [each for part in await asyncio.gather(some(0), some(1)) for each in part]
 
 
-@pytest.mark.timeout(1800 if EVERY else 300)
+@pytest.mark.timeout(3600 if EVERY else 900)
 @pytest.mark.parametrize(
     ("how", "first", "step"),
     [
-        ("whole", 1, 1 if EVERY else 6),
-        ("torn", 1, 1 if EVERY else 14),
-        ("full", 1, 1 if EVERY else 13),
+        ("whole", 1, 1 if EVERY else 8),
+        ("torn", 1, 1 if EVERY else 17),
+        ("full", 1, 1 if EVERY else 19),
         # One of the two processes outlives the other.
         ("parent", 30, 3 if EVERY else 23),
         ("kernel", 21, 3 if EVERY else 31),
