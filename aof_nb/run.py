@@ -9,10 +9,12 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ApprovalPending
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
@@ -45,10 +47,15 @@ if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.memory import Memory
 
+MOST_OF_THE_PAST = 2_000
+"""Messages of a session's past that a run is given if nothing else is said."""
+
 _logger = logging.getLogger("aof_nb.runs")
 _ASKED_OTHERWISE = (
     "the prompt is another one than when this cell was executed before: the run of then is taken"
 )
+# How much may have been said in a session since a run stopped that is resumed.
+_MESSAGES_SINCE = 200
 
 
 def new_run_id() -> str:
@@ -89,6 +96,7 @@ class Run:
         output_schema: Any = None,
         resumed: Recording | None = None,
         replay: Replay | None = None,
+        record: str | Path | None = None,
         source: str = "",
         cell: str = "",
     ) -> None:
@@ -99,10 +107,12 @@ class Run:
         self._approve = approve
         self._approver = approver
         self._model = model or agent.model
+        self._asked_model_name = model if isinstance(model, str) else ""
         self._limits = limits or agent.limits
         self._output_schema = agent.output_schema if output_schema is None else output_schema
         self._resumed = resumed
         self._replay = replay
+        self._record_to = record_path() if record is None else Path(record).expanduser()
         self._source = source
         here = current_cell()
         self._cell = cell or (here.id if here is not None else "")
@@ -114,6 +124,7 @@ class Run:
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
+        self._damaged: Sequence[str] = ()
         self._events = self._stream()
 
     def _journaled_place(self, here: NotebookCell | None) -> NotebookCell | None:
@@ -141,16 +152,21 @@ class Run:
         """
         self._inbox.append(text)
 
+    @property
+    def notebook_run(self) -> str:
+        """The run of a notebook that it belongs to, and that can be resumed; else empty."""
+        return "" if self._place is None else self._place.run_id
+
     def raise_if_waiting(self) -> None:
         """Ends a notebook that is run unattended where a run of it waits for a person.
 
         Raises:
             ApprovalPending: If the run waits, and its notebook's run can be resumed.
         """
-        if self._place is not None and self._record.status is RunStatus.WAITING:
+        if self.notebook_run and self._record.status is RunStatus.WAITING:
             raise ApprovalPending(
                 f"{self._agent.name} waits for a person's approval",
-                remedy=f"aofctl approve {self.run_id}, then aofctl resume {self._place.run_id}",
+                remedy=f"aofctl approve {self.run_id}, then aofctl resume {self.notebook_run}",
             )
 
     @property
@@ -213,6 +229,7 @@ class Run:
                     task = await self._prepare(lambda: loop.time() - begun, telemetry)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
+                self._begin_anyhow()
                 yield self._started()
                 yield self._without_a_turn()
                 return
@@ -220,6 +237,7 @@ class Run:
                 if not within.expired():
                     raise
                 record.status, record.limit = RunStatus.LIMIT, "seconds"
+                self._begin_anyhow()
                 yield self._started()
                 yield LimitReached("seconds", f"{seconds:g} s were over before it could begin")
                 yield self._without_a_turn()
@@ -227,26 +245,45 @@ class Run:
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
                     if isinstance(event, RunFinished):
-                        if memory is not None:
-                            store, memory = memory, None
-                            try:
-                                await _uncancelled(self._remember(store, known))
-                            except AofError as error:
-                                yield Notice(f"the conversation was not kept: {error.message}")
-                        self._journal.end(record)
+                        store, memory = memory, None
+                        for problem in await self._conclude(store, known):
+                            yield Notice(problem)
                     yield self._journal.noted(event) if type(event) in NOTED else event
         finally:
             record.status = record.status or RunStatus.CANCELLED
-            if memory is not None:
+            try:
+                problems = await self._conclude(memory, known)
                 # What fails here must not hide why the run has ended.
-                try:
-                    await _uncancelled(self._remember(memory, known))
-                except AofError as error:
-                    record.error = record.error or error
-            self._journal.end(record)
-            if telemetry is not None:
-                telemetry.end(record.status.value, record.usage, record.text, record.error)
-            self._log_end()
+                record.error = record.error or next(iter(problems.values()), None)
+            finally:
+                if telemetry is not None:
+                    telemetry.end(record.status.value, record.usage, record.text, record.error)
+                self._log_end()
+
+    async def _conclude(self, memory: Memory | None, known: int) -> dict[str, AofError]:
+        """Keeps the conversation and ends the journal, whatever becomes of either.
+
+        Returns:
+            What could not be done, in words for people, and why.
+        """
+        problems: dict[str, AofError] = {}
+        try:
+            if memory is not None:
+                await uncancelled(self._remember(memory, known))
+        except AofError as error:
+            problems[f"the conversation was not kept: {error.message}"] = error
+        except Exception as raised:  # noqa: BLE001  a memory may be anyone's
+            failure = AofError(f"{type(raised).__name__}: {raised}")
+            problems[f"the conversation was not kept: {failure.message}"] = failure
+        finally:
+            problems |= await self._journal.end(self._record)
+        return problems
+
+    def _begin_anyhow(self) -> None:
+        """Begins the journal of a new run that has failed before it could."""
+        if self._resumed is None:
+            with contextlib.suppress(AofError):
+                self._journal.begin(self._begun([self._asked]))
 
     def _telemetry(self) -> RunTelemetry | None:
         if self._replay is not None or self._repeats:
@@ -317,33 +354,39 @@ class Run:
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
-        if replay is None:
-            if not self._repeats:
-                # Without a journal, what it does would be done again when the notebook is resumed.
-                required = self._place is not None
+        if replay is not None:
+            found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
+            self._asks = replay.otherwise is not None
+            if replay.otherwise is not None:
+                self._model = replay.otherwise
+            if found is not None:
+                self.run_id, self._session = found.run_id, found.begun.session
                 self._journal = RunJournal(
-                    self._resumed, required=required, record_to=record_path()
+                    found, replay=True, strict=True, compares=replay.compares, pace=replay.pace
                 )
-                if self._agent.journal:
-                    # A few calls to a local file system: a thread would cost ten times as much.
-                    self._journal.open(self.run_id)
-            if self._place is not None:
-                await asyncio.to_thread(self._note_in_notebook, self._place)
-            return
-        found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
-        self._asks = replay.otherwise is not None
-        if replay.otherwise is not None:
-            self._model = replay.otherwise
-        if found is not None:
-            self.run_id, self._session = found.run_id, found.begun.session
-            self._journal = RunJournal(found, replay=True, strict=True, pace=replay.pace)
+                return
+            # Nothing of it was recorded: it is a run like any other.
+            self._replay = None
+        if not self._repeats:
+            # Without a journal, what it does would be done again when the notebook is resumed.
+            required = self._place is not None
+            self._journal = RunJournal(self._resumed, required=required, record_to=self._record_to)
+            if self._agent.journal:
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
+        if self._place is not None:
+            await asyncio.to_thread(self._note_in_notebook, self._place)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
             return recorded
         if memory is None or self._session is None:
             return ()
-        return await memory.load(self._session, limit=self._agent.max_context_messages)
+        most = self._agent.max_context_messages or MOST_OF_THE_PAST
+        history = await memory.load(self._session, limit=most)
+        # A memory of the user's own may give a plain list.
+        self._damaged = getattr(history, "damaged", ())
+        return history
 
     async def _prepare(self, elapsed: Callable[[], float], telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models.compacting import compacts_at
@@ -354,6 +397,7 @@ class Run:
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
         journal.begin(self._begun([each.name for each in models]))
+        journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools = [] if self._repeats else list(resolve_tools(agent.tools))
         journal.say(self._notices)
@@ -409,14 +453,15 @@ class Run:
             model=models[0] if models else self._asked,
             prompt=self._prompt,
             time=time.time(),
-            spec=digest_of((agent.name, agent.instructions, agent.sampling)),
+            asked_model=self._asked_model_name,
+            spec=spec_of(agent),
             session=self._session,
             fallbacks=tuple(models[1:]),
             limits=self._limits,
             approve=self._approve,
             source=self._source,
             cell=self._cell,
-            notebook_run=self._place.run_id if self._place is not None else "",
+            notebook_run=self.notebook_run,
         )
 
     def _models(self) -> list[Model]:
@@ -452,18 +497,21 @@ class Run:
         return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
-        """Adds the run's messages to its session, for a run that waits or failed too."""
+        """Adds the run's messages to its session, for a run that failed or was cancelled too.
+
+        One that waits adds them when it has gone on: until then its calls have no results.
+        """
         new = self._record.transcript[known:]
-        if not new or self._session is None:
+        if not new or self._session is None or self._record.status is RunStatus.WAITING:
             return
         if self._resumed is not None:
-            # The process before may have come as far as this.
-            last = await memory.load(self._session, limit=len(new))
-            if last[-len(new) :] == new:
-                return
-        if self._repeats and _holds(await memory.load(self._session), new):
-            return
-        await memory.append(self._session, new)
+            # The process before may have failed or died with a part of it kept.
+            kept = await memory.load(self._session, limit=len(new) + _MESSAGES_SINCE)
+            new = _not_in(kept, new)
+        elif self._repeats:
+            new = _not_in(await memory.load(self._session), new)
+        if new:
+            await memory.append(self._session, new)
 
     def _started(self) -> RunStarted:
         return RunStarted(self.run_id, self._agent.name, self._asked, self._prompt, self._session)
@@ -486,19 +534,36 @@ class Run:
         )
 
 
-def _holds(conversation: Sequence[Message], part: Sequence[Message]) -> bool:
-    """Whether a conversation has these messages in it, one after the other."""
-    known, sought = ([message_digest(each) for each in some] for some in (conversation, part))
-    return any(
-        known[place : place + len(sought)] == sought
-        for place in range(len(known) - len(sought) + 1)
-    )
+def spec_of(agent: Agent) -> str:
+    """A hash of what an agent is declared to be."""
+    return digest_of((agent.name, agent.instructions, agent.sampling))
+
+
+def _not_in(conversation: Sequence[Message], messages: list[Message]) -> list[Message]:
+    """What is to be added to a conversation that has the first of some messages already.
+
+    Results of calls that the conversation has others for are left out: a call has one result.
+    """
+    known = [message_digest(each) for each in conversation]
+    wanted = [message_digest(each) for each in messages]
+    most = 0
+    for start in range(len(known)):
+        same = 0
+        for old, new in zip(known[start:], wanted, strict=False):
+            if old != new:
+                break
+            same += 1
+        most = max(most, same)
+    if 0 < most < len(messages) and messages[most].role == "tool":
+        most += 1
+    return messages[most:]
 
 
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:
     from aof_nb.models import resolve_model
+    from aof_nb.models.registry import FILES
 
-    if limits is None or not isinstance(model, str) or model.startswith("script:"):
+    if limits is None or not isinstance(model, str) or model.startswith(FILES):
         return resolve_model(model)
     return resolve_model(model, timeout=limits)
 
@@ -507,19 +572,3 @@ def _held_to(output: Expected | None, model: Model) -> Model:
     from aof_nb.models.structured import structured
 
     return model if output is None else structured(model, output.schema)
-
-
-async def _uncancelled(work: Any) -> None:
-    """Lets a short piece of work finish although its task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as again:
-            cancelled = again
-    error = None if task.cancelled() else task.exception()
-    if cancelled is not None:
-        raise cancelled
-    if error is not None:
-        raise error

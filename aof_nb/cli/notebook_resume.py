@@ -38,7 +38,7 @@ async def resume_notebook_run(
         debug: Whether tracebacks are shown.
     """
 
-    async def work(approver: Approver | None, tell: Callable[[Progress], None]) -> NotebookResult:
+    async def work(approver: Approver, tell: Callable[[Progress], None]) -> NotebookResult:
         return await resume_playbook(
             directory,
             approve=approve,

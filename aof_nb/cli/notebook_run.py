@@ -10,9 +10,13 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.cli.ending import ExitCode, complain, nobody_asked
+from aof_nb.cli.tape import Tape
 from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
+from aof_nb.journal.playbook_recording import is_playbook
+from aof_nb.journal.runs import run_dir
 from aof_nb.policy import ApproveMode, Approver
+from aof_nb.readable import printable, readable
 from aof_nb.run import new_run_id
 from aof_nb.runbooks import (
     CellFinished,
@@ -23,9 +27,12 @@ from aof_nb.runbooks import (
     ResumeError,
     run_notebook,
 )
-from aof_nb.terminal import TerminalApprover, can_ask, printable, readable
+from aof_nb.terminal import TerminalApprover
 
-Work = Callable[[Approver | None, Callable[[Progress], None]], Awaitable[NotebookResult]]
+Work = Callable[[Approver, Callable[[Progress], None]], Awaitable[NotebookResult]]
+
+_WAITING = frozenset({"CellWaiting", "ApprovalPending"})
+"""What a cell raises that waits for a person."""
 
 
 async def run_notebook_file(
@@ -37,6 +44,7 @@ async def run_notebook_file(
     approve: ApproveMode,
     output: OutputFormat,
     timeout: float | None,  # noqa: ASYNC109  it is `run_notebook` that keeps it
+    tape: Tape,
     debug: bool,
 ) -> ExitCode:
     """Runs a notebook once, and prints its progress.
@@ -49,12 +57,15 @@ async def run_notebook_file(
         approve: What happens where its agents' policies ask.
         output: How progress and result are printed.
         timeout: Seconds for the whole run; the notebook's own limit if None.
+        tape: What its agents repeat, or are recorded to.
         debug: Whether tracebacks are shown.
     """
     run_id = new_run_id()
+    results: list[NotebookResult] = []
 
-    async def work(approver: Approver | None, tell: Callable[[Progress], None]) -> NotebookResult:
-        return await run_notebook(
+    async def work(approver: Approver, tell: Callable[[Progress], None]) -> NotebookResult:
+        tape.begin()
+        result = await run_notebook(
             file,
             output=executed,
             report=report,
@@ -65,9 +76,16 @@ async def run_notebook_file(
             on_notice=complain,
             timeout=timeout,
             run_id=run_id,
+            environment=tape.environment,
         )
+        results.append(result)
+        return result
 
-    return await carried_out(work, str(file), run_id, output=output, debug=debug)
+    code = await carried_out(work, str(file), run_id, output=output, debug=debug)
+    if results and output == "text" and tape.record is not None:
+        recorded = tape.record if tape.record.exists() else "nothing was recorded"
+        sys.stdout.write(f"cassette: {recorded}\n")
+    return code
 
 
 async def carried_out(
@@ -82,14 +100,14 @@ async def carried_out(
         output: How progress and result are printed.
         debug: Whether tracebacks are shown.
     """
-    approver = TerminalApprover() if can_ask() else None
+    approver = TerminalApprover()
     running = asyncio.current_task()
     unread: list[BrokenPipeError] = []
     told: list[Progress] = []
 
     def tell(progress: Progress) -> None:
         try:
-            if not told and output != "jsonl":
+            if not told and output != "jsonl" and is_playbook(run_dir(run_id)):
                 sys.stderr.write(f"run: {run_id}\n")
             told.append(progress)
             (print_line if output == "jsonl" else _show)(progress)
@@ -117,7 +135,7 @@ async def carried_out(
         )
     _print_result(result, output)
     code = _explain(result, name, debug=debug)
-    if approver is not None and approver.unanswered:
+    if approver.unanswered and code is not ExitCode.WAITING:
         return nobody_asked()
     return code
 
@@ -128,6 +146,11 @@ def _explain(result: NotebookResult, name: str, *, debug: bool) -> ExitCode:
         complain(each)
     if result.error is not None:
         failure = result.error
+        if failure.error in _WAITING:
+            # The panel's last line says how it goes on.
+            remedy = failure.traceback.rpartition("→ ")[2] if "→ " in failure.traceback else ""
+            complain(f"{name}: cell {failure.cell} waits: {failure.message}", remedy.strip())
+            return ExitCode.WAITING
         if debug:
             sys.stderr.write(f"{failure.traceback}\n")
         why = f"{failure.error}: {failure.message}".rstrip(": ")
@@ -160,7 +183,8 @@ def _explain(result: NotebookResult, name: str, *, debug: bool) -> ExitCode:
 
 
 def _hint(run_id: str) -> None:
-    sys.stderr.write(f"  to go on with it: aofctl resume {run_id}\n")
+    if is_playbook(run_dir(run_id)):
+        sys.stderr.write(f"  to go on with it: aofctl resume {run_id}\n")
 
 
 def parameters(given: Sequence[str]) -> dict[str, str]:

@@ -40,6 +40,7 @@ class RunbookMetadata(Spec):
         time_limit: Seconds for a whole run; written as ``30s``, ``10m`` or ``1h``.
         effect: What running it does to the world: ``read``, ``write`` or ``destructive``.
         policy: What its agents may do at most, whatever their own policies say.
+        made_of_run: The run that it was saved from, if it was.
 
     Example:
         >>> RunbookMetadata.model_validate({"severity": 2, "time_limit": "10m"}).time_limit
@@ -53,6 +54,7 @@ class RunbookMetadata(Spec):
     time_limit: Seconds | None = None
     effect: Effect | None = None
     policy: BoundSpec | None = None
+    made_of_run: Text = ""
 
 
 class CellMetadata(Spec):

@@ -18,6 +18,7 @@ import msgspec
 
 from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.journal.playbook_entries import PlaybookBegun
+from aof_nb.journal.replay import VARIABLE
 from aof_nb.journal.runs import run_dir
 from aof_nb.run import new_run_id
 from aof_nb.runbooks.execution import Execution
@@ -135,6 +136,7 @@ async def run_notebook(
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
     timeout: float | None = None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
+    environment: Mapping[str, str] | None = None,
     run_id: str | None = None,
 ) -> NotebookResult:
     """Runs a notebook in a kernel of this Python, in the notebook's own directory.
@@ -154,6 +156,8 @@ async def run_notebook(
         on_notice: Told what there is to know at the beginning.
         timeout: Seconds for the whole run, `math.inf` for as long as it takes; the notebook's
             ``time_limit`` if not given.
+        environment: Variables of the kernel, added to those of this process, such as
+            ``AOF_REPLAY``.
         run_id: The run's id; made if not given.
 
     Raises:
@@ -187,7 +191,11 @@ async def run_notebook(
         approve=approve,
         timeout=limit,
     )
-    playbook = await asyncio.to_thread(_begun, begun, ready, on_notice)
+    if VARIABLE in {**os.environ, **(environment or {})}:
+        # A replay does nothing that would have to be gone on with, and is not journaled.
+        playbook = Playbook(ready, begun.parameters)
+    else:
+        playbook = await asyncio.to_thread(_begun, begun, ready, on_notice)
     return await carry_out(
         playbook,
         info.path,
@@ -198,6 +206,7 @@ async def run_notebook(
         on_progress=on_progress,
         timeout=limit,
         bound=bound_of(info),
+        environment=environment,
     )
 
 
@@ -278,6 +287,7 @@ async def carry_out(
     on_progress: Callable[[Progress], None] | None,
     timeout: float | None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
     bound: Policy | None,
+    environment: Mapping[str, str] | None = None,
 ) -> NotebookResult:
     """Executes what is to be executed of a notebook, and writes what comes of it.
 
@@ -291,6 +301,7 @@ async def carry_out(
         on_progress: As for `run_notebook`.
         timeout: Seconds; None for as long as it takes.
         bound: What its agents may do at most; None for what their own policies say.
+        environment: As for `run_notebook`.
 
     Raises:
         ConfigurationError: If the kernel does not start, or the executed notebook cannot be
@@ -306,9 +317,14 @@ async def carry_out(
     started = time.monotonic()
     ending, error = "cancelled", ""
     try:
-        async with _environment(approve, approver, bound) as environment:
-            directory = _directory_of(notebook)
-            execution = Execution(directory, environment, tell, playbook, notebook)
+        async with _environment(approve, approver, bound) as surroundings:
+            execution = Execution(
+                directory=_directory_of(notebook),
+                environment={**surroundings, **(environment or {})},
+                tell=tell,
+                playbook=playbook,
+                notebook=notebook,
+            )
             work = asyncio.create_task(asyncio.to_thread(execution.run, executed))
             try:
                 done, _ = await asyncio.wait([work], timeout=timeout)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.journal.playbook_recording import CellRecord
 from aof_nb.journal.recording import State
+from aof_nb.readable import printable
 from aof_nb.runbooks.summary import Approval, Summary
-from aof_nb.terminal import printable
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:

@@ -9,19 +9,15 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 
-from aof_nb.journal.approvals import Approvals
-from aof_nb.policy import Answer
 from tests.cli.conftest import COMMAND, Aofctl, Invoke
 from tests.notebooks import printed, write_notebook
-from tests.runbooks.test_run import WAIT, alive
+from tests.runbooks.test_run import ASK, WAIT, alive
 
 
 def test_progress_result_and_typed_parameters(aofctl: Aofctl, tmp_path: Path) -> None:
@@ -77,8 +73,16 @@ def test_what_cannot_be_asked_of_it_is_two(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_cell_that_can_ask_nobody_is_three(aofctl: Aofctl, tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", ASK)
+    done = aofctl("run", notebook, "-o", "out.ipynb", stdin="y\n")
+    assert done.returncode == 3
+    assert printed(tmp_path / "out.ipynb") == ""
+    assert "no terminal to ask on" in done.stderr
+
+
 def test_an_approval_nobody_can_be_asked_for_is_waited_for(
-    aofctl: Aofctl, tmp_path: Path, runbook: Path, environment: dict[str, str]
+    aofctl: Aofctl, tmp_path: Path, runbook: Path
 ) -> None:
     done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
     assert done.returncode == 3
@@ -90,76 +94,63 @@ def test_an_approval_nobody_can_be_asked_for_is_waited_for(
         re.DOTALL,
     )
     assert said, done.stderr
-    assert f"run: {said[2]}\n" in done.stderr
-    assert f"aofctl approve {said[1]}" in (tmp_path / "out.md").read_text()
+    agent_run, run = said[1], said[2]
+    assert f"run: {run}\n" in done.stderr
+    assert f"aofctl approve {agent_run}" in (tmp_path / "out.md").read_text()
 
-    approvals = Approvals(tmp_path / "state" / "runs" / said[1])
-    [pending] = approvals.pending()
-    yes = Answer(approved=True, digest=pending.request.digest, by="ann", via="test")
-    approvals.answer(pending.request, yes)
-    resumed = resume(tmp_path / "state" / "runs" / said[2], tmp_path, environment)
+    not_alone = aofctl("resume", agent_run)
+    assert not_alone.returncode == 2
+    assert f"aofctl resume {run}" in not_alone.stderr
+    approved = aofctl("approve", agent_run)
+    assert approved.returncode == 0, approved.stderr
+    resumed = aofctl("resume", run)
     assert resumed.returncode == 0, resumed.stderr
     assert (tmp_path / "note.txt").exists()
     assert printed(tmp_path / "out.ipynb").endswith("\nWritten.\n")
 
-    again = resume(tmp_path / "state" / "runs" / said[2], tmp_path, environment)
+    again = aofctl("resume", run)
     assert again.returncode == 2
     assert "has completed" in again.stderr
 
 
 def test_a_failed_notebook_says_how_to_go_on_and_what_needs_a_word(
-    aofctl: Aofctl, tmp_path: Path, environment: dict[str, str]
+    aofctl: Aofctl, invoke: Invoke, tmp_path: Path
 ) -> None:
-    notebook = write_notebook(tmp_path / "n.ipynb", "print('before')", "md:## Charge", "1 / 0")
+    notebook = write_notebook(
+        tmp_path / "n.ipynb",
+        "print('before')",
+        "md:## Charge",
+        "print(token)\n1 / 0",
+        parameters="token = ''",
+    )
     content = nbformat.read(notebook, as_version=4)
-    content.cells[2].metadata["aof"] = {"once": True}
+    content.cells[3].metadata["aof"] = {"once": True}
     nbformat.write(content, notebook)
-    failed = aofctl("run", notebook, "-o", "out.ipynb", "--output", "json")
+    failed = aofctl("run", notebook, "-o", "out.ipynb", "--output", "json", "-p", "token=hunter2")
     assert failed.returncode == 1
     told = json.loads(failed.stdout)
+    run = told["run_id"]
     assert (told["status"], told["waiting"], told["undecided"]) == ("failed", [], None)
-    assert f"aofctl resume {told['run_id']}" in failed.stderr
-    directory = tmp_path / "state" / "runs" / told["run_id"]
+    assert f"aofctl resume {run}" in failed.stderr
 
-    undecided = resume(directory, tmp_path, environment, output="jsonl")
-    assert undecided.returncode == 3
-    assert json.loads(undecided.stdout)["undecided"]["place"] == 2
-    assert "cell 2 (Charge) is marked once: it was begun" in undecided.stderr
-    assert "--repeat 2 executes it again, --skip 2 leaves it out" in undecided.stderr
+    for arguments, complaint in (
+        (["--agent", str(notebook)], "--agent is for runs of agents"),
+        ([], "give it again: -p token=..."),
+        (["-p", "token=hunter2", "--skip", "7"], "there is no code cell '7'"),
+    ):
+        refused = invoke("resume", run, *arguments)
+        assert (refused.exit_code, refused.stdout) == (2, ""), refused.stderr
+        assert complaint in refused.stderr
+    given = ("-p", "token=hunter2")
+    undecided = invoke("resume", run, *given, "--output", "json")
+    assert undecided.exit_code == 3
+    assert json.loads(undecided.stdout)["undecided"]["place"] == 4
+    assert "cell 4 (Charge) is marked once: it was begun" in undecided.stderr
+    assert "--repeat 4 executes it again, --skip 4 leaves it out" in undecided.stderr
 
-    unknown = resume(directory, tmp_path, environment, skip=["7"])
-    assert (unknown.returncode, unknown.stdout) == (2, "")
-    done = resume(directory, tmp_path, environment, skip=["Charge"])
+    done = aofctl("resume", run, *given, "--skip", "Charge")
     assert done.returncode == 0, done.stderr
-    assert "[2/2] - Charge skipped\n" in done.stderr
-
-
-def resume(
-    directory: Path, place: Path, environment: dict[str, str], **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """What ``aofctl resume`` does with a notebook's run."""
-    code = (
-        "import sys, json, pathlib\n"
-        "from aof_nb.cli.ending import run_to_end\n"
-        "from aof_nb.cli.notebook_resume import resume_notebook_run\n"
-        "import typer\n"
-        "try:\n"
-        "    options = json.loads(sys.argv[2])\n"
-        "    run_to_end(lambda: resume_notebook_run(pathlib.Path(sys.argv[1]), **options))\n"
-        "except typer.Exit as end:\n"
-        "    sys.exit(end.exit_code)\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, str(directory), json.dumps(options)],
-        capture_output=True,
-        text=True,
-        cwd=place,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        timeout=100,
-        check=False,
-        start_new_session=True,
-    )
+    assert "[4/4] - Charge skipped\n" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(
@@ -288,6 +279,18 @@ def test_interrupting_while_asked_withdraws_the_question(
     aofctl.see("withdrawn")
     assert aofctl.end() == 130
     assert time.monotonic() - started < 30
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_a_notebook_whose_agent_waits_stops_there_and_is_three(
+    aofctl: Aofctl, tmp_path: Path, runbook: Path
+) -> None:
+    done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
+    assert done.returncode == 3, done.stderr
+    assert "waits: write_file path=note.txt content=seen waits for" in done.stderr
+    assert re.search(r"aofctl approve \S+, then ", done.stderr)
+    assert "Written" not in printed(tmp_path / "out.ipynb")
+    assert "waits for a person" in (tmp_path / "out.html").read_text()
     assert not (tmp_path / "note.txt").exists()
 
 
