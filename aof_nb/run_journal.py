@@ -63,6 +63,7 @@ class RunJournal:
             are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
+        required: Whether a run whose journal cannot be written fails, and does not go on without.
         record_to: A cassette that the whole journal is added to when the run has ended.
     """
 
@@ -75,11 +76,13 @@ class RunJournal:
         compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
+        required: bool = False,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
         self._compares = compares
+        self._required = required
         self._record_to = record_to
         self._journal: Journal | None = None
         self._begun = False
@@ -166,7 +169,7 @@ class RunJournal:
         """Writes the first entry, or that the run is resumed; a new run can go on without.
 
         Raises:
-            JournalError: If a resumed run's cannot be written.
+            JournalError: If a resumed run's cannot be written, or it is required.
         """
         if self._journal is None or self._begun:
             return
@@ -184,6 +187,8 @@ class RunJournal:
 
     def _do_without(self, error: JournalError) -> None:
         self._journal = None
+        if self._required:
+            raise error
         self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
 
     def say(self, notices: Sequence[str]) -> None:

@@ -40,6 +40,7 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.journal import Journal
+from aof_nb.journal.notebook_cell import tool_call
 from aof_nb.messages import Message, ToolResult
 from aof_nb.models.layer import ModelLayer
 from aof_nb.policy import HasPlainForm, KnowsSimilar
@@ -291,7 +292,12 @@ class JournaledTool(ToolLayer):
             emit(event)
 
         began = time.perf_counter()
-        output = await called(self._tool, arguments, msgspec.structs.replace(context, emit=kept))
+        around = tool_call.set(f"{context.run_id}/{context.call_id}")
+        try:
+            inner = msgspec.structs.replace(context, emit=kept)
+            output = await called(self._tool, arguments, inner)
+        finally:
+            tool_call.reset(around)
         spec = self.spec
         returned = ToolReturned(
             call_id=context.call_id,

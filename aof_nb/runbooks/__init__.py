@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runbook
 from aof_nb.runbooks.parameters import Parameter, ParameterError
+from aof_nb.runbooks.playbook import Undecided, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
+from aof_nb.runbooks.resume import ResumeError, resume_playbook
 from aof_nb.runbooks.run import (
     NotebookInfo,
     NotebookResult,
@@ -29,11 +31,15 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "ResumeError",
     "RunbookMetadata",
     "StepFailed",
     "StepResult",
     "Steps",
+    "Undecided",
+    "WaitingApproval",
     "check_runbook",
     "inspect_notebook",
+    "resume_playbook",
     "run_notebook",
 ]
