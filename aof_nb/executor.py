@@ -187,7 +187,13 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
     run = _Run(task, record)
     try:
         yield RunStarted(task.run_id, task.agent, task.model.name, task.prompt, task.session)
-        run.spending = Spending.limited(task.run_id, task.model.name, task.limits, task.fallbacks)
+        run.spending = Spending.limited(
+            task.run_id,
+            task.model.name,
+            task.limits,
+            task.fallbacks,
+            resumed=task.playback is not None,
+        )
         for text in task.notices:
             yield Notice(text)
         record.transcript.append(Message.user(task.prompt))
@@ -257,7 +263,7 @@ class _Run:
                 if playback.has_ended:
                     record.status = RunStatus.LIMIT
                     return
-            elif self.spending is not None and (playback is None or playback.live):
+            elif self.spending is not None and (playback is None or playback.is_paid_for):
                 verdict = await self.spending.admit(self._worst_case(), record.usage_by_model)
                 if verdict.notice:
                     yield Notice(verdict.notice)

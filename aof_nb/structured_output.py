@@ -351,6 +351,27 @@ def _made(
     return Expected(schema=schema, own=own, check=check, wrapped=wrapped, **settings)
 
 
+def declared(schema: OutputSchema) -> dict[str, Any]:
+    """What to declare, so that the same schema is sent: for a run whose type is not at hand.
+
+    Example:
+        >>> numbers = expected(list[int])
+        >>> expected(declared(numbers.schema)).schema == numbers.schema
+        True
+    """
+    sent = schema.schema
+    own = sent
+    if sent.get("required") == [_WRAPPER] == list(sent.get("properties") or ()):
+        rest = {key: sent[key] for key in ("$defs", "definitions") if key in sent}
+        own = sent["properties"][_WRAPPER] | rest
+    return {
+        "name": schema.name,
+        "schema": own,
+        "description": schema.description,
+        "strict": schema.strict,
+    }
+
+
 def _target(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema itself, or the definition it is a mere reference to."""
     ref = str(schema.get("$ref", ""))

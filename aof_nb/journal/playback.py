@@ -13,6 +13,8 @@ import itertools
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
+
 from aof_nb import errors
 from aof_nb.errors import AofError, ModelError, ReplayMismatch
 from aof_nb.events import (
@@ -48,6 +50,7 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.recorder import RequestDigests
+from aof_nb.journal.recording import asked_models
 from aof_nb.messages import Message
 from aof_nb.policy import Gate
 from aof_nb.ports import Effect, Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
@@ -116,6 +119,17 @@ def _moved_to_end(steps: list[Line], call_id: str) -> list[Line]:
     return steps
 
 
+def _with_who_answered(lines: list[Line]) -> list[Line]:
+    """The same, in which each response says of whom it was asked: who goes on may ask another."""
+    named = []
+    for line, asked in asked_models(lines):
+        entry = line.entry
+        if isinstance(entry, ModelResponded) and not entry.requested_model:
+            entry = msgspec.structs.replace(entry, requested_model=asked)
+        named.append(Line(line.at, entry))
+    return named
+
+
 class Playback:
     """Where a recording that is played back has come to.
 
@@ -137,7 +151,7 @@ class Playback:
         tools: bool = True,
         before: float = 0.0,
     ) -> None:
-        self._steps = steps_of(lines, whole=strict)
+        self._steps = steps_of(_with_who_answered(lines), whole=strict)
         if not tools:
             self._steps = [each for each in self._steps if not isinstance(each.entry, TOOL_ENTRIES)]
         self._contexts = {
@@ -162,6 +176,11 @@ class Playback:
     def live(self) -> bool:
         """Whether the recording is at its end."""
         return self._place >= len(self._steps)
+
+    @property
+    def is_paid_for(self) -> bool:
+        """Whether what is asked now costs something: a replay asks nobody, even at its end."""
+        return self.live and not self.strict
 
     @property
     def has_ended(self) -> bool:
@@ -412,13 +431,14 @@ class PlayedModel:
                             before = at
                         yield TextDelta(chunk) if isinstance(chunk, str) else chunk
                 case ModelResponded() as entry:
+                    asked = entry.requested_model
                     yield ModelResponse(
                         message=entry.message,
                         stop_reason=entry.stop_reason,
                         usage=entry.usage,
                         model=entry.model,
                         response_id=entry.response_id,
-                        requested_model=entry.requested_model,
+                        requested_model="" if asked == self.name else asked,
                     )
                     return
                 case ModelFailed() as entry:
