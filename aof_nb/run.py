@@ -229,8 +229,8 @@ class Run:
         except AofError as error:
             problems[f"the conversation was not kept: {error.message}"] = error
         except Exception as raised:  # noqa: BLE001  a memory may be anyone's
-            error = AofError(f"{type(raised).__name__}: {raised}")
-            problems[f"the conversation was not kept: {error.message}"] = error
+            failed = AofError(f"{type(raised).__name__}: {raised}")
+            problems[f"the conversation was not kept: {failed.message}"] = failed
         finally:
             problems |= await self._journal.end(self._record)
         return problems
