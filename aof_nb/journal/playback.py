@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -56,6 +56,7 @@ from aof_nb.policy import Gate
 from aof_nb.ports import Effect, Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
 
 _LAST = (ToolReturned, ToolRefused)
+_CUT_SECONDS = 1.0
 _EXCHANGE = (ModelRequested, ModelStreamed, ModelResponded, ModelFailed, *MODEL_ENTRIES)
 
 
@@ -83,7 +84,7 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
                 exchange = [line]
             case RunResumed():
                 settle(keep=False)
-                steps = [each for each in steps if not isinstance(each.entry, RunEnded)]
+                steps = _gone_on_with(steps)
             case ModelResponded():
                 if exchange is not None:
                     exchange.append(line)
@@ -105,7 +106,27 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
             case _:
                 pass
     settle(keep=whole)
-    return steps
+    return steps if whole else _gone_on_with(steps)
+
+
+def _gone_on_with(steps: list[Line]) -> list[Line]:
+    """The steps without how the run stopped: its end, and questions that are asked again."""
+    kept: list[Line] = []
+    answered: set[str] = set()
+    for line in reversed(steps):
+        match line.entry:
+            case RunEnded():
+                continue
+            case ApprovalAnswered(call_id=call_id) | ToolReturned(call_id=call_id):
+                answered.add(call_id)
+            case ApprovalRequested(call_id=call_id):
+                if call_id not in answered:
+                    continue
+                answered.discard(call_id)
+            case _:
+                pass
+        kept.append(line)
+    return kept[::-1]
 
 
 def _moved_to_end(steps: list[Line], call_id: str) -> list[Line]:
@@ -234,6 +255,43 @@ class Playback:
         if isinstance(head, LimitReached) and head.limit == event.limit:
             self._advance()
 
+    def arrange(self, groups: Sequence[Sequence[str]]) -> None:
+        """Puts what is recorded of a turn's calls into the order in which they are made now.
+
+        What is recorded of other calls, or of a call after its outcome, is left out: the calls
+        would wait for somebody to take it.
+
+        Args:
+            groups: The ids of the calls; each group is made when the one before has ended.
+        """
+        end = self._end_of_calls()
+        groups_by_call = {call_id: n for n, group in enumerate(groups) for call_id in group}
+        ended: set[str] = set()
+        kept: list[tuple[int, Line]] = []
+        for line in self._steps[self._place : end]:
+            assert isinstance(line.entry, TOOL_ENTRIES)
+            call_id = line.entry.call_id
+            if call_id in groups_by_call and call_id not in ended:
+                kept.append((groups_by_call[call_id], line))
+            if isinstance(line.entry, _LAST):
+                ended.add(call_id)
+        kept.sort(key=lambda each: each[0])
+        self._steps[self._place : end] = [line for _, line in kept]
+
+    def _end_of_calls(self) -> int:
+        end = self._place
+        while end < len(self._steps) and isinstance(self._steps[end].entry, TOOL_ENTRIES):
+            end += 1
+        return end
+
+    def has_made(self, call_id: str) -> bool:
+        """Whether a call of this turn was begun, as far as is recorded."""
+        coming = (line.entry for line in self._steps[self._place : self._end_of_calls()])
+        return any(
+            isinstance(entry, ToolIntended | ToolReturned) and entry.call_id == call_id
+            for entry in coming
+        )
+
     async def refusal(self, call_id: str) -> bool:
         """Takes the turn of a call that the loop refuses; returns whether it did so then, too."""
         while (entry := await self.tool_entry(call_id)) is not None:
@@ -329,6 +387,7 @@ class Playback:
         for line in found:
             if isinstance(line.entry, ModelResponded):
                 self._recorded.respond(line.entry.message)
+        self._at = found[-1].at
         self._wake()
         return found
 
@@ -417,12 +476,17 @@ class PlayedModel:
                 async for event in events:
                     yield event
             return
-        async for event in self._played(recorded):
-            yield event
+        async with contextlib.aclosing(self._played(recorded)) as played:
+            async for event in played:
+                yield event
 
     async def _played(self, recorded: list[Line]) -> AsyncGenerator[ModelEvent, None]:
         pace, before = self._playback.pace, 0
         for line in recorded:
+            if pace and not isinstance(line.entry, ModelStreamed):
+                at = int((line.at - recorded[0].at) * 1000)
+                await asyncio.sleep(max(0, at - before) / 1000 * pace)
+                before = max(at, before)
             match line.entry:
                 case ModelStreamed(chunks=chunks):
                     for at, chunk in chunks:
@@ -448,8 +512,12 @@ class PlayedModel:
                 case _:
                     pass
         if self._playback.cuts_response():
-            # Until the loop cuts it off again.
-            await asyncio.Event().wait()
+            # Until the loop cuts it off again; one that has another limit does not.
+            await asyncio.sleep(_CUT_SECONDS)
+            raise ReplayMismatch(
+                "the recorded run's time was over here, and this one's is not",
+                remedy="replay it with the limits that it was recorded with",
+            )
         raise ReplayMismatch("the record ends in the middle of a response")
 
 
@@ -488,6 +556,7 @@ class PlayedTool:
         tool: What is called where the recording has no outcome; None for nothing.
         begun: What is called instead where the call had been begun, and no outcome is recorded.
         gate: Told of recorded approvals that hold for similar calls.
+        own: The tool itself, without the layers around it, as the gate knows it.
     """
 
     def __init__(
@@ -498,12 +567,14 @@ class PlayedTool:
         *,
         begun: Tool | None = None,
         gate: Gate | None = None,
+        own: Tool | None = None,
     ) -> None:
         self._playback = playback
         self._spec = spec
         self._tool = tool
         self._begun = begun
         self._gate = gate
+        self._own = own
 
     @property
     def spec(self) -> ToolSpec:
@@ -512,7 +583,7 @@ class PlayedTool:
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """What the recorded call came to; else what comes of it now."""
-        playback, begun = self._playback, False
+        playback, begun = self._playback, 0
         recording = not playback.live
         while recording and (entry := await playback.tool_entry(context.call_id)) is not None:
             match entry:
@@ -520,12 +591,13 @@ class PlayedTool:
                     playback.durations[context.call_id] = duration
                     return output
                 case ToolIntended():
-                    begun = True
+                    begun += 1
                 case ToolWithdrawn():
-                    begun = False
+                    # That of a call which is made again takes nothing from the first one.
+                    begun -= 1
                 case ApprovalRequested() | ApprovalAnswered() | ToolProgress():
                     if isinstance(entry, ApprovalAnswered) and entry.approved and entry.similar:
-                        self._approved_similar(arguments)
+                        self._approved_similar(arguments, entry)
                     context.emit(entry)
                 case _:
                     pass
@@ -543,6 +615,6 @@ class PlayedTool:
             return await self._begun.call(arguments, context)
         return await self._tool.call(arguments, context)
 
-    def _approved_similar(self, arguments: dict[str, Any]) -> None:
-        if self._gate is not None and self._tool is not None:
-            self._gate.allow_similar(self._tool, arguments)
+    def _approved_similar(self, arguments: dict[str, Any], answered: ApprovalAnswered) -> None:
+        if self._gate is not None and self._own is not None:
+            self._gate.allow_similar(self._own, arguments, answered.digest)
