@@ -87,9 +87,10 @@ class Journal:
         Raises:
             JournalError: If they cannot be written, or an earlier write failed.
         """
-        at = self.elapsed()
-        data = b"".join(encode_line(at, entry) for entry in entries)
         with self._lock:
+            # Times of several threads are in the order of their lines.
+            at = self.elapsed()
+            data = b"".join(encode_line(at, entry) for entry in entries)
             if self._failure is None:
                 # A write into the page cache of a local file does not wait for the disk.
                 try:
@@ -123,6 +124,9 @@ class Journal:
         """Lets go of it; it may be opened again, to go on with the run."""
         with self._lock:
             if self._file >= 0:
+                # A thread that waits for the disk, or a child process, may have it open still.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
                 os.close(self._file)
             self._file = -1
             self._failure = self._failure or OSError("it is closed")
