@@ -22,10 +22,10 @@ from aof_nb.journal.entries import RunBegun
 from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.replay import Replay, record_path
+from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.paths import state_dir
 from aof_nb.policy import (
     ApproveMode,
     Approver,
@@ -51,11 +51,11 @@ _MESSAGES_SINCE = 200
 def new_run_id() -> str:
     """An id for a run: when it began, to the millisecond, and a few characters of its own.
 
-    Ids sort as the runs began.
+    Ids sort as the runs began, as long as the clock is not put back.
     """
     now = time.time()
     began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(3)}"
 
 
 class Run:
@@ -177,6 +177,8 @@ class Run:
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
+                    # An id that no directory can have is refused without a journal, too.
+                    run_dir(self.run_id)
                     await self._open_journal()
                     if self._session is not None and self._replay is None:
                         memory = self._agent.open_memory()
@@ -283,7 +285,7 @@ class Run:
         replay = self._replay
         if replay is None:
             self._journal = RunJournal(self._resumed, record_to=record_path())
-            if self._agent.journal:
+            if self._agent.journal or record_path() is not None:
                 # A few calls to a local file system: a thread would cost ten times as much.
                 self._journal.open(self.run_id)
             return
@@ -404,7 +406,7 @@ class Run:
     def _artifacts(self) -> Artifacts | None:
         if not self._asks:
             return None
-        return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
+        return Artifacts(lambda: run_dir(self.run_id) / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that failed or was cancelled too.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -45,11 +46,12 @@ class Journal:
         self.elapsed = elapsed or (lambda: time.monotonic() - began)
         self._lock = threading.Lock()
         self._failure: OSError | None = None
-        self._unsynced_directory = not self.path.exists()
         try:
+            self._unsynced_directory = not self.path.exists()
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
+            _keep_private(self._file, directory)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
@@ -152,6 +154,15 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def _keep_private(file: int, directory: Path) -> None:
+    """Takes from others what they may do with a directory or a journal that was there before."""
+    with contextlib.suppress(OSError):
+        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+            directory.chmod(0o700)
+        if stat.S_IMODE(os.fstat(file).st_mode) & 0o077:
+            os.fchmod(file, 0o600)
 
 
 def _cut_torn_line(file: int) -> None:
