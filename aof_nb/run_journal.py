@@ -16,7 +16,7 @@ from aof_nb._version import __version__
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
-from aof_nb.journal.approvals import Approvals, RecordedApprover
+from aof_nb.journal.approvals import Approvals, RecordedApprover, WithoutRecord
 from aof_nb.journal.cassette import add_to_cassette
 from aof_nb.journal.entries import (
     FORMAT,
@@ -37,6 +37,7 @@ from aof_nb.journal.playback import (
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
+from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool, GoneTool
 from aof_nb.messages import Message, ToolCall
@@ -58,6 +59,8 @@ class RunJournal:
         recording: What the run goes on from, or repeats.
         replay: Whether it repeats the recording, and writes none.
         strict: Whether a replay may ask for nothing that was not recorded.
+        compares: Whether a strict replay is to ask for exactly what was recorded; else the answers
+            are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
         record_to: A cassette that the whole journal is added to when the run has ended.
@@ -69,12 +72,14 @@ class RunJournal:
         *,
         replay: bool = False,
         strict: bool = True,
+        compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
+        self._compares = compares
         self._record_to = record_to
         self._journal: Journal | None = None
         self._begun = False
@@ -90,6 +95,7 @@ class RunJournal:
         return Playback(
             recording.lines,
             strict=self._strict,
+            compares=self._compares,
             pace=self._pace,
             tools=self._plays_tools,
             before=recording.duration,
@@ -153,6 +159,8 @@ class RunJournal:
                 f"there is a run {run_id} already",
                 remedy="give another run_id, or go on with that one: agent.resume(run_id)",
             )
+        if problem := prune_in_background():
+            self.notices.append(problem)
 
     def begin(self, begun: RunBegun) -> None:
         """Writes the first entry, or that the run is resumed; a new run can go on without.
@@ -191,7 +199,7 @@ class RunJournal:
     def approver(self, face: Approver | None) -> Approver | None:
         """The face that asks, and beside it the records that other processes answer."""
         if self._journal is None:
-            return face
+            return None if face is None else WithoutRecord(face)
         return RecordedApprover(Approvals(self._journal.directory), face)
 
     def model(self, model: Model | None) -> Model:
@@ -256,6 +264,9 @@ class RunJournal:
         """
         assert self.playback is not None
         assert self._recording is not None
+        if not self._compares:
+            recorded = specs_of(self._recording.lines).values()
+            return [PlayedTool(self.playback, spec, None) for spec in recorded]
         now = {tool.spec.name: tool.spec for tool in local}
         specs = []
         for name, spec in specs_of(self._recording.lines).items():

@@ -134,6 +134,21 @@ def expected(declared: Any) -> Expected | None:
         return _from_type.__wrapped__(declared)
 
 
+def expected_again(schema: OutputSchema) -> Expected:
+    """What is expected of a run that goes on, whose type is not at hand: the same, as JSON data.
+
+    Example:
+        >>> numbers = expected(list[int])
+        >>> expected_again(numbers.schema).read("[1, 2]").value
+        [1, 2]
+    """
+    own = schema.schema
+    if own.get("required") == [_WRAPPER] == list(own.get("properties") or ()):
+        kept = {key: own[key] for key in ("$defs", "definitions") if key in own}
+        own = own["properties"][_WRAPPER] | kept
+    return msgspec.structs.replace(_from_schema({"schema": own}), schema=schema)
+
+
 def correction(violation: Violation) -> str:
     """What a model is told whose answer does not fit."""
     return f"{CORRECTION}: {violation}. Give the whole answer again, corrected, as JSON.]"
@@ -349,27 +364,6 @@ def _made(
     description = str(own.get("description") or "")
     schema = OutputSchema(name=plain, schema=sent, description=description, strict=strict)
     return Expected(schema=schema, own=own, check=check, wrapped=wrapped, **settings)
-
-
-def declared(schema: OutputSchema) -> dict[str, Any]:
-    """What to declare, so that the same schema is sent: for a run whose type is not at hand.
-
-    Example:
-        >>> numbers = expected(list[int])
-        >>> expected(declared(numbers.schema)).schema == numbers.schema
-        True
-    """
-    sent = schema.schema
-    own = sent
-    if sent.get("required") == [_WRAPPER] == list(sent.get("properties") or ()):
-        rest = {key: sent[key] for key in ("$defs", "definitions") if key in sent}
-        own = sent["properties"][_WRAPPER] | rest
-    return {
-        "name": schema.name,
-        "schema": own,
-        "description": schema.description,
-        "strict": schema.strict,
-    }
 
 
 def _target(schema: dict[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
+from aof_nb.readable import printable, readable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -29,7 +29,7 @@ class TerminalApprover:
     """Asks the person at the terminal, one question after the other.
 
     Standard input is read where it is a terminal; else, if standard error is one, that
-    terminal. Where there is none, or it is closed, the answer is no.
+    terminal. Where there is none, or it is closed, the question stays open and the run waits.
 
     Args:
         read: Shows a prompt and returns the line that is typed; raises `EOFError` where
@@ -50,15 +50,21 @@ class TerminalApprover:
         self.unanswered = 0
 
     async def ask(self, request: ApprovalRequest) -> Answer:
-        """Asks, and waits for the answer. Cancelling withdraws the question."""
+        """Asks, and waits for the answer. Cancelling withdraws the question.
+
+        Raises:
+            ApprovalPending: If nobody can be asked.
+        """
         async with self._turn:
             try:
                 said = await self._said(request)
             except EOFError:
                 self.unanswered += 1
-                return self._answer(request, approved=False, by="nobody (no terminal to ask on)")
+                raise ApprovalPending(
+                    "there is no terminal to ask on", remedy="run it on a terminal"
+                ) from None
         return self._answer(
-            request, approved=said not in _NO, similar=said in _SIMILAR, by=_user_name()
+            request, approved=said not in _NO, similar=said in _SIMILAR, by=user_name()
         )
 
     async def _said(self, request: ApprovalRequest) -> str:
@@ -71,7 +77,7 @@ class TerminalApprover:
                 console.print("\n(withdrawn)", style="dim")
                 raise
             except EOFError:
-                console.print("Not approved: there is no terminal to ask on.")
+                console.print("Not answered: there is no terminal to ask on.")
                 raise
             if said in _YES | _SIMILAR | _NO:
                 return said
@@ -166,9 +172,10 @@ def _descriptor(stream: Any) -> int | None:
         return None
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """Who runs this process, as an approval names him."""
     try:
-        return getpass.getuser()
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 
@@ -204,21 +211,3 @@ def _question(request: ApprovalRequest) -> RenderableType:
     if request.reason:
         lines.append(Text(f"  {printable(request.reason)}", style="dim"))
     return Group(*lines)
-
-
-def readable(value: Any) -> str:
-    """An argument as a person reads it: a command line as such, other structures as JSON."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-        import shlex
-
-        return printable(shlex.join(value))
-    return printable(msgspec.json.format(msgspec.json.encode(value)).decode())
-
-
-def printable(text: str) -> str:
-    """Text whose control characters are shown, not obeyed: a model wrote it."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
-    )

@@ -19,6 +19,7 @@ import msgspec
 
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
+from aof_nb.paths import make_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 DIRECTORY_NAME = "approvals"
@@ -39,9 +40,9 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-def _name(request: ApprovalRequest) -> str:
+def _name(call_id: str, digest: str) -> str:
     """What a request's files are called: two calls may ask for the same thing."""
-    asked = f"{request.call_id}\0{request.digest}".encode(errors="surrogatepass")
+    asked = f"{call_id}\0{digest}".encode(errors="surrogatepass")
     return hashlib.sha256(asked).hexdigest()[:32]
 
 
@@ -61,14 +62,14 @@ class Approvals:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = self._directory / f"{_name(request)}.json"
+        path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
         for other in self.pending():
             # Asked before its tool was declared anew: nobody takes that answer any more.
             if other.request.call_id == request.call_id and other.request.digest != request.digest:
                 self.withdraw(other.request)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(pending))
         except OSError as error:
             raise JournalError(f"the approval {path} cannot be written: {error}") from error
@@ -91,15 +92,16 @@ class Approvals:
             ConfigurationError: If it is answered already, or does not wait any more.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request))
-        if not (self._directory / f"{_name(request)}.json").exists():
+        name = _name(request.call_id, request.digest)
+        path = self._answer_path(name)
+        if not (self._directory / f"{name}.json").exists():
             # An answer that nobody takes now could be taken for another question later.
             raise ConfigurationError(
                 f"{request.tool.name} does not wait for an answer any more",
                 remedy="see aofctl show",
             )
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(answer), once=True)
         except FileExistsError as error:
             raise ConfigurationError(
@@ -110,19 +112,24 @@ class Approvals:
 
     def take(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a call, if there is one; it is good for this one use."""
-        path = self._answer_path(_name(request))
+        answer = self.given(request.call_id, request.digest)
+        if answer is not None:
+            self.withdraw(request)
+        return answer
+
+    def given(self, call_id: str, digest: str) -> Answer | None:
+        """The answer to a call's question that no run has taken yet, if there is one."""
+        path = self._answer_path(_name(call_id, digest))
         try:
-            answer = msgspec.json.decode(path.read_bytes(), type=Answer)
+            return msgspec.json.decode(path.read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
             return None
-        self.withdraw(request)
-        return answer
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Removes a call that is answered, or no longer waits."""
         for path in (
-            self._answer_path(_name(request)),
-            self._directory / f"{_name(request)}.json",
+            self._answer_path(_name(request.call_id, request.digest)),
+            self._directory / f"{_name(request.call_id, request.digest)}.json",
         ):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -142,7 +149,8 @@ class RecordedApprover:
 
     Args:
         approvals: The run's approvals.
-        face: Who asks here; None if nobody can, so that the run waits.
+        face: Who asks here; None if nobody can, so that the run waits. It raises
+            `ApprovalPending` where it finds nobody.
     """
 
     def __init__(self, approvals: Approvals, face: Approver | None) -> None:
@@ -159,14 +167,16 @@ class RecordedApprover:
             return answer
         await self._write_down(request)
         if self._face is None:
-            raise ApprovalPending(
-                f"{request.tool.name} waits for a person's approval",
-                remedy=f"aofctl approve {request.run_id}, then aofctl resume {request.run_id}",
-            )
+            raise waiting(request.tool.name, request.run_id)
         try:
-            return await self._first(request, self._face)
-        finally:
+            answer = await self._first(request, self._face)
+        except ApprovalPending:
+            raise waiting(request.tool.name, request.run_id) from None
+        except BaseException:
             self._approvals.withdraw(request)
+            raise
+        self._approvals.withdraw(request)
+        return answer
 
     async def _write_down(self, request: ApprovalRequest) -> None:
         try:
@@ -191,6 +201,33 @@ class RecordedApprover:
             await asyncio.sleep(_POLL_SECONDS)
             if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
                 return answer
+
+
+class WithoutRecord:
+    """Asks a face for a run that keeps no journal: it cannot wait, so that nobody means no.
+
+    Args:
+        face: Who asks.
+    """
+
+    def __init__(self, face: Approver) -> None:
+        self._face = face
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer."""
+        try:
+            return await self._face.ask(request)
+        except ApprovalPending as pending:
+            by = f"nobody ({pending.message})"
+            return Answer(approved=False, digest=request.digest, by=by)
+
+
+def waiting(tool: str, run_id: str) -> ApprovalPending:
+    """The error of a call whose run is to wait for its approval."""
+    return ApprovalPending(
+        f"{tool} waits for a person's approval",
+        remedy=f"aofctl approve {run_id}, then aofctl resume {run_id}",
+    )
 
 
 def _write(path: Path, data: bytes, *, once: bool = False) -> None:

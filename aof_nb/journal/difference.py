@@ -108,16 +108,23 @@ def _context_differences(context: RunContext | None, request: ModelRequest) -> I
     )
 
 
-def unified(name: str, was: str, now: str) -> str:
-    """A unified diff between what was recorded and what is; empty if they are the same."""
+def unified(name: str, was: str, now: str, *, sides: tuple[str, str] = ("recorded", "this")) -> str:
+    """A unified diff between what was recorded and what is; empty if they are the same.
+
+    Args:
+        name: What it is that differs.
+        was: How it was recorded.
+        now: How it is.
+        sides: What the two are called.
+    """
     if was == now:
         return ""
     lines = list(
         difflib.unified_diff(
             was.splitlines(),
             now.splitlines(),
-            f"recorded {name}",
-            f"this {name}",
+            f"{sides[0]} {name}",
+            f"{sides[1]} {name}",
             lineterm="",
             n=_CONTEXT_LINES,
         )

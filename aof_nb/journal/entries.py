@@ -49,6 +49,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
         run_id: The run's id.
         agent: The agent's name.
         model: The full name of the model that is asked first.
+        asked_model: The model that was named instead of the agent's own, as it was named.
         prompt: What is asked.
         time: When it began, in seconds of the Unix epoch.
         spec: A hash of what the agent is declared to be.
@@ -71,6 +72,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
     time: float
     format: int = 0
     spec: str = ""
+    asked_model: str = ""
     session: str | None = None
     fallbacks: tuple[str, ...] = ()
     limits: Limits | None = None
@@ -304,6 +306,14 @@ class Line(NamedTuple):
     entry: Entry
 
 
+class OtherLine(NamedTuple):
+    """An entry of a kind that this version does not know, as it was written."""
+
+    at: float
+    type: str
+    fields: dict[str, Any]
+
+
 class _Time(msgspec.Struct, frozen=True):
     at: float = 0.0
 
@@ -315,6 +325,7 @@ class _Kind(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Entry).decode
 _decode_time = msgspec.json.Decoder(_Time).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _KINDS = frozenset(each.__struct_config__.tag for each in Entry.__args__)
 
 
@@ -340,3 +351,23 @@ def decode_line(data: bytes) -> Line | None:
         if (kind := _decode_kind(data).type) and kind not in _KINDS:
             return None
         raise
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_other(data: bytes) -> OtherLine:
+    """The entry of a line whose kind this version does not know.
+
+    Raises:
+        msgspec.DecodeError: If it is no entry.
+
+    Example:
+        >>> decode_other(b'{"at":1.5,"type":"cell_begun","cell":"a"}')
+        OtherLine(at=1.5, type='cell_begun', fields={'cell': 'a'})
+    """
+    try:
+        at, fields = _decode_time(data).at, _decode_fields(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+    fields.pop("at", None)
+    return OtherLine(at, str(fields.pop("type", "")), fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aof_nb.errors import AofError
-from aof_nb.terminal import printable
+from aof_nb.readable import printable
 
 _RED, _BOLD, _END = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
@@ -21,6 +21,13 @@ class CellFailed(AofError):
         if self.remedy:
             lines.append(f"  → {printable(self.remedy)}")
         return lines
+
+
+class CellWaiting(CellFailed):
+    """What a cell raises whose run waits for an approval where nobody looks at the notebook.
+
+    The cells after it, which may depend on its answer, do not run.
+    """
 
 
 class Interrupted(asyncio.CancelledError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
 from aof_nb.notebook import registry
-from aof_nb.notebook.panels import counted
+from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus
@@ -33,6 +33,24 @@ def agents(variables: Mapping[str, Any]) -> str:
             for name, agent in known.items()
         ),
     )
+
+
+async def sessions(agent: Agent) -> str:
+    """The conversations that an agent's memory holds.
+
+    Raises:
+        MemoryStoreError: If it cannot be read.
+    """
+    memory = agent.open_memory()
+    found = [await memory.info(session) for session in await memory.sessions()]
+    rows = [
+        (each.session, f"{each.messages:,}", each.updated.astimezone().isoformat(" ", "minutes"))
+        for each in found
+        if each is not None
+    ]
+    if not rows:
+        return "No conversations yet: %%aof NAME --session SESSION begins one."
+    return table(("session", "messages", "last message"), rows)
 
 
 def mcp_servers() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 
 from aof_nb.events import RunStatus
-from aof_nb.notebook.rows import GREY, seconds
+from aof_nb.notebook.rows import GREY
 from aof_nb.notebook.screen import Bundle
+from aof_nb.readable import counted, printable, seconds
 from aof_nb.result import RunResult
-from aof_nb.terminal import printable
 from aof_nb.truncation import truncate
 
 _THINKING_CHARS = 20_000
@@ -16,6 +16,7 @@ _SMALL = "font-size:var(--jp-ui-font-size1, 13px)"
 _COLOURS = {
     "info": GREY,
     "warning": "var(--jp-warn-color0, #b26a00)",
+    "waiting": "var(--jp-warn-color0, #b26a00)",
     "error": "var(--jp-error-color1, #c62828)",
 }
 
@@ -70,7 +71,8 @@ def footer(result: RunResult, *, interrupted: bool = False, cost: float | None =
     ended = _how_it_ended(result, interrupted=interrupted)
     html = f"{escape(line)}"
     if ended:
-        colour = _COLOURS["error" if result.status is not RunStatus.LIMIT else "warning"]
+        mild = result.status in {RunStatus.LIMIT, RunStatus.WAITING}
+        colour = _COLOURS["warning" if mild else "error"]
         html = f'<b style="color:{colour}">{escape(ended)}</b> · {html}'
         line = f"{ended} · {line}"
     html = f'<div style="{_SMALL};color:{GREY}">{html}</div>'
@@ -83,11 +85,8 @@ def _how_it_ended(result: RunResult, *, interrupted: bool) -> str:
         return f"stopped by a limit ({limit})" if limit else "stopped by a limit"
     if result.status is RunStatus.CANCELLED:
         return "interrupted" if interrupted else "cancelled"
-    return {RunStatus.FAILED: "failed", RunStatus.REFUSED: "refused by the model"}.get(
-        result.status, ""
-    )
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 turn``, ``2 turns``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return {
+        RunStatus.FAILED: "failed",
+        RunStatus.REFUSED: "refused by the model",
+        RunStatus.WAITING: "waiting for an approval",
+    }.get(result.status, "")

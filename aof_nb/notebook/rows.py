@@ -13,7 +13,7 @@ import msgspec
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.screen import Bundle
-from aof_nb.terminal import printable
+from aof_nb.readable import printable, seconds
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
@@ -39,6 +39,7 @@ _EFFECTS = {
 _MARKS = {
     "running": ("…", GREY, "running"),
     "waiting": ("?", _AMBER, "waiting for approval"),
+    "unanswered": ("?", _AMBER, "waits for approval"),
     Outcome.OK: ("✓", _GREEN, ""),
     Outcome.ERROR: ("✗", _RED, "failed"),
     Outcome.DENIED: ("⊘", _RED, "denied"),
@@ -53,7 +54,7 @@ class Row:
     Args:
         call: The call.
         effect: ``read``, ``write`` or ``destructive``.
-        state: ``running``, ``waiting`` or how it ended.
+        state: ``running``, ``waiting``, ``unanswered`` or how it ended.
         content: What the model is shown.
         duration: Seconds, without those that a person took to answer; None while unknown.
         progress: What the tool says of itself.
@@ -83,14 +84,16 @@ class Row:
                 self.state = "running"
                 self._waited += time.monotonic() - self._asked
             case ToolFinished():
-                self.state, self.content, self.progress = event.outcome, event.content, ""
+                unanswered = self.state == "waiting" and event.outcome is Outcome.DENIED
+                self.state = "unanswered" if unanswered else event.outcome
+                self.content, self.progress = event.content, ""
                 self.duration = max(0.0, event.duration - self._waited)
                 self.artifact = event.artifact is not None
 
     @property
     def ended(self) -> bool:
         """Whether nothing of it will change."""
-        return isinstance(self.state, Outcome)
+        return isinstance(self.state, Outcome) or self.state == "unanswered"
 
     def bundle(self) -> Bundle:
         """The row for the notebook, and as plain text."""
@@ -107,7 +110,7 @@ class Row:
         return line
 
     def _seconds(self) -> str:
-        if self.duration is None or self.state is Outcome.DENIED:
+        if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
             return ""
         return seconds(self.duration)
 
@@ -172,13 +175,3 @@ def _value(value: Any) -> str:
 def _first_line(text: str) -> str:
     line = printable(" ".join(text.strip().split("\n", 1)[0].split()))
     return line if len(line) <= _SUMMARY_CHARS else line[: _SUMMARY_CHARS - 1] + "…"
-
-
-def seconds(duration: float) -> str:
-    """A duration as people read it."""
-    if duration < 0.9995:
-        return f"{duration * 1000:.0f} ms"
-    if duration < 60:
-        return f"{duration:.1f} s"
-    minutes, rest = divmod(round(duration), 60)
-    return f"{minutes} min {rest} s"
