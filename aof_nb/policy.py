@@ -358,9 +358,19 @@ class Gate:
         )
         return given
 
-    def allow_similar(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        """Calls that are like this one need no approval any more, until the run ends."""
-        self._similar.add(_kind(tool, arguments))
+    def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
+        """Takes an approval for similar calls up again that was given before the run stopped.
+
+        Args:
+            tool: What was called.
+            arguments: What with.
+            digest: That of what was approved; a tool that is another now is asked about again.
+        """
+        asked = ApprovalRequest(
+            run_id="", call_id="", tool=tool.spec, arguments=arguments, reason=""
+        )
+        if asked.digest == digest:
+            self._similar.add(_kind(tool, arguments))
 
 
 def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:

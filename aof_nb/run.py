@@ -29,7 +29,6 @@ from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.paths import state_dir
 from aof_nb.policy import (
     ApproveMode,
     Approver,
@@ -61,11 +60,11 @@ _MESSAGES_SINCE = 200
 def new_run_id() -> str:
     """An id for a run: when it began, to the millisecond, and a few characters of its own.
 
-    Ids sort as the runs began.
+    Ids sort as the runs began, as long as the clock is not put back.
     """
     now = time.time()
     began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(3)}"
 
 
 class Run:
@@ -218,6 +217,8 @@ class Run:
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
+                    # An id that no directory can have is refused without a journal, too.
+                    run_dir(self.run_id)
                     if self._place is not None:
                         await asyncio.to_thread(self._find_in_notebook, self._place)
                     telemetry = self._telemetry()
@@ -371,7 +372,7 @@ class Run:
             # Without a journal, what it does would be done again when the notebook is resumed.
             required = self._place is not None
             self._journal = RunJournal(self._resumed, required=required, record_to=self._record_to)
-            if self._agent.journal:
+            if self._agent.journal or self._record_to is not None:
                 # A few calls to a local file system: a thread would cost ten times as much.
                 self._journal.open(self.run_id)
         if self._place is not None:
@@ -494,7 +495,7 @@ class Run:
     def _artifacts(self) -> Artifacts | None:
         if not self._asks and not self._repeats:
             return None
-        return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
+        return Artifacts(lambda: run_dir(self.run_id) / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that failed or was cancelled too.

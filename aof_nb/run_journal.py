@@ -39,7 +39,7 @@ from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
 from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
-from aof_nb.journal.unknown import BegunTool
+from aof_nb.journal.unknown import BegunTool, GoneTool
 from aof_nb.messages import Message, ToolCall
 from aof_nb.policy import Approver, Gate
 from aof_nb.ports import Model, Tool
@@ -248,12 +248,17 @@ class RunJournal:
             ]
             begun = list(journaled(layers, journal))
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate)
-            for tool, other in zip(outer, begun, strict=True)
+            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
+            for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}
         gone = [spec for name, spec in specs_of(self._recording.lines).items() if name not in names]
-        return played + [PlayedTool(playback, spec, None) for spec in gone]
+        if journal is None:
+            return played + [PlayedTool(playback, spec, None) for spec in gone]
+        for spec in gone:
+            tool, other = journaled([GoneTool(spec), GoneTool(spec, begun=True)], journal)
+            played.append(PlayedTool(playback, spec, tool, begun=other))
+        return played
 
     def replayed_tools(self, local: Sequence[Tool], servers: Sequence[str]) -> list[Tool]:
         """The tools of a replay that calls none: the recorded ones, as they are declared now.

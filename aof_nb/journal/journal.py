@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -49,11 +50,12 @@ class Journal:
         self.elapsed = elapsed or (lambda: time.monotonic() - began)
         self._lock = threading.Lock()
         self._failure: OSError | None = None
-        self._unsynced_directory = not self.path.exists()
         try:
+            self._unsynced_directory = not self.path.exists()
             make_private(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
+            _keep_private(self._file, directory)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
@@ -91,9 +93,10 @@ class Journal:
         Raises:
             JournalError: If they cannot be written, or an earlier write failed.
         """
-        at = self.elapsed()
-        data = b"".join(encode_line(at, entry) for entry in entries)
         with self._lock:
+            # Times of several threads are in the order of their lines.
+            at = self.elapsed()
+            data = b"".join(encode_line(at, entry) for entry in entries)
             if self._failure is None:
                 # A write into the page cache of a local file does not wait for the disk.
                 try:
@@ -128,6 +131,9 @@ class Journal:
         """Lets go of it; it may be opened again, to go on with the run."""
         with self._lock:
             if self._file >= 0:
+                # A thread that waits for the disk, or a child process, may have it open still.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
                 os.close(self._file)
             self._file = -1
             self._failure = self._failure or OSError("it is closed")
@@ -153,6 +159,15 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def _keep_private(file: int, directory: Path) -> None:
+    """Takes from others what they may do with a directory or a journal that was there before."""
+    with contextlib.suppress(OSError):
+        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+            directory.chmod(0o700)
+        if stat.S_IMODE(os.fstat(file).st_mode) & 0o077:
+            os.fchmod(file, 0o600)
 
 
 def cut_torn_line(file: int) -> None:

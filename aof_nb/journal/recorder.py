@@ -92,7 +92,7 @@ class RequestDigests:
 
     def __init__(self, contexts: Iterable[str] = ()) -> None:
         self._messages: tuple[Message, ...] = ()
-        self._hashes: list[str] = []
+        self._up_to: list[str] = []
         self._context: tuple[Any, ...] = ()
         self._context_digest = ""
         self._known_contexts = set(contexts)
@@ -134,8 +134,11 @@ class RequestDigests:
         new = request.messages[kept:]
         hashes = [message_digest(message) for message in new]
         self._messages = request.messages
-        self._hashes = self._hashes[:kept] + hashes
-        digest = digest_of((self._context_digest, request.tool_choice, self._hashes))
+        del self._up_to[kept:]
+        for hashed in hashes:
+            # Of the one before and the new one, so that a long conversation is not hashed again.
+            self._up_to.append(digest_of((self._up_to[-1:], hashed)))
+        digest = digest_of((self._context_digest, request.tool_choice, self._up_to[-1:]))
         messages = tuple(
             WholeMessage(message)
             if first or message.role == "user"
@@ -208,6 +211,10 @@ class JournaledModel(ModelLayer):
         except AofError as error:
             self._broken(chunks, _failed(turn, error))
             raise
+        except Exception as error:
+            message = f"{self.name} failed: {type(error).__name__}: {error}"
+            self._broken(chunks, ModelFailed(turn=turn, error="ModelError", message=message))
+            raise
         except BaseException:
             self._broken(chunks)
             raise
@@ -237,7 +244,8 @@ def _responded(turn: int, event: ModelEvent) -> Any:
 def _failed(turn: int, error: AofError) -> ModelFailed:
     fields = {}
     for name in ("provider", "status", "request_id", "retry_after", "violation", "text"):
-        if (value := getattr(error, name, None)) not in {None, ""}:
+        value = getattr(error, name, None)
+        if value is not None and value != "":
             fields[name] = value
     return ModelFailed(
         turn=turn,

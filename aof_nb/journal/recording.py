@@ -12,9 +12,13 @@ from typing import TypeVar
 import msgspec
 
 from aof_nb.errors import ConfigurationError, JournalError
+from aof_nb.events import ContextCompacted, ModelFellBack, RetryScheduled
 from aof_nb.journal.entries import (
     FORMAT,
+    Entry,
     Line,
+    ModelFailed,
+    ModelRequested,
     ModelResponded,
     OtherLine,
     RunBegun,
@@ -114,13 +118,17 @@ class Recording:
 
     @property
     def usage_by_model(self) -> dict[str, Usage]:
-        """Tokens used, by the models that answered; of a run not ended as far as is known."""
-        if (ended := self.ended) is not None:
+        """Tokens used, by the models that answered, as far as is known.
+
+        What was asked for in vain before a run was resumed is counted too.
+        """
+        resumed = any(isinstance(line.entry, RunResumed) for line in self.lines)
+        if (ended := self.ended) is not None and not resumed:
             return ended.usage_by_model
         used: dict[str, Usage] = {}
-        for entry in self.of(ModelResponded):
-            model = entry.requested_model or self.begun.model
-            used[model] = used.get(model, Usage()) + entry.usage
+        for line, asked in asked_models(self.lines):
+            for model, usage in _used(line.entry, asked):
+                used[model] = used.get(model, Usage()) + usage
         return used
 
     @property
@@ -133,6 +141,40 @@ class Recording:
     def of(self, kind: type[T]) -> Iterator[T]:
         """The entries of a kind, in order."""
         return (line.entry for line in self.lines if isinstance(line.entry, kind))
+
+
+def asked_models(lines: Sequence[Line]) -> Iterator[tuple[Line, str]]:
+    """The entries of a run, each with the full name of the model that is asked then."""
+    first = asked = ""
+    for line in lines:
+        match line.entry:
+            case RunBegun(model=model):
+                first = asked = model
+            case RunResumed(model=model):
+                first = asked = model or first
+            case ModelRequested():
+                asked = first
+            case ModelFellBack(fallback=fallback):
+                yield line, asked
+                asked = fallback
+                continue
+            case _:
+                pass
+        yield line, asked
+
+
+def _used(entry: Entry, asked: str) -> Iterator[tuple[str, Usage]]:
+    match entry:
+        case ModelResponded():
+            yield entry.requested_model or asked, entry.usage
+        case ModelFailed(usage=usage) if usage is not None:
+            yield asked, usage
+        case RetryScheduled() | ModelFellBack() if entry.usage.total_tokens:
+            yield entry.model, entry.usage
+        case ContextCompacted() if entry.usage.total_tokens:
+            yield entry.summary_model, entry.usage
+        case _:
+            pass
 
 
 def read_recording(path: Path) -> Recording:
