@@ -242,7 +242,7 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
-    """Who answered, through which face, and what."""
+    """Who answered, through which face, and what; `waited` is how many seconds that took."""
 
     call_id: str
     digest: str
@@ -250,6 +250,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     similar: bool
     by: str
     via: str
+    waited: float = 0.0
 
 
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):

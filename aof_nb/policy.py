@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import fnmatch
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -297,7 +298,9 @@ class Gate:
                 reason=reason,
             )
         )
+        asked = time.monotonic()
         answer = await self._approver.ask(request)
+        waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
         )
@@ -312,6 +315,7 @@ class Gate:
                 similar=answer.similar,
                 by=answer.by,
                 via=answer.via,
+                waited=waited,
             )
         )
         return given

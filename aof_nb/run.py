@@ -16,7 +16,7 @@ import msgspec
 from aof_nb.errors import AofError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
-from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
 from aof_nb.journal.entries import RunBegun
 from aof_nb.journal.recorder import digest_of
 from aof_nb.journal.recording import Recording
@@ -192,7 +192,10 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    yield self._journal.noted(event)
+                    noted = self._journal.noted(event)
+                    if isinstance(noted, RunFinished):
+                        record.duration = noted.duration
+                    yield noted
         finally:
             record.status = record.status or RunStatus.CANCELLED
             if memory is not None:
@@ -360,10 +363,9 @@ class Run:
             model = cached(model, directory=directory, keyed_by=models[0])
         return model
 
-    def _artifacts(self) -> Artifacts | None:
-        if not self._asks:
-            return None
-        return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
+    def _artifacts(self) -> Artifacts:
+        kind = Artifacts if self._asks else RecordedArtifacts
+        return kind(lambda: state_dir() / "runs" / self.run_id / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that waits or failed too."""

@@ -57,6 +57,8 @@ class RunJournal:
         self._replay = replay
         self._record_to = record_to
         self._journal: Journal | None = None
+        self._before = 0.0
+        self._durations: dict[str, float] = {}
         self.notices: tuple[str, ...] = ()
         self.playback: Playback | None = None
         if recording is not None:
@@ -90,13 +92,13 @@ class RunJournal:
                 another process.
         """
         recording = self._recording
-        before = 0.0 if recording is None else recording.duration
         if recording is not None:
+            self._before = recording.duration
             _check_resumable(recording)
         began = time.monotonic()
 
         def elapsed() -> float:
-            return before + time.monotonic() - began
+            return self._before + time.monotonic() - began
 
         try:
             self._journal = journal = Journal(run_dir(run_id), elapsed=elapsed)
@@ -164,7 +166,7 @@ class RunJournal:
         guarded: list[Tool] = gate.guard(inner)
         if traced is not None:
             guarded = list(traced(guarded))
-        outer = guarded if journal is None else journaled(guarded, journal)
+        outer = guarded if journal is None else journaled(guarded, journal, self._durations)
         if playback is None or not playback.plays_tools:
             return outer
         assert self._recording is not None
@@ -173,7 +175,7 @@ class RunJournal:
             layers = [
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
-            begun = list(journaled(layers, journal))
+            begun = list(journaled(layers, journal, self._durations))
         played: list[Tool] = [
             PlayedTool(playback, tool.spec, tool, begun=other, gate=gate)
             for tool, other in zip(outer, begun, strict=True)
@@ -231,14 +233,16 @@ class RunJournal:
         return event
 
     def _tool_finished(self, event: ToolFinished, call_id: str) -> ToolFinished:
-        if self.playback is not None and call_id in self.playback.durations:
-            duration = self.playback.durations[call_id]
-            return msgspec.structs.replace(event, duration=duration)
-        return event
+        """The event with the duration that is in the journal, if there is one."""
+        playback, duration = self.playback, self._durations.get(call_id)
+        if playback is not None and duration is None:
+            duration = playback.durations.get(call_id)
+        return event if duration is None else msgspec.structs.replace(event, duration=duration)
 
     def refused(self, call: ToolCall, complaint: str) -> None:
         """Writes down that the loop itself has answered a call."""
         if self._journal is not None:
+            self._durations[call.id] = 0.0
             with contextlib.suppress(JournalError):
                 entry = ToolRefused(call_id=call.id, tool=call.name, content=complaint)
                 self._journal.write(entry)
@@ -254,7 +258,7 @@ class RunJournal:
             text=record.text,
             turns=record.turns,
             tool_calls=record.tool_calls,
-            duration=journal.elapsed(),
+            duration=self._before + record.duration,
             usage_by_model=dict(record.usage_by_model),
             limit=record.limit,
             error=record.error.message if record.error else None,

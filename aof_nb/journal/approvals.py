@@ -138,10 +138,7 @@ class RecordedApprover:
             return answer
         await asyncio.to_thread(self._approvals.ask, request)
         if self._face is None:
-            raise ApprovalPending(
-                f"{request.tool.name} waits for a person's approval",
-                remedy=f"aofctl approve {request.run_id}, then aofctl resume {request.run_id}",
-            )
+            raise waiting(request.tool.name, request.run_id)
         try:
             return await self._first(request, self._face)
         finally:
@@ -163,6 +160,14 @@ class RecordedApprover:
             await asyncio.sleep(_POLL_SECONDS)
             if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
                 return answer
+
+
+def waiting(tool: str, run_id: str) -> ApprovalPending:
+    """The error of a call whose run is to wait for its approval."""
+    return ApprovalPending(
+        f"{tool} waits for a person's approval",
+        remedy=f"aofctl approve {run_id}, then aofctl resume {run_id}",
+    )
 
 
 def _write(path: Path, data: bytes, *, once: bool = False) -> None:
