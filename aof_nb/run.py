@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.errors import AofError
+from aof_nb.errors import AofError, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
@@ -205,6 +205,8 @@ class Run:
                 except AofError as error:
                     record.error = record.error or error
             self._journal.end(record)
+            if self._replay is not None and isinstance(record.error, ReplayMismatch):
+                self._replay.note(record.error)
             if telemetry is not None:
                 telemetry.end(record.status.value, record.usage, record.text, record.error)
             self._log_end()

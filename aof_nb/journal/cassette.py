@@ -69,7 +69,13 @@ class Cassette:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recordings = read_recordings(path)
+        self.mismatches: list[ReplayMismatch] = []
         self._used: set[int] = set()
+
+    @property
+    def unused(self) -> list[Recording]:
+        """The runs that were not taken yet."""
+        return [each for n, each in enumerate(self.recordings) if n not in self._used]
 
     def take(self, agent: str, prompt: str, cell: str = "") -> Recording:
         """The recorded run that a run repeats: the first of its agent and prompt not taken yet.
@@ -101,8 +107,7 @@ class Cassette:
 
     def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
         remedy = "record it again with --record, or undo the change"
-        free = [each for n, each in enumerate(self.recordings) if n not in self._used]
-        of_agent = [each for each in free if each.begun.agent == agent]
+        of_agent = [each for each in self.unused if each.begun.agent == agent]
         of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
         if not of_agent:
             names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
@@ -128,6 +133,35 @@ def cassette(path: Path) -> Cassette:
     if path not in _open_cassettes:
         _open_cassettes[path] = Cassette(path)
     return _open_cassettes[path]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process has made of a cassette, for whoever watches it.
+
+    Args:
+        runs: How many of its runs were taken.
+        unused: The others, each by its agent and its prompt.
+        mismatches: What did not fit, in order.
+    """
+
+    runs: int
+    unused: list[tuple[str, str]]
+    mismatches: list[str]
+
+
+def taken(path: str | Path) -> str:
+    """What this process has made of a cassette so far: a `Taken`, as JSON.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+    read = cassette(Path(path))
+    told = Taken(
+        runs=len(read.recordings) - len(read.unused),
+        unused=[(each.begun.agent, each.begun.prompt) for each in read.unused],
+        mismatches=[each.message for each in read.mismatches],
+    )
+    return msgspec.json.encode(told).decode()
 
 
 def rewind(path: Path) -> None:

@@ -107,15 +107,22 @@ def _context_differences(context: RunContext | None, request: ModelRequest) -> I
     )
 
 
-def unified(name: str, was: str, now: str) -> str:
-    """A unified diff between what was recorded and what is; empty if they are the same."""
+def unified(name: str, was: str, now: str, *, before: str = "recorded") -> str:
+    """A unified diff between what was and what is; empty if they are the same.
+
+    Args:
+        name: What is compared.
+        was: How it was.
+        now: How it is.
+        before: What it was when it was so.
+    """
     if was == now:
         return ""
     lines = list(
         difflib.unified_diff(
             was.splitlines(),
             now.splitlines(),
-            f"recorded {name}",
+            f"{before} {name}",
             f"this {name}",
             lineterm="",
             n=_CONTEXT_LINES,

@@ -15,6 +15,7 @@ from aof_nb.runbooks.run import (
     inspect_notebook,
     run_notebook,
 )
+from aof_nb.runbooks.testing import NotebookTestResult, test_notebook
 
 __all__ = [
     "CellFailure",
@@ -23,9 +24,11 @@ __all__ = [
     "NotebookInfo",
     "NotebookResult",
     "NotebookStatus",
+    "NotebookTestResult",
     "Parameter",
     "ParameterError",
     "Progress",
     "inspect_notebook",
     "run_notebook",
+    "test_notebook",
 ]

@@ -10,15 +10,12 @@ import asyncio
 import time
 from typing import Any
 
-import zmq
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 from aof_nb.runbooks.execution import Execution
+from aof_nb.runbooks.kernel import ThisPython
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, titles
 
 NAME = "aof"
@@ -36,31 +33,6 @@ def _failure(place: int, title: str, problem: Exception) -> CellFailure:
     if isinstance(problem, CellExecutionError):
         return CellFailure(place, title, problem.ename, problem.evalue, problem.traceback)
     return CellFailure(place, title, type(problem).__name__, str(problem), "")
-
-
-class _ThisPython(AsyncKernelManager):
-    """Starts this interpreter, whatever kernel the notebook names.
-
-    The name in a notebook is the one of the machine it was written on; what a run needs is the
-    environment that aof_nb and its tools are installed in, which is this one.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if self.has_trait("transport_encryption") and zmq.has("curve"):
-            self.transport_encryption = "auto"
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        spec = get_kernel_dict()
-        return KernelSpec(
-            # A kernel that is shut down is interrupted first, and some versions log that as an
-            # error, into the terminal of who runs the notebook.
-            argv=[*spec["argv"], "--log-level=CRITICAL"],
-            display_name=spec["display_name"],
-            language=spec["language"],
-            metadata=spec["metadata"],
-        )
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -149,7 +121,7 @@ class _Engine(Engine):  # type: ignore[misc]
             nb_man,
             execution,
             kernel_name=kernel_name,
-            kernel_manager_class=_ThisPython,
+            kernel_manager_class=ThisPython,
             startup_timeout=options.get("start_timeout", 60),
             timeout=None,
         )

@@ -73,7 +73,7 @@ def inspect_notebook(path: str | Path) -> NotebookInfo:
         ConfigurationError: If it cannot be read, or is no notebook.
     """
     path = Path(path)
-    notebook = _read(path)
+    notebook = read_notebook(path)
     try:
         parameters = declared_parameters(notebook.cells)
     except ParameterError as error:
@@ -204,10 +204,15 @@ def _default_output(path: Path) -> Path:
 def _report(executed: Path, report: Path) -> None:
     from aof_nb.runbooks.report import write_report
 
-    write_report(_read(executed), report)
+    write_report(read_notebook(executed), report)
 
 
-def _read(path: Path) -> Any:
+def read_notebook(path: Path) -> Any:
+    """A notebook, as nbformat's node.
+
+    Raises:
+        ConfigurationError: If it cannot be read, or is no notebook.
+    """
     import nbformat
 
     try:
