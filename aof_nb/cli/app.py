@@ -6,6 +6,7 @@ import typer
 
 from aof_nb.cli.listing import app as listing
 from aof_nb.cli.run import run
+from aof_nb.cli.test_command import run_tests
 from aof_nb.cli.validate import validate
 from aof_nb.cli.version import version
 from aof_nb.lab.commands import app as lab
@@ -18,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="run")(run)
+app.command(name="test")(run_tests)
 app.command(name="validate")(validate)
 app.add_typer(listing, name="list")
 app.add_typer(lab, name="lab")

@@ -6,6 +6,7 @@ terminal is the command line's.
 
 from __future__ import annotations
 
+from aof_nb.runbooks.cell_checks import CellProblem
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
 from aof_nb.runbooks.run import (
@@ -20,6 +21,7 @@ from aof_nb.runbooks.testing import NotebookTestResult, test_notebook
 __all__ = [
     "CellFailure",
     "CellFinished",
+    "CellProblem",
     "CellStarted",
     "NotebookInfo",
     "NotebookResult",

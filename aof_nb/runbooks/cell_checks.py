@@ -31,7 +31,7 @@ class CellProblem:
     """What is wrong with a cell.
 
     Args:
-        cell: Its place among the code cells, counted from 1.
+        cell: Its place among the code cells, counted from 1; 0 if it is about the whole notebook.
         title: Its title.
         message: What is wrong, in a line.
         difference: What changed, as a unified diff; empty where there is nothing to compare.
@@ -46,9 +46,19 @@ class CellProblem:
     remedy: str = ""
     traceback: str = ""
 
+    @property
+    def place(self) -> str:
+        """The cell, as people find it; empty if it is about the whole notebook."""
+        return f"cell {self.cell} ({self.title})" if self.cell else ""
+
+    @property
+    def heading(self) -> str:
+        """Where it is and what."""
+        return f"{self.place}: {self.message}".removeprefix(": ")
+
     def __str__(self) -> str:
-        lines = [f"cell {self.cell} ({self.title}): {self.message}", self.difference]
-        return "\n".join(each for each in (*lines, self.remedy and f"  {self.remedy}") if each)
+        parts = (self.heading, self.difference, f"→ {self.remedy}" if self.remedy else "")
+        return "\n".join(each for each in parts if each)
 
 
 @dataclass

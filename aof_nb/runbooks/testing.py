@@ -43,7 +43,6 @@ _OURS = (
     OTHERWISE_VARIABLE,
     PACE_VARIABLE,
     RECORD_VARIABLE,
-    "AOF_APPROVE",
     "AOF_APPROVER",
     "AOF_FRONTEND",
     "AOF_HEADLESS",
@@ -104,8 +103,8 @@ async def test_notebook(
         live: Executes it for real, and writes nothing. What agents answer and what `live` cells
             show is not compared.
         sanitize_with: A sanitize file in nbval's form.
-        approve: With `update` and `live`, the default of its agents' approvals; as in any
-            headless execution if None.
+        approve: With `update` and `live`, the default of its agents' approvals; ``AOF_APPROVE``
+            if None, as in any headless execution.
         approver: With `update` and `live`, who is asked for approvals; nobody if None.
         timeout: Seconds for an execution; None for as long as it takes.
 
@@ -341,7 +340,11 @@ def _environment() -> dict[str, str]:
 
 def _replayed(cassette: Path) -> dict[str, str]:
     """The environment of a replay: without keys, as what notebooks make of them is recorded."""
-    kept = {name: value for name, value in _environment().items() if not name.endswith("_API_KEY")}
+    kept = {
+        name: value
+        for name, value in _environment().items()
+        if not name.endswith("_API_KEY") and name != "AOF_APPROVE"
+    }
     return {**kept, VARIABLE: str(cassette)}
 
 
