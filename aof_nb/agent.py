@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import RunStatus
-from aof_nb.journal.recording import Recording
+from aof_nb.journal.recording import Recording, check_resumable
 from aof_nb.journal.replay import Replay
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
@@ -64,6 +64,7 @@ class Agent:
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
         timeouts: When a request to a model that is named is given up.
         journal: Whether its runs are journaled, so that they can be resumed, replayed and audited.
+        declared: What its YAML says, if it comes from there.
 
     Example:
         >>> Agent(name="sre", model="script:triage.yaml", tools=["shell"]).name
@@ -89,6 +90,7 @@ class Agent:
     response_cache: bool | str | Path = False
     timeouts: Timeouts | None = None
     journal: bool = True
+    declared: Mapping[str, Any] | None = None
 
     def stream(
         self,
@@ -166,8 +168,8 @@ class Agent:
             output_schema: As for `stream`.
 
         Raises:
-            ConfigurationError: If there is no such run, or it is another agent's.
-            JournalError: If its journal cannot be read.
+            ConfigurationError: If there is no such run, it has ended, or is another agent's.
+            JournalError: If its journal cannot be read, or another process goes on with it.
         """
         from aof_nb.journal.runs import read_run
 
@@ -178,6 +180,7 @@ class Agent:
                 f"the run {recording.run_id} is one of agent {begun.agent!r}, not {self.name!r}",
                 remedy=f"resume it with agent {begun.agent!r}",
             )
+        check_resumable(recording)
         return Run(
             self,
             begun.prompt,
@@ -195,8 +198,8 @@ class Agent:
         """Goes on with a run to its end; takes what `resumed` takes.
 
         Raises:
-            ConfigurationError: If there is no such run, or it is another agent's.
-            JournalError: If its journal cannot be read.
+            ConfigurationError: If there is no such run, it has ended, or is another agent's.
+            JournalError: If its journal cannot be read, or another process goes on with it.
 
         Example:
             >>> async def go_on(agent):

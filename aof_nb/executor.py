@@ -759,10 +759,8 @@ class _ToolPhase:
                 effect = tool.spec.effect.value if tool is not None else "unknown"
                 yield ToolStarted(self._turn, call, effect)
                 complaint = self._refusals.get(place) or self._checks.complaint(call)
-                refused = complaint or tool is None
-                work = self._refuse(call, complaint) if refused else self._call(tool, call)
+                work = self._work(place, call, tool, complaint)
                 running = asyncio.create_task(work, name=f"tool {call.name}")
-                running.add_done_callback(functools.partial(self._ended, place))
                 pending[place] = (running, time.perf_counter())
             while pending:
                 try:
@@ -794,18 +792,25 @@ class _ToolPhase:
         async with asyncio.timeout(left):
             return await self._queue.get()
 
-    def _ended(self, place: int, _: asyncio.Task[ToolOutput]) -> None:
-        self._queue.put_nowait(place)
+    async def _work(
+        self, place: int, call: ToolCall, tool: Tool | None, complaint: str | None
+    ) -> ToolOutput:
+        try:
+            if complaint or tool is None:
+                return await self._refuse(call, complaint or "")
+            return await self._call(tool, call)
+        finally:
+            # In the moment it ends: its place among the events is the one in the journal.
+            self._queue.put_nowait(place)
 
-    async def _refuse(self, call: ToolCall, complaint: str | None) -> ToolOutput:
+    async def _refuse(self, call: ToolCall, complaint: str) -> ToolOutput:
         playback, refused = self._task.playback, self._task.on_refused
         recorded = playback is not None and await playback.refusal(call.id)
         if refused is not None and not recorded:
-            refused(call, complaint or "")
-        return ToolOutput(complaint or "", is_error=True)
+            refused(call, complaint)
+        return ToolOutput(complaint, is_error=True)
 
-    async def _call(self, tool: Tool | None, call: ToolCall) -> ToolOutput:
-        assert tool is not None
+    async def _call(self, tool: Tool, call: ToolCall) -> ToolOutput:
         context = ToolContext(self._task.run_id, call.id, self._emit)
         try:
             return await called(tool, call.arguments or {}, context)

@@ -28,7 +28,7 @@ from aof_nb.paths import state_dir
 from aof_nb.policy import ApproveMode, Approver, Gate, ambient_approver
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
-from aof_nb.run_journal import RunJournal
+from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
 from aof_nb.telemetry import RunTelemetry, run_telemetry
 
@@ -40,8 +40,13 @@ _logger = logging.getLogger("aof_nb.runs")
 
 
 def new_run_id() -> str:
-    """An id for a run: when it began, and a few characters that are its own."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    """An id for a run: when it began, to the millisecond, and a few characters of its own.
+
+    Ids sort as the runs began.
+    """
+    now = time.time()
+    began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
 
 
 class Run:
@@ -192,7 +197,7 @@ class Run:
                             except AofError as error:
                                 yield Notice(f"the conversation was not kept: {error.message}")
                         self._journal.end(record)
-                    noted = self._journal.noted(event)
+                    noted = self._journal.noted(event) if type(event) in NOTED else event
                     if isinstance(noted, RunFinished):
                         record.duration = noted.duration
                     yield noted
@@ -254,7 +259,8 @@ class Run:
         if replay is None:
             self._journal = RunJournal(self._resumed, record_to=record_path())
             if self._agent.journal:
-                await asyncio.to_thread(self._journal.open, self.run_id)
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
             return
         found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
         self._asks = replay.otherwise is not None
@@ -279,9 +285,9 @@ class Run:
         agent, journal = self._agent, self._journal
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
+        journal.begin(self._begun([each.name for each in models]))
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools = list(resolve_tools(agent.tools))
-        notices: Sequence[str] = journal.notices
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -290,7 +296,7 @@ class Run:
 
                 offered = await pool().tools(agent.mcp_servers)
                 tools += offered.tools
-                notices = [*notices, *offered.warnings]
+                journal.say(offered.warnings)
             check_unique([tool.spec for tool in tools])
             if self.tool_layer is not None:
                 tools = list(self.tool_layer(tools))
@@ -300,23 +306,6 @@ class Run:
             gate = Gate(agent.policy, mode=self._approve, approver=journal.approver(approver))
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
-        journal.begin(
-            RunBegun(
-                run_id=self.run_id,
-                agent=agent.name,
-                model=models[0].name if models else self._asked,
-                prompt=self._prompt,
-                time=time.time(),
-                spec=digest_of((agent.name, agent.instructions, agent.sampling)),
-                session=self._session,
-                fallbacks=tuple(each.name for each in models[1:]),
-                limits=self._limits,
-                approve=self._approve,
-                notices=tuple(notices),
-                source=self._source,
-                cell=self._cell,
-            )
-        )
         return Task(
             run_id=self.run_id,
             agent=agent.name,
@@ -330,12 +319,29 @@ class Run:
             output=output,
             session=self._session,
             artifacts=self._artifacts(),
-            notices=notices,
+            notices=journal.notices,
             fallbacks=[each.name for each in models[1:]],
             compacts_at=compacts_at(models[0].name, agent.context) if models else None,
             inbox=self._inbox,
             playback=journal.playback,
             on_refused=journal.refused,
+        )
+
+    def _begun(self, models: list[str]) -> RunBegun:
+        agent = self._agent
+        return RunBegun(
+            run_id=self.run_id,
+            agent=agent.name,
+            model=models[0] if models else self._asked,
+            prompt=self._prompt,
+            time=time.time(),
+            spec=digest_of((agent.name, agent.instructions, agent.sampling)),
+            session=self._session,
+            fallbacks=tuple(models[1:]),
+            limits=self._limits,
+            approve=self._approve,
+            source=self._source,
+            cell=self._cell,
         )
 
     def _models(self) -> list[Model]:

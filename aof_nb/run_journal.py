@@ -13,14 +13,21 @@ import msgspec
 
 from aof_nb._version import __version__
 from aof_nb.errors import ConfigurationError, JournalError
-from aof_nb.events import Event, LimitReached, RunFinished, Steered, ToolFinished
+from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
 from aof_nb.journal.approvals import Approvals, RecordedApprover
 from aof_nb.journal.cassette import add_to_cassette
 from aof_nb.journal.entries import FORMAT, RunBegun, RunEnded, RunResumed, ToolRefused
 from aof_nb.journal.journal import Journal
-from aof_nb.journal.playback import Playback, PlayedModel, PlayedTool, history_of, specs_of
+from aof_nb.journal.playback import (
+    Playback,
+    PlayedModel,
+    PlayedTool,
+    first_notices,
+    history_of,
+    specs_of,
+)
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
-from aof_nb.journal.recording import FINAL, Recording, State
+from aof_nb.journal.recording import Recording, check_resumable
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool
 from aof_nb.messages import Message, ToolCall
@@ -29,6 +36,10 @@ from aof_nb.ports import Model, Tool
 
 if TYPE_CHECKING:
     from aof_nb.executor import Record
+
+
+NOTED = frozenset({LimitReached, Steered, ToolFinished, RunFinished})
+"""The events that `RunJournal.noted` is to be given; most are not worth the call."""
 
 
 class RunJournal:
@@ -59,7 +70,7 @@ class RunJournal:
         self._journal: Journal | None = None
         self._before = 0.0
         self._durations: dict[str, float] = {}
-        self.notices: tuple[str, ...] = ()
+        self.notices: list[str] = []
         self.playback: Playback | None = None
         if recording is not None:
             self.playback = Playback(
@@ -69,6 +80,8 @@ class RunJournal:
                 tools=tools,
                 before=recording.duration,
             )
+            if replay:
+                self.notices += first_notices(recording.lines)
 
     @property
     def history(self) -> list[Message] | None:
@@ -94,7 +107,7 @@ class RunJournal:
         recording = self._recording
         if recording is not None:
             self._before = recording.duration
-            _check_resumable(recording)
+            check_resumable(recording)
         began = time.monotonic()
 
         def elapsed() -> float:
@@ -105,7 +118,7 @@ class RunJournal:
         except JournalError as error:
             if recording is not None:
                 raise
-            self.notices = (f"this run has no journal, and cannot be resumed: {error.message}",)
+            self._do_without(error)
             return
         if recording is None and journal.path.stat().st_size:
             journal.close()
@@ -116,10 +129,10 @@ class RunJournal:
             )
 
     def begin(self, begun: RunBegun) -> None:
-        """Writes the first entry, or that the run is resumed.
+        """Writes the first entry, or that the run is resumed; a new run can go on without.
 
         Raises:
-            JournalError: If it cannot be written.
+            JournalError: If a resumed run's cannot be written.
         """
         if self._journal is None:
             return
@@ -128,7 +141,25 @@ class RunJournal:
             entry = RunResumed(time=time.time(), model=begun.model, versions=versions)
             self._journal.write(entry)
             return
-        self._journal.write(msgspec.structs.replace(begun, format=FORMAT, versions=versions))
+        try:
+            self._journal.write(msgspec.structs.replace(begun, format=FORMAT, versions=versions))
+        except JournalError as error:
+            self._journal.close()
+            self._do_without(error)
+
+    def _do_without(self, error: JournalError) -> None:
+        self._journal = None
+        self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
+
+    def say(self, notices: Sequence[str]) -> None:
+        """Adds to what is said at the run's beginning.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        self.notices += notices
+        if self._journal is not None and notices:
+            self._journal.write(*map(Notice, notices))
 
     def approver(self, face: Approver | None) -> Approver | None:
         """The face that asks, and beside it the records that other processes answer."""
@@ -273,22 +304,3 @@ class RunJournal:
             journal.close()
         if self._record_to is not None:
             add_to_cassette(self._record_to, journal.path)
-
-
-def _check_resumable(recording: Recording) -> None:
-    state = recording.state
-    if state in FINAL:
-        raise ConfigurationError(
-            f"the run {recording.run_id} has ended ({state}): there is nothing to go on with",
-            remedy=f"to try it another way: aofctl fork {recording.run_id}",
-        )
-    if state is State.RUNNING:
-        raise JournalError(
-            f"the run {recording.run_id} goes on in another process",
-            remedy="wait for its end, or end that process",
-        )
-    if recording.damage:
-        raise JournalError(
-            f"{recording.path} is damaged, {recording.damage[0]}",
-            remedy="look at it with aofctl show, and begin anew",
-        )

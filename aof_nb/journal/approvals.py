@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -37,7 +39,9 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _name(request: ApprovalRequest) -> str:
-    return request.digest[:32]
+    """What a request's files are called: two calls may ask for the same thing."""
+    asked = f"{request.call_id}\0{request.digest}".encode(errors="surrogatepass")
+    return hashlib.sha256(asked).hexdigest()[:32]
 
 
 class Approvals:
@@ -172,7 +176,7 @@ def waiting(tool: str, run_id: str) -> ApprovalPending:
 
 def _write(path: Path, data: bytes, *, once: bool = False) -> None:
     """Writes a file whole; with `once`, fails if it is there."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial = path.with_suffix(f".{secrets.token_hex(4)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

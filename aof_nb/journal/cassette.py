@@ -107,12 +107,13 @@ class Cassette:
 
     def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
         remedy = "record it again with --record, or undo the change"
-        of_agent = [each for each in self.unused if each.begun.agent == agent]
+        unused = self.unused or self.recordings
+        of_agent = [each for each in unused if each.begun.agent == agent]
         of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
         if not of_agent:
             names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
             return ReplayMismatch(
-                f"{self.path} holds no other run of agent {agent!r}; it has runs of: {names}",
+                f"{self.path} holds no run of agent {agent!r}; it has runs of: {names}",
                 remedy=remedy,
             )
         nearest = (of_cell or of_agent)[0]

@@ -55,7 +55,6 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
         fallbacks: The other models of the agent's chain.
         limits: How far it may go.
         approve: What happens where the policy asks.
-        notices: What was said at its beginning.
         versions: Of aof_nb and Python.
         parent: The run that it was forked from.
         source: The file that declares the agent, by which it can be found again.
@@ -75,7 +74,6 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
     fallbacks: tuple[str, ...] = ()
     limits: Limits | None = None
     approve: str = "ask"
-    notices: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     parent: Parent | None = None
     source: str = ""
@@ -204,6 +202,12 @@ class ToolReturned(
     duration: float
 
 
+class ToolSettled(msgspec.Struct, frozen=True, tag="tool_settled"):
+    """The outcome of a call is on the disk, and told: its place among the events."""
+
+    call_id: str
+
+
 class ToolRefused(
     msgspec.Struct, frozen=True, tag="tool_refused", kw_only=True, omit_defaults=True
 ):
@@ -247,6 +251,7 @@ ToolEntry: TypeAlias = (
     ToolIntended
     | ToolWithdrawn
     | ToolReturned
+    | ToolSettled
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
@@ -267,6 +272,7 @@ Entry: TypeAlias = (
     | ToolIntended
     | ToolWithdrawn
     | ToolReturned
+    | ToolSettled
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
@@ -281,6 +287,7 @@ TOOL_ENTRIES = (
     ToolIntended,
     ToolWithdrawn,
     ToolReturned,
+    ToolSettled,
     ToolRefused,
     ApprovalRequested,
     ApprovalAnswered,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -44,6 +45,7 @@ from aof_nb.journal.entries import (
     ToolIntended,
     ToolRefused,
     ToolReturned,
+    ToolSettled,
     ToolWithdrawn,
     WholeMessage,
 )
@@ -93,6 +95,8 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
                 settle(keep=whole)
                 if whole or not isinstance(line.entry, RunEnded):
                     steps.append(line)
+            case ToolSettled(call_id=call_id):
+                steps = _moved_to_end(steps, call_id)
             case entry if isinstance(entry, TOOL_ENTRIES):
                 steps.append(line)
             case entry if isinstance(entry, MODEL_ENTRIES) and exchange is not None:
@@ -100,6 +104,17 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
             case _:
                 pass
     settle(keep=whole)
+    return steps
+
+
+def _moved_to_end(steps: list[Line], call_id: str) -> list[Line]:
+    """The steps with a call's outcome where it was told, after others that came meanwhile."""
+    place = len(steps) - 1
+    while place >= 0 and not isinstance(steps[place].entry, ModelResponded):
+        entry = steps[place].entry
+        if isinstance(entry, ToolReturned) and entry.call_id == call_id:
+            return [*steps[:place], *steps[place + 1 :], steps[place]]
+        place -= 1
     return steps
 
 
@@ -229,6 +244,9 @@ class Playback:
     async def tool_entry(self, call_id: str) -> Entry | None:
         """The next entry of a call, once all that was recorded before it is behind.
 
+        Who has been given the last one must end without waiting for anything: the next call's
+        entry is told after that.
+
         Returns:
             None if there is none: the call had not been made, or not ended.
         """
@@ -238,11 +256,7 @@ class Playback:
                 await self._keep_pace()
                 if isinstance(head, ToolReturned):
                     self._recorded.output(call_id, head.output)
-                if isinstance(head, _LAST):
-                    # The next call goes on after the loop has heard of this one's end.
-                    asyncio.get_running_loop().call_soon(self._advance)
-                else:
-                    self._advance()
+                self._advance()
                 return head
             future = asyncio.get_running_loop().create_future()
             self._moved.append(future)
@@ -341,6 +355,12 @@ def history_of(lines: list[Line], prompt: str) -> list[Message]:
                 messages.pop()
             return messages[:-1]
     return []
+
+
+def first_notices(lines: list[Line]) -> list[str]:
+    """What was said at a run's beginning."""
+    before = itertools.takewhile(lambda line: not isinstance(line.entry, ModelRequested), lines)
+    return [line.entry.text for line in before if isinstance(line.entry, Notice)]
 
 
 def specs_of(lines: list[Line]) -> dict[str, ToolSpec]:

@@ -34,6 +34,7 @@ from aof_nb.journal.entries import (
     RunContext,
     ToolIntended,
     ToolReturned,
+    ToolSettled,
     ToolWithdrawn,
     WholeMessage,
 )
@@ -297,6 +298,7 @@ class JournaledTool(ToolLayer):
             journal.write(returned)
             if spec.effect is not Effect.READ and not output.denied:
                 await journal.sync()
+                journal.write(ToolSettled(context.call_id))
         except JournalError as error:
             # What was done is done; without its outcome the next step will not be taken.
             emit(Notice(f"the outcome of {spec.name} is not in the journal: {error.message}"))

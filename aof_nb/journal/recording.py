@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aof_nb.errors import JournalError
+from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.entries import (
     FORMAT,
     Line,
@@ -214,3 +214,28 @@ def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | None]:
 def encoded(lines: Sequence[Line]) -> bytes:
     """Entries as the lines of a journal."""
     return b"".join(encode_line(line.at, line.entry) for line in lines)
+
+
+def check_resumable(recording: Recording) -> None:
+    """Raises if a run cannot be gone on with.
+
+    Raises:
+        ConfigurationError: If it has ended for good.
+        JournalError: If another process goes on with it, or its journal is damaged.
+    """
+    state = recording.state
+    if state in FINAL:
+        raise ConfigurationError(
+            f"the run {recording.run_id} has ended ({state}): there is nothing to go on with",
+            remedy=f"to try it another way: aofctl fork {recording.run_id}",
+        )
+    if state is State.RUNNING:
+        raise JournalError(
+            f"the run {recording.run_id} goes on in another process",
+            remedy="wait for its end, or end that process",
+        )
+    if recording.damage:
+        raise JournalError(
+            f"{recording.path} is damaged, {recording.damage[0]}",
+            remedy="look at it with aofctl show, and begin anew",
+        )

@@ -86,6 +86,8 @@ def make_agent(
         retry=RetryPolicy(**spec.retry.model_dump(exclude_none=True)),
         timeouts=Timeouts(**spec.timeouts.model_dump(exclude_none=True)) if spec.timeouts else None,
         response_cache=spec.response_cache,
+        journal=spec.journal,
+        declared=document.spec,
         output_schema=output_schema,
         context=_context(spec, document, folder),
     )

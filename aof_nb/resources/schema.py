@@ -212,6 +212,7 @@ class AgentSpec(Spec):
     retry: RetrySpec = RetrySpec()
     timeouts: TimeoutsSpec | None = None
     response_cache: bool | str = False
+    journal: bool = True
     context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")

@@ -16,6 +16,7 @@ from aof_nb.runbooks.run import (
     inspect_notebook,
     run_notebook,
 )
+from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
 from aof_nb.runbooks.testing import NotebookTestResult, test_notebook
 
 __all__ = [
@@ -30,6 +31,9 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "StepFailed",
+    "StepResult",
+    "Steps",
     "inspect_notebook",
     "run_notebook",
     "test_notebook",

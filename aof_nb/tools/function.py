@@ -53,6 +53,11 @@ class FunctionTool(Generic[P, R]):
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
 
+    @property
+    def function(self) -> Callable[P, R]:
+        """The function."""
+        return self._function
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function itself."""
         return self._function(*args, **kwargs)

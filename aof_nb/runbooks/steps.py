@@ -1,0 +1,196 @@
+"""Tool calls as plain code: the same tools and the same policy, without a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from aof_nb.agent import Agent
+from aof_nb.errors import AofError, ConfigurationError
+from aof_nb.events import ModelEvent, ModelResponse, ToolFinished
+from aof_nb.limits import Limits
+from aof_nb.mcp.spec import McpServer
+from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
+from aof_nb.policy import ApproveMode, Approver, Policy
+from aof_nb.ports import ModelRequest, Tool
+from aof_nb.result import RunResult
+from aof_nb.truncation import truncate
+
+_SHOWN_CHARACTERS = 20_000
+
+
+class StepFailed(AofError):
+    """A step's tool call has not succeeded.
+
+    Args:
+        message: What happened.
+        result: The step's run.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, result: RunResult, *, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.result = result
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a tool call came to.
+
+    Args:
+        tool: The tool's name.
+        text: Its output as text.
+        data: Its output as JSON data, if it has any.
+        run_id: The run that has it in its journal.
+    """
+
+    tool: str
+    text: str
+    data: Any
+    run_id: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        text, language = self.text, "text"
+        if isinstance(self.data, dict | list):
+            laid_out = msgspec.json.format(msgspec.json.encode(self.data, enc_hook=str))
+            text, language = laid_out.decode(), "json"
+        text = truncate(text, _SHOWN_CHARACTERS)
+        fence = "```"
+        while fence in text:
+            fence += "`"
+        shown = {"text/markdown": f"{fence}{language}\n{text}\n{fence}", "text/plain": text}
+        return shown, {"aof": {"run_id": self.run_id}}
+
+
+class _OneCall:
+    """A model that asks for one tool call, and is done."""
+
+    name = "step"
+
+    def __init__(self, tool: str, arguments: dict[str, Any]) -> None:
+        self._call = ToolCall("step", tool, arguments)
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        asks = request.messages[-1].role == "user"
+        yield ModelResponse(
+            message=Message("assistant", (self._call,) if asks else (Text("done"),)),
+            stop_reason=StopReason.TOOL_USE if asks else StopReason.END_TURN,
+            usage=Usage(),
+            model=self.name,
+        )
+
+
+class Steps:
+    """Tools to be called one by one from a notebook's cells, behind a policy.
+
+    Each call is a run of its own: it is journaled, asks for approval where the policy says so, and
+    in a notebook that is resumed or replayed it is not made twice.
+
+    Args:
+        tools: As for `Agent`.
+        mcp_servers: As for `Agent`.
+        policy: What may be done without asking.
+        name: What the calls' runs are called.
+        approve: What happens where the policy asks; what ``AOF_APPROVE`` says if not given.
+        approver: Who asks; the notebook's or the terminal's own if not given.
+
+    Example:
+        >>> async def triage():
+        ...     steps = Steps(tools=["shell"])
+        ...     disks = await steps.call("shell", argv=["df", "-h"])
+        ...     assert "100%" not in disks.text
+    """
+
+    def __init__(
+        self,
+        *,
+        tools: Sequence[str | Tool | Callable[..., Any] | Mapping[str, Any]] = (),
+        mcp_servers: Sequence[McpServer] = (),
+        policy: Policy | None = None,
+        name: str = "steps",
+        approve: ApproveMode | None = None,
+        approver: Approver | None = None,
+    ) -> None:
+        self._agent = Agent(
+            name=name,
+            model=_OneCall("", {}),
+            tools=tools,
+            mcp_servers=mcp_servers,
+            policy=policy or Policy(),
+            limits=Limits(max_turns=3),
+        )
+        self._approve = approve
+        self._approver = approver
+
+    @classmethod
+    def from_yaml(cls, text: str, *, functions: Sequence[Any] = (), name: str = "steps") -> Steps:
+        r"""Steps with the ``tools``, ``mcp_servers``, ``policy`` and ``env`` of an agent's YAML.
+
+        Args:
+            text: The YAML.
+            functions: Functions decorated with `tool` that ``tools`` names.
+            name: What the calls' runs are called.
+
+        Raises:
+            ResourceError: If it is wrong.
+
+        Example:
+            >>> steps = Steps.from_yaml("tools: [shell]\npolicy: {write: allow}\n")
+        """
+        from aof_nb.resources import agent_from_yaml
+
+        named = {each.spec.name: each for each in functions}
+        agent = agent_from_yaml(f"model: script:none\n{text}", name=name, functions=named)
+        return cls(tools=agent.tools, mcp_servers=agent.mcp_servers, policy=agent.policy, name=name)
+
+    async def call(self, tool: str, /, **arguments: Any) -> StepResult:
+        """Calls a tool.
+
+        Args:
+            tool: Its name, as the model knows it, such as ``lab__restart``.
+            **arguments: What with.
+
+        Raises:
+            StepFailed: If it failed, was denied, or waits for an approval.
+        """
+        said = msgspec.json.encode(arguments, order="deterministic", enc_hook=str).decode()
+        approve = self._approve or _approve_mode()
+        run = self._agent.stream(
+            f"{tool} {said}",
+            model=_OneCall(tool, arguments),
+            approve=approve,
+            approver=self._approver,
+        )
+        finished: ToolFinished | None = None
+        try:
+            async for event in run:
+                if isinstance(event, ToolFinished):
+                    finished = event
+        finally:
+            await run.aclose()
+        result = run.result
+        result.raise_for_status()
+        assert finished is not None
+        if finished.outcome is not Outcome.OK:
+            raise StepFailed(f"{tool}: {finished.content}", result)
+        return StepResult(tool, finished.content, finished.data, result.run_id)
+
+
+def _approve_mode() -> ApproveMode:
+    said = os.environ.get("AOF_APPROVE", "ask")
+    if said == "never":
+        return "never"
+    if said == "all":
+        return "all"
+    if said != "ask":
+        raise ConfigurationError(f"AOF_APPROVE is {said!r}", remedy="use ask, never or all")
+    return "ask"
