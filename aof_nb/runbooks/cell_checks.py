@@ -72,7 +72,8 @@ class CellChecks:
         sanitizers: What is taken out of outputs before.
         cassette: What agents' runs are taken from, if they are.
         before: What the expected outputs are called.
-        remedy: What to do where they are others.
+        remedy: What to do where they are others, or the cassette does not fit.
+        failed_remedy: What to do where a cell fails otherwise.
         problems: What is wrong, by place.
         executed: The places of the cells that were executed to their end.
         taken: What became of the cassette.
@@ -85,6 +86,7 @@ class CellChecks:
     cassette: Path | None = None
     before: str = "saved"
     remedy: str = ""
+    failed_remedy: str = ""
     problems: dict[int, CellProblem] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
     taken: Taken = field(default_factory=lambda: Taken(runs=0, unused=[], mismatches=[]))
@@ -124,7 +126,7 @@ class CellChecks:
                     if index not in self.executed:
                         break
                 else:
-                    await self._look(client)
+                    await self._look(client, first="__import__('aof_nb.journal.cassette')")
         except TimeoutError:
             if not within.expired():
                 raise
@@ -136,37 +138,37 @@ class CellChecks:
     ) -> CellProblem | None:
         from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-        cell = self.notebook.cells[index]
+        cell, known = self.notebook.cells[index], len(self.taken.mismatches)
+        failure: CellExecutionError | None = None
         try:
             await client.async_execute_cell(cell, index)
+            self.executed.append(index)
         except CellExecutionError as error:
-            await self._look(client)
-            return self._failed(place, title, error)
-        except DeadKernelError:
+            failure = error
+        except DeadKernelError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # What nbclient makes of a cancellation.
+                raise asyncio.CancelledError from error
             return CellProblem(place, title, "the kernel died while it ran the cell")
-        self.executed.append(index)
+        await self._look(client)
+        if mismatches := self.taken.mismatches[known:]:
+            # Why a run failed; a cell may show it, or not, or fail for what it lacks then.
+            return self._of_message(place, title, mismatches[0], self.remedy)
+        if failure is not None:
+            return self._failed(place, title, failure)
         if index not in self.expected:
             return None
         told = output_difference(
             self.expected[index], cell.outputs, self.sanitizers, before=self.before
         )
-        if not told:
-            return None
-        known = len(self.taken.mismatches)
-        await self._look(client)
-        if mismatches := self.taken.mismatches[known:]:
-            # What the cell shows follows from that.
-            return self._of_message(place, title, mismatches[0], self.remedy)
         message = f"its output is not the {self.before} one"
-        return CellProblem(place, title, message, told, self.remedy)
+        return CellProblem(place, title, message, told, self.remedy) if told else None
 
     def _failed(self, place: int, title: str, error: CellExecutionError) -> CellProblem:
         name = "" if error.ename == "CellFailed" else f"{error.ename}: "
         traceback = "" if error.ename == "CellFailed" else error.traceback
-        message, remedy = f"{name}{error.evalue}", ""
-        if self.taken.mismatches:
-            message, traceback, remedy = self.taken.mismatches[-1], "", self.remedy
-        elif _NO_RECORDING in message:
+        message, remedy = f"{name}{error.evalue}", self.failed_remedy
+        if _NO_RECORDING in message:
             remedy = self.remedy
         elif error.ename == "NameError" and (skipped := list(self._skipped_before(place))):
             which = f"cell {skipped[0]}" if len(skipped) == 1 else f"cells {', '.join(skipped)}"
@@ -187,13 +189,15 @@ class CellChecks:
             if number < place and index in self.skipped:
                 yield str(number)
 
-    async def _look(self, client: NotebookClient) -> None:
-        """Asks the kernel what became of the cassette."""
+    async def _look(self, client: NotebookClient, *, first: str = "None") -> None:
+        """Asks the kernel what became of the cassette, if it has opened one."""
         if self.cassette is None:
             return
+        module = "__import__('sys').modules.get('aof_nb.journal.cassette')"
         where = json.dumps(str(self.cassette))
-        module = "__import__('aof_nb.journal.cassette', fromlist=['taken'])"
-        told = await _evaluated(client, f"{module}.taken({where})")
+        told = await _evaluated(
+            client, f"({first}, (lambda found: found and found.taken({where}))({module}))[1]"
+        )
         if told is not None:
             self.taken = msgspec.json.decode(told, type=Taken)
 

@@ -101,7 +101,7 @@ def read_sanitizers(file: Path) -> list[Sanitizer]:
 
 @functools.cache
 def _always() -> Sequence[Sanitizer]:
-    directory = re.compile(rf"{re.escape(tempfile.gettempdir())}(?:/[\w.@%+=-]+)*/?")
+    directory = re.compile(rf"(?<![\w/.-]){re.escape(tempfile.gettempdir())}(?:/[\w.@%+=-]+)*/?")
     return (*read_sanitizers(FILE), Sanitizer(directory, "TEMPORARY"))
 
 

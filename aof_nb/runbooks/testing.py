@@ -49,6 +49,7 @@ _OURS = (
 )
 _ASKS = re.compile(r"\A\s*%%aof\s|^(?!\s*#).*%aof\s+ask\b", re.MULTILINE)
 _PROMPT_CHARS = 60
+_TAG_IT = f"if it looks at the world, such as what a tool has changed, tag it {LIVE!r}"
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,8 @@ class _Test:
                 notebook=made,
                 cassette=cassette,
                 before="recorded",
-                remedy="if it looks at the world, such as what a tool has changed, tag it "
-                f"{LIVE!r}; if only a detail changes, add a sanitizer",
+                remedy=f"{_TAG_IT}; if only a detail changes, add a sanitizer",
+                failed_remedy=_TAG_IT,
             )
             await repeated.run(self._directory, _replayed(cassette), self._timeout)
             for index in set(repeated.executed) - set(repeated.problems):
