@@ -13,14 +13,19 @@ from __future__ import annotations
 import enum
 import fnmatch
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+
+BOUNDS = "AOF_POLICY"
+"""The environment variable that holds policies which no agent of the process may exceed."""
 
 
 class Action(enum.StrEnum):
@@ -113,6 +118,45 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return by_effect[spec.effect]
 
 
+_STRICTNESS = (Action.ALLOW, Action.ASK, Action.DENY)
+
+
+def bounds_from_environment() -> tuple[Policy, ...]:
+    """The policies in ``AOF_POLICY``, a JSON array: what a runbook says of all its agents.
+
+    Raises:
+        ConfigurationError: If the variable holds something else.
+    """
+    written = os.environ.get(BOUNDS)
+    if not written:
+        return ()
+    try:
+        return msgspec.json.decode(written, type=tuple[Policy, ...])
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(
+            f"{BOUNDS} holds no policies: {error}",
+            remedy="it is set for a notebook's kernel by what runs the notebook: leave it alone",
+        ) from error
+
+
+def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:
+    """An environment whose agents may not exceed a policy, nor those that hold here.
+
+    Raises:
+        ConfigurationError: If those that hold here cannot be read.
+    """
+    if bound is None:
+        return dict(environment)
+    bounds = (*bounds_from_environment(), bound)
+    return {**environment, BOUNDS: msgspec.json.encode(bounds).decode()}
+
+
+def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
+    """What several policies say of a call together: deny before ask, ask before allow."""
+    actions = [each.decide(spec, arguments) for each in policies]
+    return max(actions, key=_STRICTNESS.index)
+
+
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a person is asked: this tool, as it is defined now, with exactly these arguments."""
 
@@ -200,12 +244,18 @@ class Gate:
         mode: ``ask`` asks the approver, ``never`` refuses what would be asked, ``all``
             approves it. What the policy denies stays denied in every mode.
         approver: Who is asked; None, with mode ``ask``, refuses.
+        bounds: Policies that the rules may not exceed.
     """
 
     def __init__(
-        self, policy: Policy, *, mode: ApproveMode = "ask", approver: Approver | None = None
+        self,
+        policy: Policy,
+        *,
+        mode: ApproveMode = "ask",
+        approver: Approver | None = None,
+        bounds: Sequence[Policy] = (),
     ) -> None:
-        self._policy = policy
+        self._policies = (policy, *bounds)
         self._mode = mode
         self._approver = approver
         self._similar: set[tuple[str, str]] = set()
@@ -230,7 +280,7 @@ class Gate:
             plain: The arguments in the form that rules are matched against, if it is another.
         """
         spec = tool.spec
-        action = self._policy.decide(spec, arguments if plain is None else plain)
+        action = strictest(self._policies, spec, arguments if plain is None else plain)
         if action is Action.ALLOW:
             return None
         if action is Action.DENY:

@@ -25,7 +25,13 @@ from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.paths import state_dir
-from aof_nb.policy import ApproveMode, Approver, Gate, ambient_approver
+from aof_nb.policy import (
+    ApproveMode,
+    Approver,
+    Gate,
+    ambient_approver,
+    bounds_from_environment,
+)
 from aof_nb.ports import Model, Tool
 from aof_nb.result import RunResult
 from aof_nb.run_journal import NOTED, RunJournal
@@ -303,7 +309,12 @@ class Run:
             approver = self._approver
             if approver is None and self._approve == "ask":
                 approver = ambient_approver()
-            gate = Gate(agent.policy, mode=self._approve, approver=journal.approver(approver))
+            gate = Gate(
+                agent.policy,
+                mode=self._approve,
+                approver=journal.approver(approver),
+                bounds=bounds_from_environment(),
+            )
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
         return Task(

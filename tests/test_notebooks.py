@@ -23,6 +23,7 @@ from aof_nb.journal.cassette import cassette_beside
 from aof_nb.journal.recording import read_recordings
 from aof_nb.lab import Lab
 from aof_nb.resources import check
+from aof_nb.runbooks import check_runbook
 from aof_nb.runbooks.sanitizers import FILE as SANITIZE_FILE
 from tests import offline
 
@@ -179,4 +180,4 @@ def test_what_is_committed_is_clean(name: str) -> None:
     assert "widgets" not in notebook.metadata
     assert [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     assert "Traceback" not in outputs(notebook)
-    assert check(path) == []
+    assert [*check(path), *check_runbook(path)] == []

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, Event
 from aof_nb.policy import (
     Action,
@@ -22,6 +23,7 @@ from aof_nb.policy import (
     Policy,
     Rule,
     ambient_approver,
+    bounds_from_environment,
     set_ambient_approver,
 )
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
@@ -341,3 +343,28 @@ def test_the_face_that_asks_is_found_anew_each_time() -> None:
     finally:
         set_ambient_approver(None)
     assert ambient_approver() is None
+
+
+@pytest.mark.parametrize("own", [ALLOW, ASK, DENY])
+@pytest.mark.parametrize("bound", [ALLOW, ASK, DENY])
+async def test_a_bound_tightens_and_never_loosens(own: Action, bound: Action) -> None:
+    tool, person = Restart(effect=Effect.DESTRUCTIVE), Says(yes)
+    gate = Gate(Policy(destructive=own), approver=person, bounds=[Policy(destructive=bound)])
+    [guarded] = gate.guard([tool])
+    context = ToolContext(run_id="r", call_id="c", emit=lambda _: None)
+    output = await guarded.call({"service": "web"}, context)
+    strictest = max(own, bound, key=[ALLOW, ASK, DENY].index)
+    assert output.denied is (strictest is DENY)
+    assert len(person.asked) == (strictest is ASK)
+
+
+def test_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AOF_POLICY", raising=False)
+    assert bounds_from_environment() == ()
+    bounds = (Policy(write=DENY), Policy(rules=(Rule(action=ASK, tool="a*"),)))
+    monkeypatch.setenv("AOF_POLICY", msgspec.json.encode(bounds).decode())
+    assert bounds_from_environment() == bounds
+    for wrong in ("{}", "[", '[{"wirte": "deny"}]'):
+        monkeypatch.setenv("AOF_POLICY", wrong)
+        with pytest.raises(ConfigurationError, match="AOF_POLICY"):
+            bounds_from_environment()

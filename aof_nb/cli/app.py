@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from aof_nb.cli.listing import app as listing
+from aof_nb.cli.mcp import app as mcp
 from aof_nb.cli.run import run
 from aof_nb.cli.test_command import run_tests
 from aof_nb.cli.validate import validate
@@ -22,5 +23,6 @@ app.command(name="run")(run)
 app.command(name="test")(run_tests)
 app.command(name="validate")(validate)
 app.add_typer(listing, name="list")
+app.add_typer(mcp, name="mcp")
 app.add_typer(lab, name="lab")
 app.command(name="version")(version)

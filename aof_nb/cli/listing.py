@@ -118,8 +118,9 @@ def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> Non
                 complain(error.message, error.remedy)
                 continue
             taken = ", ".join(f"{each.name}={each.default}" for each in found.parameters or [])
-            rows.append((str(path), found.title, taken))
-    _print(("notebook", "title", "parameters"), rows, output)
+            said = found.metadata
+            rows.append((str(path), found.title, taken, said.severity, said.owner))
+    _print(("notebook", "title", "parameters", "severity", "owner"), rows, output)
 
 
 def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:

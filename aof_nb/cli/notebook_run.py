@@ -44,7 +44,7 @@ async def run_notebook_file(
         report: Where the report goes.
         approve: What happens where its agents' policies ask.
         output: How progress and result are printed.
-        timeout: Seconds for the whole run.
+        timeout: Seconds for the whole run; the notebook's own limit if None.
         debug: Whether tracebacks are shown.
     """
     approver = TerminalApprover()
@@ -87,7 +87,9 @@ async def run_notebook_file(
         why = f"{failure.error}: {failure.message}".rstrip(": ")
         complain(f"{file}: cell {failure.cell} ({printable(failure.title)}) failed: {why}")
     if result.status is NotebookStatus.TIMEOUT:
-        complain(f"{file}: not done after {timeout:g} s", "give it more with --timeout")
+        complain(
+            f"{file}: not done after {result.time_limit or 0:g} s", "give it more with --timeout"
+        )
     if approver.unanswered:
         return nobody_asked()
     return ExitCode.DONE if result.status is NotebookStatus.COMPLETED else ExitCode.FAILED

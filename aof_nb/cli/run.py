@@ -86,7 +86,12 @@ def run(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds for the whole notebook.", rich_help_panel=_NOTEBOOK),
+        typer.Option(
+            min=0,
+            help="Seconds for the whole notebook; 'inf' for no limit.",
+            show_default="the notebook's time_limit",
+            rich_help_panel=_NOTEBOOK,
+        ),
     ] = None,
 ) -> None:
     """Runs an agent on a prompt, or a notebook from its first cell to its last.

@@ -29,11 +29,16 @@ def validate(
     """
     from aof_nb.resources import check
     from aof_nb.resources.found import files_in
+    from aof_nb.runbooks.metadata import check_runbook
 
     files = [each for path in paths for each in (files_in(path) if path.is_dir() else [path])]
     if not files:
         usage_error("there is nothing to check", "give YAML files, notebooks, or their directory")
-    problems = [problem for file in files for problem in check(file)]
+    problems = [
+        problem
+        for file in files
+        for problem in (*check(file), *(check_runbook(file) if file.suffix == ".ipynb" else ()))
+    ]
     if output == "json":
         import msgspec
 

@@ -14,7 +14,6 @@ from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.registry import parse_name, providers
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Sampling
 from aof_nb.resources.documents import Document
 from aof_nb.resources.interpolation import Unset, interpolate
@@ -22,7 +21,7 @@ from aof_nb.resources.memory import memory_of
 from aof_nb.resources.problems import near, spellings_of
 from aof_nb.resources.schema import NOT_CARRIED_OUT, AgentSpec
 from aof_nb.resources.servers import make_server, named_server
-from aof_nb.resources.tools import Tools, make_tools
+from aof_nb.resources.tools import make_tools
 from aof_nb.structured_output import expected
 
 
@@ -74,7 +73,7 @@ def make_agent(
         tools=tools.declared,
         mcp_servers=attached,
         memory=memory,
-        policy=_policy(spec, tools),
+        policy=spec.policy.made(tools.rules),
         limits=_limits(spec),
         sampling=_sampling(spec),
         max_context_messages=spec.max_context_messages or max_messages,
@@ -187,19 +186,6 @@ def _servers(
         else:
             document.findings.add(path, "a server is a name or a mapping", "- name: ...")
     return [each for each in attached if each is not None]
-
-
-def _policy(spec: AgentSpec, tools: Tools) -> Policy:
-    rules = [
-        Rule(action=each.action, tool=each.tool, effect=each.effect, arguments=dict(each.arguments))
-        for each in spec.policy.rules
-    ]
-    return Policy(
-        read=Action(spec.policy.read),
-        write=Action(spec.policy.write),
-        destructive=Action(spec.policy.destructive),
-        rules=(*rules, *tools.rules),
-    )
 
 
 def _limits(spec: AgentSpec) -> Limits:

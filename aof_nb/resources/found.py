@@ -20,14 +20,22 @@ def files_in(directory: Path) -> Iterator[Path]:
     Hidden directories, environments and the directory of executed notebooks are left out, and
     so is YAML that is not AOF's.
     """
+    for path in _walked(directory):
+        if path.suffix == ".ipynb" or (path.suffix in {".yaml", ".yml"} and _is_ours(path)):
+            yield path
+
+
+def notebooks_in(directory: Path) -> Iterator[Path]:
+    """The notebooks among them; no file is opened for it."""
+    return (path for path in _walked(directory) if path.suffix == ".ipynb")
+
+
+def _walked(directory: Path) -> Iterator[Path]:
     for parent, directories, names in os.walk(directory):
         directories[:] = sorted(
             each for each in directories if not each.startswith(".") and each not in _SKIPPED
         )
-        for name in sorted(names):
-            path = Path(parent) / name
-            if path.suffix == ".ipynb" or (path.suffix in {".yaml", ".yml"} and _is_ours(path)):
-                yield path
+        yield from (Path(parent) / name for name in sorted(names))
 
 
 def _is_ours(path: Path) -> bool:

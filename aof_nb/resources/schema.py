@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from aof_nb.policy import Action
+from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Effect
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
@@ -101,6 +102,24 @@ class PolicySpec(Spec):
     write: Action = Action.ASK
     destructive: Action = Action.ASK
     rules: list[RuleSpec] = []
+
+    def made(self, more: Iterable[Rule] = ()) -> Policy:
+        """The policy, with more rules after its own."""
+        rules = [
+            Rule(
+                action=each.action,
+                tool=each.tool,
+                effect=each.effect,
+                arguments=dict(each.arguments),
+            )
+            for each in self.rules
+        ]
+        return Policy(
+            read=Action(self.read),
+            write=Action(self.write),
+            destructive=Action(self.destructive),
+            rules=(*rules, *more),
+        )
 
 
 class LimitsSpec(Spec):

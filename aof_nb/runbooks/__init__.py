@@ -7,6 +7,7 @@ terminal is the command line's.
 from __future__ import annotations
 
 from aof_nb.runbooks.cell_checks import CellProblem
+from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runbook
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, Progress
 from aof_nb.runbooks.run import (
@@ -22,6 +23,7 @@ from aof_nb.runbooks.testing import NotebookTestResult, test_notebook
 __all__ = [
     "CellFailure",
     "CellFinished",
+    "CellMetadata",
     "CellProblem",
     "CellStarted",
     "NotebookInfo",
@@ -31,9 +33,11 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Progress",
+    "RunbookMetadata",
     "StepFailed",
     "StepResult",
     "Steps",
+    "check_runbook",
     "inspect_notebook",
     "run_notebook",
     "test_notebook",

@@ -7,6 +7,7 @@ owns the kernel. Importing this imports papermill, which takes seconds.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import time
 from typing import Any
 
@@ -65,6 +66,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             await asyncio.wait([watching])
             if self.km is not None and self.km.has_kernel:
                 await self.km.shutdown_kernel(now=True)
+            # Where a kernel did not start nbclient leaves this behind, which fails at exit.
+            atexit.unregister(self._cleanup_kernel)
 
     async def _execute_cells(self) -> None:
         named = titles(self.nb.cells)

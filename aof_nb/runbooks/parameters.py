@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import io
 import tokenize
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
 import msgspec
 
 from aof_nb.errors import ConfigurationError
 
 _TYPES: dict[str, Any] = {
+    "Annotated": Annotated,
     "Any": Any,
     "Literal": Literal,
     "Optional": Optional,
@@ -26,6 +29,18 @@ _TYPES: dict[str, Any] = {
     "list": list,
     "str": str,
 }
+_CONSTRAINTS = {
+    "description",
+    "ge",
+    "gt",
+    "le",
+    "lt",
+    "max_length",
+    "min_length",
+    "multiple_of",
+    "pattern",
+}
+"""What annotations may demand of a value, by the names that pydantic, msgspec and others share."""
 
 
 class ParameterError(ConfigurationError):
@@ -49,6 +64,16 @@ class Parameter:
     type_name: str
     default: str
     help: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a value has to be given: the default is None, and no annotation says of what.
+
+        Example:
+            >>> Parameter("service", Any, "", "None").required
+            True
+        """
+        return self.default == "None" and not self.type_name
 
 
 def declared_parameters(cells: Sequence[Mapping[str, Any]]) -> list[Parameter] | None:
@@ -120,9 +145,12 @@ def _type_of(annotation: ast.expr | None, value: ast.expr) -> tuple[Any, str]:
             except SyntaxError:
                 return Any, ""
         try:
-            return _built(annotation), ast.unparse(annotation)
-        except (LookupError, TypeError):
+            kind = _built(annotation)
+            msgspec.json.schema(kind)
+        except (LookupError, TypeError, ValueError):
             return Any, ast.unparse(annotation)
+        annotated = ast.unparse(annotation).partition("[")[0].endswith("Annotated")
+        return kind, ast.unparse(_inner(annotation)[0] if annotated else annotation)
     try:
         default = ast.literal_eval(value)
     except ValueError:
@@ -142,10 +170,46 @@ def _built(expression: ast.expr) -> Any:
     if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.BitOr):
         return Union[_built(expression.left), _built(expression.right)]  # noqa: UP007  at run time
     if isinstance(expression, ast.Subscript):
-        inner = expression.slice
-        each = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-        return _built(expression.value)[tuple(_built(one) for one in each)]
+        outer, inner = _built(expression.value), _inner(expression)
+        if outer is Annotated:
+            kind, demand = _built(inner[0]), _constraints(inner[1:])
+            members = get_args(kind) if _is_union(kind) else [kind]
+            return Union[  # noqa: UP007  at run time
+                tuple(each if each is type(None) else Annotated[each, demand] for each in members)
+            ]
+        return outer[tuple(_built(one) for one in inner)]
     raise LookupError(ast.unparse(expression))
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in {Union, types.UnionType}
+
+
+def _constrained(kind: Any) -> bool:
+    return any(get_origin(each) is Annotated for each in (kind, *get_args(kind)))
+
+
+def _inner(expression: ast.expr) -> list[ast.expr]:
+    assert isinstance(expression, ast.Subscript)
+    inner = expression.slice
+    return inner.elts if isinstance(inner, ast.Tuple) else [inner]
+
+
+def _constraints(said: Sequence[ast.expr]) -> msgspec.Meta:
+    """What an annotation demands: ``Field(ge=1)``, ``Meta(ge=1)``, ``Ge(1)``; the rest is left."""
+    found: dict[str, Any] = {}
+    for each in said:
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            found["description"] = each.value
+        elif isinstance(each, ast.Call):
+            named = {keyword.arg or "": keyword.value for keyword in each.keywords}
+            if len(each.args) == 1:
+                named[ast.unparse(each.func).rpartition(".")[2].lower()] = each.args[0]
+            for name, value in named.items():
+                if name in _CONSTRAINTS:
+                    with contextlib.suppress(ValueError):
+                        found[name] = ast.literal_eval(value)
+    return msgspec.Meta(**found)
 
 
 def fitted(declared: Sequence[Parameter] | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,9 +253,11 @@ def _fit(parameter: Parameter, value: Any) -> Any:
         return _read(parameter.type, value)
     except msgspec.ValidationError as error:
         kind = parameter.type_name
+        said = str(error).replace("`", "")
+        demand = f"{said[0].lower()}{said[1:]}; " if _constrained(parameter.type) else ""
         raise ParameterError(
             f"parameter {parameter.name!r} takes {_with_article(kind)}: {value!r} is not one",
-            remedy=f"its default is {parameter.default}",
+            remedy=f"{demand}its default is {parameter.default}",
         ) from error
 
 

@@ -80,3 +80,20 @@ def heading(cells: Sequence[Mapping[str, Any]]) -> str:
                 if line.startswith("#"):
                     return str(line.lstrip("# ").strip())
     return ""
+
+
+def introduction(cells: Sequence[Mapping[str, Any]]) -> str:
+    r"""A notebook's first paragraph, on one line; empty if it has none.
+
+    Example:
+        >>> introduction([{"cell_type": "markdown", "source": "# Look\n\nAt the\ndisks.\n\nMore."}])
+        'At the disks.'
+    """
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            for block in cell["source"].split("\n\n"):
+                lines = [line.strip() for line in block.splitlines() if line.strip()]
+                paragraph = [line for line in lines if not line.startswith("#")]
+                if paragraph:
+                    return " ".join(paragraph)
+    return ""

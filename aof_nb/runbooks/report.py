@@ -1,4 +1,4 @@
-"""A run's report: the executed notebook as one HTML file that needs nothing else."""
+"""A run's report: the executed notebook as one HTML file, which needs nothing else, or Markdown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _ADDRESSES = (
     "require_js_url",
     "widget_renderer_url",
 )
+
+_READ_AS_TEXT = ["text/markdown", "text/plain", "image/svg+xml", "image/png", "image/jpeg"]
 
 
 def write_report(notebook: Any, path: Path) -> None:
@@ -47,3 +49,19 @@ def write_report(notebook: Any, path: Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def markdown(notebook: Any) -> str:
+    """An executed notebook as Markdown; its images are named, not put in.
+
+    Args:
+        notebook: The notebook, as nbformat's node.
+    """
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.NbConvertBase.display_data_priority = _READ_AS_TEXT
+    exporter = MarkdownExporter(config=config)  # type: ignore[no-untyped-call]
+    text, _ = exporter.from_notebook_node(notebook)
+    return str(text)

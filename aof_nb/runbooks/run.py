@@ -6,20 +6,22 @@ import asyncio
 import contextlib
 import enum
 import itertools
+import math
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.errors import ConfigurationError
 from aof_nb.runbooks.execution import Execution
+from aof_nb.runbooks.metadata import RunbookMetadata, is_runbook, runbook_metadata
 from aof_nb.runbooks.parameters import Parameter, ParameterError, declared_parameters, fitted
-from aof_nb.runbooks.progress import CellFailure, Progress, heading
+from aof_nb.runbooks.progress import CellFailure, Progress, heading, introduction
 
 if TYPE_CHECKING:
-    from aof_nb.policy import ApproveMode, Approver
+    from aof_nb.policy import ApproveMode, Approver, Policy
 
 
 class NotebookStatus(enum.StrEnum):
@@ -40,6 +42,7 @@ class NotebookResult:
         report_path: The report, in HTML.
         duration: Seconds.
         error: The cell that failed, if one did.
+        time_limit: Seconds it was given; None for as long as it took.
     """
 
     status: NotebookStatus
@@ -47,6 +50,7 @@ class NotebookResult:
     report_path: Path
     duration: float
     error: CellFailure | None = None
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,32 @@ class NotebookInfo:
 
     Args:
         path: The file.
-        title: Its first heading; empty if it has none.
+        title: From its metadata, or its first heading; empty if it has neither.
         language: The language its kernel speaks.
         parameters: Its parameters; None if no cell has the tag ``parameters``.
+        description: From its metadata, or its first paragraph; empty if it has neither.
+        metadata: What it says of itself as a runbook.
+        is_runbook: Whether it is meant as one: it has the metadata, or parameters.
     """
 
     path: Path
     title: str
     language: str
     parameters: list[Parameter] | None
+    description: str = ""
+    metadata: RunbookMetadata = field(default_factory=RunbookMetadata)
+    is_runbook: bool = False
 
 
 def inspect_notebook(path: str | Path) -> NotebookInfo:
     """Reads what a notebook says of itself, without running it.
 
     Raises:
-        ConfigurationError: If it cannot be read, or is no notebook.
+        ConfigurationError: If it cannot be read, is no notebook, or says something wrong.
     """
     path = Path(path)
     notebook = read_notebook(path)
+    said = runbook_metadata(notebook, str(path))
     try:
         parameters = declared_parameters(notebook.cells)
     except ParameterError as error:
@@ -82,7 +93,15 @@ def inspect_notebook(path: str | Path) -> NotebookInfo:
     language = metadata.get("kernelspec", {}).get("language") or metadata.get(
         "language_info", {}
     ).get("name", "python")
-    return NotebookInfo(path, heading(notebook.cells), language, parameters)
+    return NotebookInfo(
+        path,
+        title=said.title or heading(notebook.cells),
+        language=language,
+        parameters=parameters,
+        description=said.description or introduction(notebook.cells),
+        metadata=said,
+        is_runbook=is_runbook(notebook),
+    )
 
 
 async def run_notebook(
@@ -109,7 +128,8 @@ async def run_notebook(
         approve: The default of its agents' approvals: ``ask``, ``never`` or ``all``.
         approver: Who is asked, with ``ask``; nobody if not given.
         on_progress: Called on this loop as cells start and finish.
-        timeout: Seconds for the whole run; None for as long as it takes.
+        timeout: Seconds for the whole run, `math.inf` for as long as it takes; the notebook's
+            ``time_limit`` if not given.
 
     Raises:
         ConfigurationError: If it is no notebook that can be run.
@@ -143,12 +163,15 @@ async def run_notebook(
         if on_progress is not None:
             loop.call_soon_threadsafe(on_progress, progress)
 
+    limit = info.metadata.time_limit if timeout is None else timeout
+    limit = None if limit == math.inf else limit
+    bound = info.metadata.policy.made() if info.metadata.policy is not None else None
     started = time.monotonic()
-    async with _environment(approve, approver) as environment:
+    async with _environment(approve, approver, bound) as environment:
         execution = Execution(str(info.path.resolve().parent), environment, tell)
         work = asyncio.create_task(asyncio.to_thread(execution.run, info.path, executed, values))
         try:
-            done, _ = await asyncio.wait([work], timeout=timeout)
+            done, _ = await asyncio.wait([work], timeout=limit)
         finally:
             if not work.done():
                 execution.stop()
@@ -162,6 +185,7 @@ async def run_notebook(
         report_path=written,
         duration=time.monotonic() - started,
         error=execution.failure,
+        time_limit=limit,
     )
 
 
@@ -174,12 +198,13 @@ async def _finished(work: asyncio.Task[None]) -> None:
 
 @contextlib.asynccontextmanager
 async def _environment(
-    approve: ApproveMode, approver: Approver | None
+    approve: ApproveMode, approver: Approver | None, bound: Policy | None
 ) -> AsyncGenerator[dict[str, str], None]:
-    """The kernel's environment, with the way to whoever approves."""
+    """The kernel's environment: the way to whoever approves, and what agents may do at most."""
     from aof_nb import approval_channel
+    from aof_nb.policy import bounded
 
-    environment = {**os.environ, "AOF_APPROVE": approve}
+    environment = bounded({**os.environ, "AOF_APPROVE": approve}, bound)
     environment.pop(approval_channel.VARIABLE, None)
     if approve != "ask" or approver is None:
         yield environment

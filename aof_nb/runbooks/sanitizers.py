@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -53,29 +52,22 @@ class Sanitizers:
         return text
 
 
-def sanitizers(
-    metadata: Mapping[str, Any] | None = None, *, place: str = "", file: Path | None = None
-) -> Sanitizers:
-    """The sanitizers of a notebook: its own, those of a file, and those that always hold.
+def sanitizers(own: Iterable[Sanitizer] = (), *, file: Path | None = None) -> Sanitizers:
+    """A notebook's own sanitizers, those of a file, and those that always hold.
 
     Args:
-        metadata: The notebook's metadata; its own are in ``aof.sanitize``, a list of objects with
-            ``regex`` and ``replace``.
-        place: The notebook's name, for errors.
+        own: The notebook's own, from its metadata.
         file: A sanitize file, in nbval's form.
 
     Raises:
-        ConfigurationError: If one is wrong, naming it.
+        ConfigurationError: If the file is wrong.
 
     Example:
-        >>> own = {"aof": {"sanitize": [{"regex": "ticket [0-9]+", "replace": "ticket N"}]}}
+        >>> own = [sanitizer("ticket [0-9]+", "ticket N")]
         >>> sanitizers(own).applied("ticket 4711 took 3 min 20 s")
         'ticket N took DURATION'
     """
-    found = [] if metadata is None else _of_notebook(metadata, place)
-    if file is not None:
-        found += read_sanitizers(file)
-    return Sanitizers([*found, *_always()])
+    return Sanitizers([*own, *(read_sanitizers(file) if file is not None else ()), *_always()])
 
 
 def read_sanitizers(file: Path) -> list[Sanitizer]:
@@ -96,7 +88,13 @@ def read_sanitizers(file: Path) -> list[Sanitizer]:
             f"{file}: this line would have no effect: {half[0]}",
             remedy="write pairs of lines, 'regex: PATTERN' and at once below it 'replace: TEXT'",
         )
-    return [_sanitizer(regex, replace, str(file)) for regex, replace in _PAIR.findall(text)]
+    try:
+        return [sanitizer(regex, replace) for regex, replace in _PAIR.findall(text)]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{file}: {error}",
+            remedy="write a regular expression of Python's re, and a replacement for re.sub",
+        ) from error
 
 
 @functools.cache
@@ -105,31 +103,16 @@ def _always() -> Sequence[Sanitizer]:
     return (*read_sanitizers(FILE), Sanitizer(directory, "TEMPORARY"))
 
 
-def _of_notebook(metadata: Mapping[str, Any], place: str) -> list[Sanitizer]:
-    ours = metadata.get("aof")
-    given = ours.get("sanitize", []) if isinstance(ours, Mapping) else []
-    place = f"{place}: metadata.aof.sanitize".removeprefix(": ")
-    found = []
-    for number, each in enumerate(given if isinstance(given, list) else [given]):
-        match each:
-            case {"regex": str(regex), "replace": str(replace), **more} if not more:
-                found.append(_sanitizer(regex, replace, f"{place}[{number}]"))
-            case _:
-                raise ConfigurationError(
-                    f"{place}[{number}] is no sanitizer",
-                    remedy='write [{"regex": "PATTERN", "replace": "TEXT"}]',
-                )
-    return found
+def sanitizer(regex: str, replace: str) -> Sanitizer:
+    """A sanitizer of a regular expression and its replacement, as they are written.
 
-
-def _sanitizer(regex: str, replace: str, place: str) -> Sanitizer:
+    Raises:
+        ValueError: If they are none.
+    """
     try:
         pattern = re.compile(regex)
         # A group that is not there would be noticed only where it matches, which this always does.
         re.sub(f"{regex}|", replace, "")
     except (re.error, IndexError) as error:
-        raise ConfigurationError(
-            f"{place}: {regex!r} cannot be replaced by {replace!r}: {error}",
-            remedy="write a regular expression of Python's re, and a replacement for re.sub",
-        ) from error
+        raise ValueError(f"{regex!r} cannot be replaced by {replace!r}: {error}") from error
     return Sanitizer(pattern, replace)

@@ -24,15 +24,14 @@ from aof_nb.journal.cassette import cassette_beside
 from aof_nb.journal.recording import State, read_recordings
 from aof_nb.journal.replay import OTHERWISE_VARIABLE, PACE_VARIABLE, RECORD_VARIABLE, VARIABLE
 from aof_nb.runbooks.cell_checks import CellChecks, CellProblem
+from aof_nb.runbooks.metadata import cell_metadata
 from aof_nb.runbooks.progress import titles
 from aof_nb.runbooks.run import inspect_notebook, read_notebook
 from aof_nb.runbooks.sanitizers import Sanitizers, sanitizers
 
 if TYPE_CHECKING:
-    from aof_nb.policy import ApproveMode, Approver
+    from aof_nb.policy import ApproveMode, Approver, Policy
 
-LIVE = "live"
-"""The tag of a cell that looks at the world or changes it: a replay keeps its saved outputs."""
 SKIPPED = "nbval-skip"
 """nbval's tag of a cell that no test executes."""
 NOT_COMPARED = "nbval-ignore-output"
@@ -49,7 +48,7 @@ _OURS = (
 )
 _ASKS = re.compile(r"\A\s*%%aof\s|^(?!\s*#).*%aof\s+ask\b", re.MULTILINE)
 _PROMPT_CHARS = 60
-_TAG_IT = f"if it looks at the world, such as what a tool has changed, tag it {LIVE!r}"
+_TAG_IT = "if it looks at the world, such as what a tool has changed, tag it 'live'"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ async def test_notebook(
         approve: With `update` and `live`, the default of its agents' approvals; ``AOF_APPROVE``
             if None, as in any headless execution.
         approver: With `update` and `live`, who is asked for approvals; nobody if None.
-        timeout: Seconds for an execution; None for as long as it takes.
+        timeout: Seconds for an execution; the notebook's ``time_limit`` if not given.
 
     Raises:
         ConfigurationError: If it is no notebook that can be executed, or a sanitizer is wrong.
@@ -123,7 +122,7 @@ async def test_notebook(
     began = time.monotonic()
     test = _Test(Path(path), sanitize_with, timeout)
     if update or live:
-        async with _for_real(approve, approver) as environment:
+        async with _for_real(approve, approver, test.bound) as environment:
             result = await (test.update(environment) if update else test.live(environment))
     else:
         result = await test.replay()
@@ -137,21 +136,23 @@ class _Test:
     """One notebook, read and about to be tested."""
 
     def __init__(self, path: Path, sanitize_with: str | Path | None, timeout: float | None) -> None:
-        language = inspect_notebook(path).language
-        if language.lower() not in {"python", "ipython"}:
+        info = inspect_notebook(path)
+        if info.language.lower() not in {"python", "ipython"}:
             raise ConfigurationError(
-                f"{path} is a notebook in {language}", remedy="only Python notebooks can be tested"
+                f"{path} is a notebook in {info.language}",
+                remedy="only Python notebooks can be tested",
             )
+        said = info.metadata
         self._path = path
         self._bytes = path.read_bytes()
         self._notebook = read_notebook(path)
         self._cassette = cassette_beside(path.resolve())
-        self._timeout = timeout
+        self._timeout = said.time_limit if timeout is None else timeout
         self._sanitizers: Sanitizers = sanitizers(
-            self._notebook.metadata,
-            place=str(path),
+            [each.made() for each in said.sanitize],
             file=None if sanitize_with is None else Path(sanitize_with),
         )
+        self.bound = None if said.policy is None else said.policy.made()
 
     async def replay(self) -> NotebookTestResult:
         """Executes the plain cells, and takes agents' runs from the cassette."""
@@ -168,9 +169,7 @@ class _Test:
             skipped=self._places(_is_live, _is_skipped),
             expected=self._saved(),
             cassette=self._cassette,
-            remedy=f"undo the change; or save it, and record again: {update}"
-            if recorded
-            else f"record it: {update}",
+            remedy=f"undo the change, or record it: {update}",
         )
         await checks.run(self._directory, _replayed(self._cassette), self._timeout)
         return self._result(checks, [*damage, *self._of_replay(checks)])
@@ -183,7 +182,7 @@ class _Test:
         checks = self._checks(
             skipped=self._places(_is_skipped),
             expected=expected,
-            remedy=f"undo the change; or save it: aofctl test --update {self._path}",
+            remedy=f"undo the change, or record it: aofctl test --update {self._path}",
         )
         await checks.run(self._directory, environment, self._timeout)
         return self._result(checks, ())
@@ -319,7 +318,7 @@ def _has_tag(cell: Mapping[str, Any], tag: str) -> bool:
 
 
 def _is_live(cell: Mapping[str, Any]) -> bool:
-    return _has_tag(cell, LIVE)
+    return cell_metadata(cell).live
 
 
 def _is_skipped(cell: Mapping[str, Any]) -> bool:
@@ -351,12 +350,13 @@ def _replayed(cassette: Path) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _for_real(
-    approve: ApproveMode | None, approver: Approver | None
+    approve: ApproveMode | None, approver: Approver | None, bound: Policy | None
 ) -> AsyncGenerator[dict[str, str], None]:
     """The environment of an execution with real models and tools."""
     from aof_nb import approval_channel
+    from aof_nb.policy import bounded
 
-    environment = _environment()
+    environment = bounded(_environment(), bound)
     if approve is not None:
         environment["AOF_APPROVE"] = approve
     if approver is None or approve in {"never", "all"}:

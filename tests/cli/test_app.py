@@ -47,7 +47,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_the_help_names_every_command(invoke: Invoke) -> None:
     done = invoke("--help")
     assert done.exit_code == 0
-    for command in ("run", "validate", "list", "lab", "version"):
+    for command in ("run", "validate", "list", "mcp", "lab", "version"):
         assert f" {command} " in done.stdout
     assert "--approve" in invoke("run", "--help").stdout
     assert "break" in invoke("lab", "--help").stdout

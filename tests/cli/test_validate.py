@@ -59,6 +59,25 @@ def test_each_problem_is_a_line_and_one(invoke: Invoke, directory: Path) -> None
     assert "shell" in problem["remedy"]
 
 
+def test_a_runbook_s_metadata_and_parameters_are_checked(invoke: Invoke, directory: Path) -> None:
+    path = write_notebook(
+        directory / "wrong.ipynb",
+        "1",
+        parameters="x = = 1",
+        aof={"severty": 1},
+        tags={0: ["once", "safe_to_repeat"]},
+    )
+    done = invoke("validate", directory)
+    assert done.exit_code == 1
+    assert done.stdout == (
+        f"{path}: metadata.aof.severty: unknown field 'severty' (did you mean 'severity'?)\n"
+        f"{path}#cell-2: metadata: the cell is marked once, and as safe_to_repeat "
+        "(keep one of them)\n"
+        f"{path}: the parameters cell is not Python: line 1: invalid syntax "
+        "(the cell tagged 'parameters' should hold assignments only)\n"
+    )
+
+
 def test_a_directory_with_nothing_of_ours_is_two(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert invoke("validate", tmp_path / "empty").exit_code == 2

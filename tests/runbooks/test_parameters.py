@@ -123,6 +123,44 @@ def test_a_cell_that_is_no_python_says_where() -> None:
         declared("a = 1\nb = = 2\n")
 
 
+DEMANDS = """\
+replicas: Annotated[int, Field(ge=1, description="how many")] = 3
+name: Annotated[str, Meta(pattern="^[a-z]+$")] = "web"
+cap: typing.Annotated[int | None, Ge(2)] = None
+hosts: list[Annotated[int, Lt(9)]] = []
+odd: Annotated[int, Field(pattern="x")] = 1
+much: Annotated[float, Le(limit)] = 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "demand"),
+    [
+        ("replicas", "0", "expected int >= 1"),
+        ("replicas", "x", "expected int"),
+        ("name", "Web", "matching regex"),
+        ("cap", 1, "expected int >= 2"),
+        ("hosts", [9], "expected int <= 8"),
+    ],
+)
+def test_an_annotation_s_demands_are_kept(name: str, value: Any, demand: str) -> None:
+    with pytest.raises(ParameterError, match=f"parameter '{name}' takes a") as caught:
+        fitted(declared(DEMANDS), {name: value})
+    assert demand in caught.value.remedy
+
+
+def test_demands_that_cannot_be_kept_do_not_matter() -> None:
+    found = {each.name: each for each in declared(DEMANDS)}
+    fits = {"replicas": 1, "name": "db", "cap": None, "hosts": [8], "odd": 7, "much": 1e9}
+    assert fitted(list(found.values()), fits) == fits
+    assert (found["replicas"].type_name, found["cap"].type_name) == ("int", "int | None")
+
+
+def test_what_has_to_be_given_is_what_is_none_without_a_type() -> None:
+    found = declared("a = None\nb: str = None\nc: int | None = None\nd = 0\ne: date = None\n")
+    assert [each.name for each in found if each.required] == ["a"]
+
+
 plain = st.one_of(st.integers(), st.booleans(), st.lists(st.integers()), st.text(max_size=20))
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import sys
 from pathlib import Path
 
+import msgspec
 import nbformat
 import pytest
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.policy import Answer, ApprovalRequest
+from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
 from aof_nb.runbooks import CellFinished, CellStarted, Progress, inspect_notebook, run_notebook
 from tests.notebooks import printed, write_notebook
 
@@ -218,6 +220,56 @@ async def test_time_runs_out_and_what_there_was_is_kept(tmp_path: Path) -> None:
     assert result.error.cell == 2
     assert printed(result.output_path) == "first\n"
     assert "KeyboardInterrupt" in result.report_path.read_text()
+
+
+async def test_the_notebook_s_own_time_limit_holds_unless_another_is_given(tmp_path: Path) -> None:
+    notebook = write_notebook(
+        tmp_path / "n.ipynb", "import time; time.sleep(1)", aof={"time_limit": "10ms"}
+    )
+    result = await run_notebook(notebook, output=tmp_path / "out.ipynb")
+    assert (result.status, result.time_limit) == ("timeout", 0.01)
+    result = await run_notebook(notebook, output=tmp_path / "out.ipynb", timeout=math.inf)
+    assert (result.status, result.time_limit) == ("completed", None)
+
+
+AGENT = """\
+from aof_nb import Agent, Policy, tool
+import pathlib
+
+done = []
+
+@tool(effect="write")
+def restart(service: str) -> str:
+    "Restarts a service."
+    done.append(service)
+    return "restarted"
+
+pathlib.Path("go.yaml").write_text(
+    "steps:\\n- call: {tool: restart, arguments: {service: web}}\\n- answer: over\\n"
+)
+agent = Agent(name="a", model="script:go.yaml", tools=[restart], policy=Policy(write="allow"))
+result = await agent.run("go", approve="all")
+print(done)
+"""
+
+
+async def test_a_runbook_s_policy_holds_for_all_its_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = write_notebook(
+        tmp_path / "n.ipynb", AGENT, aof={"policy": {"rules": [{"action": "deny", "tool": "re*"}]}}
+    )
+    result = await run_notebook(notebook, output=tmp_path / "out.ipynb")
+    assert printed(result.output_path) == "[]\n"
+    # What holds for whoever runs it holds for the runbook too.
+    outer = Policy(write=Action.DENY)
+    monkeypatch.setenv("AOF_POLICY", msgspec.json.encode([outer]).decode())
+    write_notebook(notebook, AGENT, aof={"policy": {"read": "ask"}})
+    result = await run_notebook(notebook, output=tmp_path / "out.ipynb")
+    assert printed(result.output_path) == "[]\n"
+    monkeypatch.delenv("AOF_POLICY")
+    result = await run_notebook(notebook, output=tmp_path / "out.ipynb")
+    assert printed(result.output_path) == "['web']\n"
 
 
 async def test_a_kernel_that_dies_is_a_failed_cell(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from nbval.plugin import get_sanitize_patterns
 
 from aof_nb.errors import ConfigurationError
 from aof_nb.run import new_run_id
-from aof_nb.runbooks.sanitizers import FILE, read_sanitizers, sanitizers
+from aof_nb.runbooks.sanitizers import FILE, read_sanitizers, sanitizer, sanitizers
 
 VOLATILE = {
     "3 turns · 0 tokens · $0.0123 · 1.4 s": "3 turns · 0 tokens · COST · DURATION",
@@ -73,8 +73,8 @@ def test_a_files_own_and_a_notebooks_own_come_first(tmp_path: Path) -> None:
     file.write_text(
         "[a]\nregex: took (\\d) ms\nreplace: took \\1 beats\n\n[b]\nregex: x+\nreplace: y\n"
     )
-    metadata = {"aof": {"sanitize": [{"regex": "ticket [0-9]+", "replace": "xx"}]}}
-    assert sanitizers(metadata, file=file).applied("ticket 7 took 3 ms") == "y took 3 beats"
+    own = [sanitizer("ticket [0-9]+", "xx")]
+    assert sanitizers(own, file=file).applied("ticket 7 took 3 ms") == "y took 3 beats"
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,3 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         sanitizers(file=tmp_path / "binary")
-
-
-@pytest.mark.parametrize(
-    "given", [["a"], [{"regex": "a"}], [{"regex": "a", "replace": "b", "replce": ""}], {"a": "b"}]
-)
-def test_metadata_that_is_wrong(given: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"n.ipynb: metadata.aof.sanitize\[0\]"):
-        sanitizers({"aof": {"sanitize": given}}, place="n.ipynb")

@@ -56,10 +56,7 @@ async def investigated(agent_options: dict[str, Any] | None = None) -> tuple[Age
     repair = ToolCall("c", "restart", service | {"reason": "it hangs"})
     model = Turns(
         ("I look first.", ToolCall("a", "status", service), ToolCall("b", "stats", service)),
-        (
-            "It is unhealthy: I restart it.",
-            ToolCall("c", "restart", service | {"reason": "it hangs"}),
-        ),
+        ("It is unhealthy: I restart it.", repair),
         ("Did it help?", ToolCall("d", "status", service)),
         (ANSWER,),
     )

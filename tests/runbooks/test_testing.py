@@ -283,7 +283,7 @@ async def test_what_cannot_be_tested(tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["aof"] = {"sanitize": [{"regex": "("}]}
     nbformat.write(notebook, path)
-    with pytest.raises(ConfigurationError, match=r"aof.sanitize\[0\] is no sanitizer"):
+    with pytest.raises(ConfigurationError, match=r"aof.sanitize\[0\].replace: replace is missing"):
         await check(path)
 
 
