@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import RunStatus
+from aof_nb.journal.entries import RunBegun
+from aof_nb.journal.fork import begin_fork
 from aof_nb.journal.recording import Recording, check_resumable
 from aof_nb.journal.replay import Replay
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
+from aof_nb.messages import sendable
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import ApproveMode, Approver, Policy
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.result import RunResult
-from aof_nb.run import Run
+from aof_nb.run import Run, new_run_id, spec_of
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -48,14 +51,14 @@ class Agent:
         description: What it is for, for people and other agents.
         tools: Built-in tools by name, decorated functions, or tools.
         mcp_servers: Servers whose tools it may use.
-        memory: Where conversations are kept: ``in_memory``, ``disk``, ``disk:PATH``, a memory,
-            or None.
+        memory: Where conversations are kept: ``in_memory``, ``file:PATH``, ``disk``, ``disk:PATH``,
+            ``redis://...``, a memory, or None.
         policy: What it may do with and without asking.
         limits: How far a run may go.
         sampling: How the model is asked to answer.
         output_schema: What the answer is to be: a pydantic model, a dataclass, ``list[...]``, any
             type that pydantic knows, or a JSON Schema; None or `str` for text.
-        max_context_messages: Messages of a session's past that a run is given; None for all.
+        max_context_messages: Messages of a session's past that a run is given; None for 2,000.
         labels: For finding it.
         fallback: Models asked, in this order, where the model before cannot answer: by name, such
             as ``ollama:qwen3`` or ``script:triage.yaml``, or models.
@@ -104,6 +107,7 @@ class Agent:
         run_id: str | None = None,
         output_schema: Any = None,
         replay: Replay | str | Path | None = None,
+        record: str | Path | None = None,
         source: str = "",
         cell: str = "",
     ) -> Run:
@@ -121,6 +125,8 @@ class Agent:
             output_schema: Instead of the agent's own; `str` for text.
             replay: A recording to repeat, with no network and no side effects; what
                 ``AOF_REPLAY`` names if not given.
+            record: The cassette that the run is added to when it has ended; what ``AOF_RECORD``
+                names if not given.
             source: The file that declares the agent, for whoever goes on with the run.
             cell: The id of the notebook cell that it belongs to.
         """
@@ -139,6 +145,7 @@ class Agent:
             run_id=run_id,
             output_schema=output_schema,
             replay=replay,
+            record=record,
             source=source,
             cell=cell,
         )
@@ -163,7 +170,8 @@ class Agent:
             run: The run's id, its beginning, or what was read of its journal.
             approve: As for `stream`; as before if not given.
             approver: Who asks; the notebook's or the terminal's own if not given.
-            model: Who is asked from here on; the agent's own if not given.
+            model: Who is asked from here on. If not given, the model that was named instead of the
+                agent's own, if one was; else the agent's own.
             limits: How far to go, the turns before included; as before if not given.
             output_schema: As for `stream`.
 
@@ -187,11 +195,89 @@ class Agent:
             session=begun.session,
             approve=approve or _approve_mode(begun.approve),
             approver=approver,
-            model=model,
+            model=model or begun.asked_model or None,
             limits=limits or begun.limits,
             run_id=recording.run_id,
             output_schema=output_schema,
             resumed=recording,
+        )
+
+    def fork(
+        self,
+        run: str | Recording,
+        from_turn: int,
+        *,
+        prompt: str | None = None,
+        model: str | Model | None = None,
+        approve: ApproveMode | None = None,
+        approver: Approver | None = None,
+        limits: Limits | None = None,
+        output_schema: Any = None,
+        source: str | None = None,
+    ) -> Run:
+        """A new run that has another's turns before one, and is live from there on.
+
+        What those turns have cost is not counted again, and what their tools did is not done
+        again. The fork belongs to no session. The other run may wait, have failed or have ended;
+        it is left as it is.
+
+        Args:
+            run: The other run's id, its beginning, or what was read of its journal.
+            from_turn: The first turn that is asked anew, from 1.
+            prompt: What the model is told at that turn; at turn 1 instead of the first prompt.
+            model: Who is asked from there on; the agent's own if not given.
+            approve: As for `stream`; as in the other run if not given.
+            approver: Who asks; the notebook's or the terminal's own if not given.
+            limits: How far to go, the turns before included; as in the other run if not given.
+            output_schema: As for `stream`.
+            source: The file that declares the agent, for whoever goes on with the fork.
+
+        Raises:
+            ConfigurationError: If there is no such run, or no such turn in it.
+            JournalError: If its journal cannot be read, or the fork's cannot be written.
+
+        Example:
+            >>> async def try_again(agent):
+            ...     fork = agent.fork("last", from_turn=3, model="openai:gpt-5")
+            ...     async for event in fork:
+            ...         print(event)
+        """
+        from aof_nb.journal.runs import read_run
+        from aof_nb.models.registry import shown_name
+
+        parent = run if isinstance(run, Recording) else read_run(run)
+        begun = parent.begun
+        if source is None:
+            source = begun.source if begun.agent == self.name else ""
+        limits = limits or begun.limits
+        mode = approve or _approve_mode(begun.approve)
+        forked = begin_fork(
+            parent,
+            from_turn,
+            RunBegun(
+                run_id=new_run_id(),
+                agent=self.name,
+                model=shown_name(model or self.model),
+                asked_model=model if isinstance(model, str) else "",
+                prompt=sendable(prompt or ""),
+                time=0.0,
+                spec=spec_of(self),
+                limits=limits,
+                approve=mode,
+                source=source,
+            ),
+        )
+        return Run(
+            self,
+            forked.begun.prompt,
+            session=None,
+            approve=mode,
+            approver=approver,
+            model=model,
+            limits=limits,
+            run_id=forked.run_id,
+            output_schema=output_schema,
+            resumed=forked,
         )
 
     async def resume(self, run: str | Recording, **options: Any) -> RunResult:

@@ -3,7 +3,8 @@
 `serve` puts an approver behind a Unix socket that only this user can open; `connect` is the
 same approver seen from another process. Each question has a connection of its own: one line of
 JSON (an `ApprovalRequest`) goes in, one line (an `Answer`) comes out, and closing the
-connection withdraws the question. Whatever goes wrong on the way, the answer is no.
+connection withdraws the question. Where nobody can be asked, or the question gets lost on the way,
+there is no answer, and the run that asked waits for one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 VARIABLE = "AOF_APPROVER"
@@ -100,7 +102,9 @@ async def _ask(approver: Approver, line: bytes) -> _Reply:
         return _Reply(error=f"the question could not be read: {error}")
     try:
         return _Reply(answer=await approver.ask(request))
-    except Exception as error:  # noqa: BLE001  whatever fails, the asker must hear a no
+    except ApprovalPending as pending:
+        return _Reply(error=pending.message)
+    except Exception as error:  # noqa: BLE001  whatever fails, the asker must hear of it
         return _Reply(error=f"{type(error).__name__}: {error}")
 
 
@@ -129,7 +133,11 @@ class _Remote:
         self._address = address
 
     async def ask(self, request: ApprovalRequest) -> Answer:
-        """Asks at the other end; cancelling closes the connection, which withdraws it."""
+        """Asks at the other end; cancelling closes the connection, which withdraws it.
+
+        Raises:
+            ApprovalPending: If nobody there has answered.
+        """
         try:
             reply = await self._exchange(request)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -137,11 +145,9 @@ class _Remote:
         if reply is None:
             reply = _Reply(error="the process that asks has ended")
         if reply.answer is None:
-            return Answer(
-                approved=False,
-                digest=request.digest,
-                by=f"nobody: the question could not be asked ({reply.error})",
-                via="channel",
+            raise ApprovalPending(
+                f"nobody has answered: {reply.error}",
+                remedy="answer with aofctl approve, then go on with aofctl resume",
             )
         return reply.answer
 

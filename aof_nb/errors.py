@@ -275,6 +275,24 @@ class MemoryStoreError(AofError):
     """A memory store cannot be read or written."""
 
 
+class MemoryConflict(MemoryStoreError):
+    """What was to be changed has been changed by somebody else meanwhile; nothing was written.
+
+    Args:
+        what: What it is, as the subject of the sentence, such as ``session 'inc-42'``.
+        expected: The version that was expected.
+        found: The version there is.
+    """
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} is at version {found or 'none'}, not {expected or 'none'}",
+            remedy="load it again, and try once more with its new version",
+        )
+        self.expected = expected
+        self.found = found
+
+
 class JournalError(AofError):
     """A run's journal cannot be written or read."""
 

@@ -2,8 +2,8 @@
 
 The values are frozen msgspec structs: cheap to make, comparable, and encodable as JSON with
 their type in the ``type`` field. They are neutral between providers; what only one provider
-understands (thinking with its signature, server-side tool blocks) is kept verbatim in
-`Thinking.opaque` and `Opaque.block`, and goes back only to the provider it came from.
+understands (thinking with its signature, citations, server-side tool blocks) is kept verbatim in
+the parts' `opaque` and in `Opaque.block`, and goes back only to the provider it came from.
 """
 
 from __future__ import annotations
@@ -57,10 +57,14 @@ class Outcome(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Text(msgspec.Struct, frozen=True, tag="text"):
-    """Text as the user wrote it or as the model answered."""
+class Text(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
+    """Text as the user wrote it or as the model answered.
+
+    `opaque` holds what a provider says of it besides (citations, a phase), by the provider's name.
+    """
 
     text: str
+    opaque: dict[str, Any] = {}
 
 
 class Thinking(msgspec.Struct, frozen=True, tag="thinking"):

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,6 +42,9 @@ from aof_nb.telemetry import RunTelemetry, run_telemetry
 if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.memory import Memory
+
+MOST_OF_THE_PAST = 2_000
+"""Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
 
@@ -83,6 +87,7 @@ class Run:
         output_schema: Any = None,
         resumed: Recording | None = None,
         replay: Replay | None = None,
+        record: str | Path | None = None,
         source: str = "",
         cell: str = "",
     ) -> None:
@@ -93,10 +98,12 @@ class Run:
         self._approve = approve
         self._approver = approver
         self._model = model or agent.model
+        self._asked_model_name = model if isinstance(model, str) else ""
         self._limits = limits or agent.limits
         self._output_schema = agent.output_schema if output_schema is None else output_schema
         self._resumed = resumed
         self._replay = replay
+        self._record_to = record_path() if record is None else Path(record).expanduser()
         self._source = source
         self._cell = cell
         self._asks = True
@@ -104,6 +111,7 @@ class Run:
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
+        self._damaged: Sequence[str] = ()
         self._events = self._stream()
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -262,26 +270,34 @@ class Run:
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
-        if replay is None:
-            self._journal = RunJournal(self._resumed, record_to=record_path())
-            if self._agent.journal:
-                # A few calls to a local file system: a thread would cost ten times as much.
-                self._journal.open(self.run_id)
-            return
-        found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
-        self._asks = replay.otherwise is not None
-        if replay.otherwise is not None:
-            self._model = replay.otherwise
-        if found is not None:
-            self.run_id, self._session = found.run_id, found.begun.session
-            self._journal = RunJournal(found, replay=True, strict=True, pace=replay.pace)
+        if replay is not None:
+            found = await asyncio.to_thread(replay.find, self._agent.name, self._prompt, self._cell)
+            self._asks = replay.otherwise is not None
+            if replay.otherwise is not None:
+                self._model = replay.otherwise
+            if found is not None:
+                self.run_id, self._session = found.run_id, found.begun.session
+                self._journal = RunJournal(
+                    found, replay=True, strict=True, compares=replay.compares, pace=replay.pace
+                )
+                return
+            # Nothing of it was recorded: it is a run like any other.
+            self._replay = None
+        self._journal = RunJournal(self._resumed, record_to=self._record_to)
+        if self._agent.journal:
+            # A few calls to a local file system: a thread would cost ten times as much.
+            self._journal.open(self.run_id)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
             return recorded
         if memory is None or self._session is None:
             return ()
-        return await memory.load(self._session, limit=self._agent.max_context_messages)
+        most = self._agent.max_context_messages or MOST_OF_THE_PAST
+        history = await memory.load(self._session, limit=most)
+        # A memory of the user's own may give a plain list.
+        self._damaged = getattr(history, "damaged", ())
+        return history
 
     async def _prepare(self, elapsed: Callable[[], float], telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models.compacting import compacts_at
@@ -292,6 +308,7 @@ class Run:
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
         journal.begin(self._begun([each.name for each in models]))
+        journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools = list(resolve_tools(agent.tools))
         if not self._asks:
@@ -346,7 +363,8 @@ class Run:
             model=models[0] if models else self._asked,
             prompt=self._prompt,
             time=time.time(),
-            spec=digest_of((agent.name, agent.instructions, agent.sampling)),
+            asked_model=self._asked_model_name,
+            spec=spec_of(agent),
             session=self._session,
             fallbacks=tuple(models[1:]),
             limits=self._limits,
@@ -419,10 +437,16 @@ class Run:
         )
 
 
+def spec_of(agent: Agent) -> str:
+    """A hash of what an agent is declared to be."""
+    return digest_of((agent.name, agent.instructions, agent.sampling))
+
+
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:
     from aof_nb.models import resolve_model
+    from aof_nb.models.registry import FILES
 
-    if limits is None or not isinstance(model, str) or model.startswith("script:"):
+    if limits is None or not isinstance(model, str) or model.startswith(FILES):
         return resolve_model(model)
     return resolve_model(model, timeout=limits)
 

@@ -14,7 +14,7 @@ import msgspec
 from aof_nb._version import __version__
 from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
-from aof_nb.journal.approvals import Approvals, RecordedApprover
+from aof_nb.journal.approvals import Approvals, RecordedApprover, WithoutRecord
 from aof_nb.journal.cassette import add_to_cassette
 from aof_nb.journal.entries import FORMAT, RunBegun, RunEnded, RunResumed, ToolRefused
 from aof_nb.journal.journal import Journal
@@ -49,6 +49,8 @@ class RunJournal:
         recording: What the run goes on from, or repeats.
         replay: Whether it repeats the recording, and writes none.
         strict: Whether a replay may ask for nothing that was not recorded.
+        compares: Whether a strict replay is to ask for exactly what was recorded; else the answers
+            are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
         record_to: A cassette that the whole journal is added to when the run has ended.
@@ -60,12 +62,14 @@ class RunJournal:
         *,
         replay: bool = False,
         strict: bool = True,
+        compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
+        self._compares = compares
         self._record_to = record_to
         self._journal: Journal | None = None
         self._before = 0.0
@@ -76,6 +80,7 @@ class RunJournal:
             self.playback = Playback(
                 recording.lines,
                 strict=replay and strict,
+                compares=compares,
                 pace=pace,
                 tools=tools,
                 before=recording.duration,
@@ -164,7 +169,7 @@ class RunJournal:
     def approver(self, face: Approver | None) -> Approver | None:
         """The face that asks, and beside it the records that other processes answer."""
         if self._journal is None:
-            return face
+            return None if face is None else WithoutRecord(face)
         return RecordedApprover(Approvals(self._journal.directory), face)
 
     def model(self, model: Model | None) -> Model:
@@ -224,6 +229,9 @@ class RunJournal:
         """
         assert self.playback is not None
         assert self._recording is not None
+        if not self._compares:
+            recorded = specs_of(self._recording.lines).values()
+            return [PlayedTool(self.playback, spec, None) for spec in recorded]
         now = {tool.spec.name: tool.spec for tool in local}
         specs = []
         for name, spec in specs_of(self._recording.lines).items():

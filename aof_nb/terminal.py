@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
 
@@ -29,7 +30,7 @@ class TerminalApprover:
     """Asks the person at the terminal, one question after the other.
 
     Standard input is read where it is a terminal; else, if standard error is one, that
-    terminal. Where there is none, or it is closed, the answer is no.
+    terminal. Where there is none, or it is closed, the question stays open and the run waits.
 
     Args:
         read: Shows a prompt and returns the line that is typed; raises `EOFError` where
@@ -50,13 +51,19 @@ class TerminalApprover:
         self.unanswered = 0
 
     async def ask(self, request: ApprovalRequest) -> Answer:
-        """Asks, and waits for the answer. Cancelling withdraws the question."""
+        """Asks, and waits for the answer. Cancelling withdraws the question.
+
+        Raises:
+            ApprovalPending: If nobody can be asked.
+        """
         async with self._turn:
             try:
                 said = await self._said(request)
             except EOFError:
                 self.unanswered += 1
-                return self._answer(request, approved=False, by="nobody (no terminal to ask on)")
+                raise ApprovalPending(
+                    "there is no terminal to ask on", remedy="run it on a terminal"
+                ) from None
         return self._answer(
             request, approved=said not in _NO, similar=said in _SIMILAR, by=_user_name()
         )
@@ -71,7 +78,7 @@ class TerminalApprover:
                 console.print("\n(withdrawn)", style="dim")
                 raise
             except EOFError:
-                console.print("Not approved: there is no terminal to ask on.")
+                console.print("Not answered: there is no terminal to ask on.")
                 raise
             if said in _YES | _SIMILAR | _NO:
                 return said

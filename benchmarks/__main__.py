@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.iopub import traffic
 from benchmarks.report import page
 from benchmarks.rounds import QUICK, ROOT, SHAPES, compare, scripted_server
+from benchmarks.sections import carried_over
 from benchmarks.start import import_times
 from benchmarks.targets import targets
 
@@ -45,6 +46,8 @@ def main() -> None:
         bytes_sent = traffic(url, QUICK_ANSWERS if options.quick else ANSWERS)
     found = targets(figures, imports, bytes_sent)
     text = page(figures, shapes, imports, bytes_sent, found, rounds)
+    if options.output.exists():
+        text = carried_over(options.output.read_text(encoding="utf-8"), text)
     options.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.policy import Answer, ApprovalRequest, set_ambient_approver
 from aof_nb.ports import ModelRequest
+from aof_nb.run import MOST_OF_THE_PAST
 
 Turn = str | Exception | tuple[ToolCall, ...] | Callable[[], Any]
 
@@ -171,7 +173,7 @@ async def test_an_answer_shows_as_markdown() -> None:
     assert failed._repr_mimebundle_()[0]["text/markdown"] == "**no capacity**\n\nwait"
 
 
-@pytest.mark.parametrize("memory", [None, "in_memory", "disk", "disk:{place}"])
+@pytest.mark.parametrize("memory", [None, "in_memory", "file:{place}", "disk", "disk:{place}"])
 async def test_a_session_goes_on(
     memory: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +210,30 @@ async def test_a_session_is_given_its_newest_exchanges_and_loses_none() -> None:
     assert len(await agent.open_memory().load("s")) == 8
 
 
+async def test_a_conversation_that_is_damaged_goes_on_and_the_run_says_so(tmp_path: Path) -> None:
+    agent = Agent(model=Fake("one", "two", "three"), memory=f"file:{tmp_path}")
+    for prompt in ("q1", "q2"):
+        await agent.run(prompt, session="s")
+    file = tmp_path / "sessions" / "s.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], "spoilt", *lines[3:], ""]))
+    run = agent.stream("q3", session="s")
+    [notice] = [each for each in await events_of(run) if isinstance(each, Notice)]
+    assert f"line 3 of {file} is damaged" in notice.text
+    said = [each.text for each in run.result.messages]
+    assert said == ["q1", "q2", "two", "q3", "three"]
+
+
+async def test_a_run_is_given_no_more_of_the_past_than_it_can_use() -> None:
+    model = Fake("one")
+    agent = Agent(model=model)
+    past = [Message.user("q"), Message.assistant("a")] * 1_500
+    await agent.open_memory().append("s", past)
+    await agent.run("now", session="s")
+    assert len(model.requests[0].messages) == MOST_OF_THE_PAST + 1
+    assert len(await agent.open_memory().load("s")) == 3_002
+
+
 async def test_a_conversation_that_cannot_be_read_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("no directory")
     model = Fake("one")
@@ -221,7 +247,8 @@ async def test_a_conversation_that_cannot_be_kept_is_said_and_the_answer_stays(
     tmp_path: Path,
 ) -> None:
     async def spoil() -> str:
-        (tmp_path / "m" / "cache.db").write_bytes(b"spoilt" * 1000)
+        shutil.rmtree(tmp_path / "m")
+        (tmp_path / "m").write_text("no directory")
         return "the answer"
 
     run = Agent(model=Fake(spoil), memory=f"disk:{tmp_path / 'm'}").stream("hi", session="s")

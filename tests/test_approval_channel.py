@@ -1,4 +1,4 @@
-"""Asking across processes: the answer comes back, and whatever fails is a no."""
+"""Asking across processes: the answer comes back, and whatever fails leaves the question open."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from aof_nb.approval_channel import approver_from_environment, connect, serve
+from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect, ToolSpec
 
@@ -99,31 +100,39 @@ async def test_a_cancelled_question_is_withdrawn_and_others_stay() -> None:
         assert (await second).approved
 
 
-async def test_an_approver_that_fails_is_a_no() -> None:
+async def test_an_approver_that_fails_has_not_answered() -> None:
     person = Person()
     person.go.set()
     async with serve(person) as address:
-        answer = await connect(address).ask(a_request("broken"))
-        assert not answer.approved
-        assert "the screen is on fire" in answer.by
+        with pytest.raises(ApprovalPending, match="the screen is on fire"):
+            await connect(address).ask(a_request("broken"))
         assert (await connect(address).ask(a_request("yes"))).approved
 
 
-async def test_a_server_that_has_gone_is_a_no() -> None:
+async def test_one_that_finds_nobody_has_not_answered() -> None:
+    class Nobody:
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            raise ApprovalPending("there is no terminal to ask on")
+
+    async with serve(Nobody()) as address:
+        with pytest.raises(ApprovalPending, match="there is no terminal to ask on"):
+            await connect(address).ask(a_request("yes"))
+
+
+async def test_a_server_that_has_gone_has_not_answered() -> None:
     person = Person()
     async with serve(person) as address:
         pending = asyncio.create_task(connect(address).ask(a_request("yes")))
         await person.noticed.wait()
-    in_the_middle = await pending
-    afterwards = await connect(address).ask(a_request("yes"))
-    for answer in (in_the_middle, afterwards):
-        assert not answer.approved
-        assert answer.by.startswith("nobody: the question could not be asked")
+    with pytest.raises(ApprovalPending, match="the process that asks has ended"):
+        await pending
+    with pytest.raises(ApprovalPending, match="nobody has answered"):
+        await connect(address).ask(a_request("yes"))
     assert person.withdrawn == ["yes"]
     assert not Path(address).parent.exists()
 
 
-async def test_rubbish_is_a_no_and_costs_nobody_else_anything() -> None:
+async def test_rubbish_is_no_yes_and_costs_nobody_else_anything() -> None:
     person = Person()
     person.go.set()
     async with serve(person) as address:
@@ -137,7 +146,7 @@ async def test_rubbish_is_a_no_and_costs_nobody_else_anything() -> None:
         assert (await connect(address).ask(a_request("yes"))).approved
 
 
-async def test_an_answer_that_is_none_is_a_no(tmp_path: Path) -> None:
+async def test_an_answer_that_is_none_is_no_yes(tmp_path: Path) -> None:
     async def mumble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.write(b'{"answer": {"approved": "certainly"}}\n')
@@ -146,7 +155,8 @@ async def test_an_answer_that_is_none_is_a_no(tmp_path: Path) -> None:
     async with serve(Person()) as address:
         elsewhere = Path(address).with_name("other")
         async with await asyncio.start_unix_server(mumble, elsewhere):
-            assert not (await connect(str(elsewhere)).ask(a_request("yes"))).approved
+            with pytest.raises(ApprovalPending, match="nobody has answered"):
+                await connect(str(elsewhere)).ask(a_request("yes"))
 
 
 async def test_only_this_user_can_reach_it_however_long_the_temporary_directory(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from aof_nb.errors import ApprovalPending
 from aof_nb.policy import ApprovalRequest
 from aof_nb.ports import Effect, ToolSpec
 from aof_nb.terminal import TerminalApprover, printable, read_terminal, readable
@@ -62,11 +63,10 @@ async def test_anything_else_is_asked_again(capsys: pytest.CaptureFixture[str]) 
     assert "Please type y, a or n" in capsys.readouterr().err
 
 
-async def test_the_end_of_input_is_a_no_and_counted() -> None:
+async def test_the_end_of_input_leaves_it_open_and_is_counted() -> None:
     approver = TerminalApprover(Typist())
-    answer = await approver.ask(a_request())
-    assert not answer.approved
-    assert "no terminal" in answer.by
+    with pytest.raises(ApprovalPending, match="no terminal"):
+        await approver.ask(a_request())
     assert approver.unanswered == 1
 
 
@@ -166,13 +166,17 @@ async def test_control_d_is_the_end(terminal: int) -> None:
         await asyncio.wait_for(reading, 10)
 
 
-def test_without_a_terminal_it_is_a_no_at_once() -> None:
+def test_without_a_terminal_it_stays_open_at_once() -> None:
     program = textwrap.dedent("""
         import asyncio
+        from aof_nb.errors import ApprovalPending
         from aof_nb.terminal import TerminalApprover
         from tests.test_terminal import a_request
 
-        print(asyncio.run(TerminalApprover().ask(a_request())).approved)
+        try:
+            asyncio.run(TerminalApprover().ask(a_request()))
+        except ApprovalPending as pending:
+            print(pending.message)
     """)
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -183,7 +187,7 @@ def test_without_a_terminal_it_is_a_no_at_once() -> None:
         check=False,
         start_new_session=True,
     )
-    assert (done.returncode, done.stdout) == (0, "False\n")
+    assert (done.returncode, done.stdout) == (0, "there is no terminal to ask on\n")
 
 
 def test_arguments_read_as_what_they_are() -> None:

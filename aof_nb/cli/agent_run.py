@@ -15,8 +15,9 @@ from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.writers import OutputFormat, writer_for
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import RunStatus
-from aof_nb.policy import ApproveMode
-from aof_nb.terminal import TerminalApprover
+from aof_nb.result import RunResult
+from aof_nb.run import Run
+from aof_nb.terminal import TerminalApprover, printable
 
 
 def load_agent(file: Path, *, model: str | None = None, max_turns: int | None = None) -> Agent:
@@ -44,27 +45,31 @@ def load_agent(file: Path, *, model: str | None = None, max_turns: int | None = 
     return dataclasses.replace(found, model=model) if model else found
 
 
-async def run_agent(
-    agent: Agent,
-    prompt: str,
-    *,
-    session: str | None,
-    approve: ApproveMode,
-    output: OutputFormat,
-    debug: bool,
+async def print_run(
+    run: Run, output: OutputFormat, *, approver: TerminalApprover | None = None, debug: bool = False
 ) -> ExitCode:
-    """Runs an agent once, and prints its events as they come.
+    """Carries a run through, and prints its events as they come.
 
     Args:
-        agent: The agent.
-        prompt: What is asked.
-        session: The conversation to go on with.
-        approve: What happens where its policy asks.
+        run: The run.
         output: How the events are printed.
+        approver: Who is asked in it.
         debug: Whether a failure raises, with its traceback.
     """
-    approver = TerminalApprover()
-    run = agent.stream(prompt, session=session, approve=approve, approver=approver)
+    result = await print_events(run, output)
+    if result.error is not None:
+        if debug:
+            raise result.error
+        complain(result.error.message, result.error.remedy)
+    if result.status is RunStatus.WAITING:
+        return waits(result)
+    if approver is not None and approver.unanswered:
+        return nobody_asked()
+    return ExitCode.DONE if result.status is RunStatus.COMPLETED else ExitCode.FAILED
+
+
+async def print_events(run: Run, output: OutputFormat) -> RunResult:
+    """Prints a run's events as they come, and what came of it."""
     writer = writer_for(output)
     try:
         async for event in run:
@@ -75,13 +80,22 @@ async def run_agent(
     result = run.result
     await asyncio.to_thread(lambda: result.cost)
     writer.end(result)
-    if result.error is not None:
-        if debug:
-            raise result.error
-        complain(result.error.message, result.error.remedy)
-    if approver.unanswered:
-        return nobody_asked()
-    return ExitCode.DONE if result.status is RunStatus.COMPLETED else ExitCode.FAILED
+    return result
+
+
+def waits(result: RunResult) -> ExitCode:
+    """Says what a run waits for, and how it goes on."""
+    from aof_nb.journal.approvals import Approvals
+    from aof_nb.journal.runs import run_dir
+
+    run_id = result.run_id
+    pending = Approvals(run_dir(run_id)).pending()
+    tools = ", ".join(dict.fromkeys(printable(each.request.tool.name) for each in pending))
+    complain(
+        f"the run {run_id} waits for a person's approval{f' of {tools}' if tools else ''}",
+        f"aofctl approve {run_id}, then aofctl resume {run_id}",
+    )
+    return ExitCode.WAITING
 
 
 async def _close_servers() -> None:

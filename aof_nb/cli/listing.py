@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -13,6 +13,7 @@ from aof_nb.cli.ending import complain
 if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.mcp.spec import McpServer
+    from aof_nb.models.registry import Provider
 
 app = typer.Typer(
     name="list", help="Shows agents, tools, models, MCP servers or notebooks.", no_args_is_help=True
@@ -36,7 +37,7 @@ def agents(directory: Where = Path(), *, output: OutputOption = "text") -> None:
         for file, agent in _declared(directory)
         if isinstance(agent, Agent)
     ]
-    _print(("name", "model", "description", "file"), rows, output)
+    print_table(("name", "model", "description", "file"), rows, output)
 
 
 @app.command()
@@ -49,7 +50,7 @@ def mcp(directory: Where = Path(), *, output: OutputOption = "text") -> None:
         for file, found in _declared(directory)
         for server in (found.mcp_servers if isinstance(found, Agent) else [found])
     ]
-    _print(("name", "server", "file"), rows, output)
+    print_table(("name", "server", "file"), rows, output)
 
 
 @app.command()
@@ -65,13 +66,12 @@ def tools(*, output: OutputOption = "text") -> None:
         (spec.name, spec.effect.value, spec.description.partition("\n")[0])
         for spec in sorted(specs.values(), key=lambda spec: spec.name)
     ]
-    _print(("name", "effect", "description"), rows, output)
+    print_table(("name", "effect", "description"), rows, output)
 
 
 @app.command()
 def models(*, output: OutputOption = "text") -> None:
     """Shows the model providers, what each needs, and which models are left alone at the moment."""
-    import os
     import time
 
     from aof_nb.models.breaker_board import open_breakers
@@ -80,26 +80,34 @@ def models(*, output: OutputOption = "text") -> None:
     left_alone = open_breakers()
     rows = []
     for provider in providers().values():
-        variable = provider.key_variable
-        needs = f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
-        if provider.credentials:
-            needs += f", or {provider.credentials}"
-        if provider.missing_extra:
-            needs = f'pip install "aof-nb[{provider.missing_extra}]"; {needs}'
         now = [
             f"{each.model}: {each.reason}, left alone for {max(0, each.until - time.time()):.0f} s"
             for each in left_alone
             if each.model.partition(":")[0] == provider.name
         ]
-        rows.append(
-            (
-                provider.example,
-                provider.title,
-                needs if variable else "needs no key",
-                "; ".join(now),
-            )
-        )
-    _print(("model", "provider", "key", "now"), rows, output)
+        rows.append((provider.example, provider.title, _needs(provider), "; ".join(now)))
+    print_table(("model", "provider", "needs", "now"), rows, output)
+
+
+def _needs(provider: Provider) -> str:
+    """What a provider needs, and whether it is there."""
+    import os
+
+    def state(variable: str) -> str:
+        return f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
+
+    key = state(provider.key_variable) if provider.key_variable else "no key"
+    if provider.credentials:
+        key += f", or {provider.credentials}"
+    needs = [key]
+    if provider.missing_extra:
+        needs.insert(0, f'pip install "aof-nb[{provider.missing_extra}]"')
+    if provider.needs_address:
+        needs.append(state(provider.url_variable))
+    if provider.server:
+        place = os.environ.get(provider.url_variable) or provider.server
+        needs.append(f"its server at {place} ({provider.url_variable})")
+    return "; ".join(needs)
 
 
 @app.command()
@@ -120,7 +128,7 @@ def runbooks(directory: Where = Path(), *, output: OutputOption = "text") -> Non
             taken = ", ".join(f"{each.name}={each.default}" for each in found.parameters or [])
             said = found.metadata
             rows.append((str(path), found.title, taken, said.severity, said.owner))
-    _print(("notebook", "title", "parameters", "severity", "owner"), rows, output)
+    print_table(("notebook", "title", "parameters", "severity", "owner"), rows, output)
 
 
 def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
@@ -139,7 +147,23 @@ def _declared(directory: Path) -> list[tuple[Path, Agent | McpServer]]:
     return found
 
 
-def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    output: str,
+    *,
+    numbers: Collection[str] = (),
+    cut: str = "",
+) -> None:
+    """Prints rows as a table, or as JSON.
+
+    Args:
+        columns: What the columns are called.
+        rows: Their cells: text, or rich's `Text`.
+        output: ``text`` or ``json``.
+        numbers: The columns that are set to the right.
+        cut: The column that is cut where a terminal is too narrow; else all are folded.
+    """
     if output == "json":
         import json
 
@@ -151,9 +175,14 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: str) -
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(
+            column,
+            overflow="ellipsis" if column == cut else "fold",
+            no_wrap=bool(cut),
+            justify="right" if column in numbers else "left",
+        )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(each) if isinstance(each, str) else each for each in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 1000

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.cli.ending import ExitCode, complain, nobody_asked
+from aof_nb.cli.tape import Tape
 from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
 from aof_nb.policy import ApproveMode
@@ -23,6 +24,9 @@ from aof_nb.runbooks import (
 )
 from aof_nb.terminal import TerminalApprover, printable
 
+_WAITING = frozenset({"CellWaiting", "ApprovalPending"})
+"""What a cell raises that waits for a person."""
+
 
 async def run_notebook_file(
     file: Path,
@@ -33,6 +37,7 @@ async def run_notebook_file(
     approve: ApproveMode,
     output: OutputFormat,
     timeout: float | None,  # noqa: ASYNC109  it is `run_notebook` that keeps it
+    tape: Tape,
     debug: bool,
 ) -> ExitCode:
     """Runs a notebook once, and prints its progress.
@@ -45,6 +50,7 @@ async def run_notebook_file(
         approve: What happens where its agents' policies ask.
         output: How progress and result are printed.
         timeout: Seconds for the whole run; the notebook's own limit if None.
+        tape: What its agents repeat, or are recorded to.
         debug: Whether tracebacks are shown.
     """
     approver = TerminalApprover()
@@ -60,6 +66,7 @@ async def run_notebook_file(
                 running.cancel()
 
     try:
+        tape.begin()
         result = await run_notebook(
             file,
             output=executed,
@@ -69,6 +76,7 @@ async def run_notebook_file(
             approver=approver,
             on_progress=tell,
             timeout=timeout,
+            environment=tape.environment,
         )
     except asyncio.CancelledError:
         if unread:
@@ -80,8 +88,16 @@ async def run_notebook_file(
         complain(error.message, error.remedy)
         return ExitCode.USAGE if isinstance(error, ParameterError) else ExitCode.FAILED
     _print_result(result, output)
+    if output == "text" and tape.record is not None:
+        recorded = tape.record if tape.record.exists() else "nothing was recorded"
+        sys.stdout.write(f"cassette: {recorded}\n")
     if result.error is not None:
         failure = result.error
+        if failure.error in _WAITING:
+            # The panel's last line says how it goes on.
+            remedy = failure.traceback.rpartition("→ ")[2] if "→ " in failure.traceback else ""
+            complain(f"{file}: cell {failure.cell} waits: {failure.message}", remedy.strip())
+            return ExitCode.WAITING
         if debug:
             sys.stderr.write(f"{failure.traceback}\n")
         why = f"{failure.error}: {failure.message}".rstrip(": ")

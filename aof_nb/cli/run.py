@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from aof_nb.cli.ending import reported, run_to_end, usage_error
+from aof_nb.cli.options import DebugOption, OutputOption
+from aof_nb.errors import AofError
+
+if TYPE_CHECKING:
+    from aof_nb.cli.tape import Tape
 
 _AGENT = "Agents"
 _NOTEBOOK = "Notebooks"
+_RECORDINGS = "Recordings"
 
 
 def run(
@@ -26,10 +32,33 @@ def run(
         Literal["ask", "never", "all"],
         typer.Option(help="What happens where a policy asks for approval."),
     ] = "ask",
-    output: Annotated[
-        Literal["text", "json", "jsonl"], typer.Option("--output", help="How to print it.")
-    ] = "text",
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    output: OutputOption = "text",
+    debug: DebugOption = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            help="Repeat what was recorded, without network and side effects; 'beside' is the "
+            "cassette beside FILE.",
+            metavar="JOURNAL",
+            rich_help_panel=_RECORDINGS,
+        ),
+    ] = None,
+    otherwise: Annotated[
+        str | None,
+        typer.Option(
+            help="Who is asked from the first request on that was not recorded.",
+            metavar="PROVIDER:MODEL",
+            rich_help_panel=_RECORDINGS,
+        ),
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            help="The cassette to make, in place of an old one; 'beside' is the one beside FILE.",
+            metavar="CASSETTE",
+            rich_help_panel=_RECORDINGS,
+        ),
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -96,9 +125,10 @@ def run(
 ) -> None:
     """Runs an agent on a prompt, or a notebook from its first cell to its last.
 
-    Exit code: 0 done; 1 failed, refused or stopped at a limit; 2 wrong usage; 3 an approval was
-    needed and there was no terminal to ask on; 130 interrupted.
+    Exit code: 0 done; 1 failed, refused or stopped at a limit; 2 wrong usage; 3 it waits for an
+    approval, and goes on with aofctl resume; 130 interrupted.
     """
+    tape = _tape(file, replay, otherwise, record)
     if file.suffix == ".ipynb":
         _refuse(
             "is for agents, not for notebooks",
@@ -120,6 +150,7 @@ def run(
                 approve=approve,
                 output=output,
                 timeout=timeout,
+                tape=tape,
                 debug=debug,
             ),
         )
@@ -137,18 +168,40 @@ def run(
             f"{file} is an agent: it needs something to do",
             'use -i "..." or pipe it in with -i -',
         )
-    from aof_nb.cli.agent_run import load_agent, run_agent
+    from aof_nb.cli.agent_run import load_agent, print_run
+    from aof_nb.terminal import TerminalApprover
 
     with reported(debug=debug):
         agent = load_agent(file, model=model, max_turns=max_turns)
-    text = sys.stdin.read() if prompt == "-" else prompt
-    if not text.strip():
-        usage_error("the input is empty")
-    run_to_end(
-        lambda: run_agent(
-            agent, text, session=session, approve=approve, output=output, debug=debug
-        ),
-    )
+        text = sys.stdin.read() if prompt == "-" else prompt
+        if not text.strip():
+            usage_error("the input is empty")
+        tape.begin()
+        approver = TerminalApprover()
+        begun = agent.stream(
+            text,
+            session=session,
+            approve=approve,
+            approver=approver,
+            model=model,
+            replay=tape.replay,
+            record=tape.record,
+            source=str(file.resolve()),
+        )
+    run_to_end(lambda: print_run(begun, output, approver=approver, debug=debug))
+
+
+def _tape(file: Path, replay: str | None, otherwise: str | None, record: str | None) -> Tape:
+    from aof_nb.cli.tape import tape_of
+
+    if otherwise is not None and replay is None:
+        usage_error("--otherwise is for what --replay has not recorded")
+    if replay is not None and record is not None:
+        usage_error("--replay and --record exclude each other", "a replay makes no new recording")
+    try:
+        return tape_of(file, replay, otherwise, record)
+    except AofError as error:
+        usage_error(error.message, error.remedy)
 
 
 def _refuse(why: str, options: dict[str, object]) -> None:

@@ -18,7 +18,9 @@ from aof_nb.events import (
     Notice,
     ResponseSuperseded,
     RetryScheduled,
+    RunStarted,
     RunStatus,
+    Steered,
     TextDelta,
     ToolFinished,
     ToolStarted,
@@ -111,6 +113,9 @@ class TextWriter:
     def event(self, event: Event) -> None:
         """Prints it."""
         match event:
+            case RunStarted(run_id=run_id):
+                # At once: a run that is killed can be named, to go on with it.
+                _note(f"run {run_id}")
             case TurnStarted():
                 self._open_line = False
             case TextDelta(text=text):
@@ -139,6 +144,8 @@ class TextWriter:
                     sys.stdout.flush()
                     self._open_line = False
                 _note(in_a_line(event))
+            case Steered(text=text):
+                _note(f"said: {_first_line(text)}")
             case Notice(text=text, level=level):
                 _note(f"{level}: {text}")
             case LimitReached(limit=limit, detail=detail):

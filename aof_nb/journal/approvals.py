@@ -125,7 +125,8 @@ class RecordedApprover:
 
     Args:
         approvals: The run's approvals.
-        face: Who asks here; None if nobody can, so that the run waits.
+        face: Who asks here; None if nobody can, so that the run waits. It raises
+            `ApprovalPending` where it finds nobody.
     """
 
     def __init__(self, approvals: Approvals, face: Approver | None) -> None:
@@ -144,9 +145,14 @@ class RecordedApprover:
         if self._face is None:
             raise waiting(request.tool.name, request.run_id)
         try:
-            return await self._first(request, self._face)
-        finally:
+            answer = await self._first(request, self._face)
+        except ApprovalPending:
+            raise waiting(request.tool.name, request.run_id) from None
+        except BaseException:
             self._approvals.withdraw(request)
+            raise
+        self._approvals.withdraw(request)
+        return answer
 
     async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
         asking = asyncio.ensure_future(face.ask(request))
@@ -164,6 +170,25 @@ class RecordedApprover:
             await asyncio.sleep(_POLL_SECONDS)
             if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
                 return answer
+
+
+class WithoutRecord:
+    """Asks a face for a run that keeps no journal: it cannot wait, so that nobody means no.
+
+    Args:
+        face: Who asks.
+    """
+
+    def __init__(self, face: Approver) -> None:
+        self._face = face
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer."""
+        try:
+            return await self._face.ask(request)
+        except ApprovalPending as pending:
+            by = f"nobody ({pending.message})"
+            return Answer(approved=False, digest=request.digest, by=by)
 
 
 def waiting(tool: str, run_id: str) -> ApprovalPending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -24,6 +25,27 @@ def cassette_beside(notebook: Path) -> Path:
         'triage.journal.jsonl'
     """
     return notebook.with_suffix(".journal.jsonl")
+
+
+def begin_cassette(path: Path) -> None:
+    """Makes room for a new cassette: the old one, if there is one, is removed.
+
+    Raises:
+        JournalError: If what is there is no cassette, or the new one could not be written.
+    """
+    try:
+        if path.exists() and (path.is_dir() or path.stat().st_size):
+            # Nothing but a cassette is to be lost by a mistyped name.
+            read_recordings(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise JournalError(
+            f"the cassette {path} cannot be written: {error.strerror}", remedy="name another place"
+        ) from error
+    rewind(path)
 
 
 def add_to_cassette(path: Path, journal: Path) -> None:
@@ -83,7 +105,7 @@ class Cassette:
         When all are taken, as where a cell is run again, the last one is given again.
 
         Args:
-            agent: The agent's name.
+            agent: The agent's name; empty for any.
             prompt: What is asked.
             cell: The notebook cell's id, which is preferred where it is known.
 
@@ -93,7 +115,7 @@ class Cassette:
         alike = [
             place
             for place, each in enumerate(self.recordings)
-            if each.begun.agent == agent and each.begun.prompt == prompt
+            if agent in {"", each.begun.agent} and each.begun.prompt == prompt
         ]
         of_cell = [place for place in alike if cell and self.recordings[place].begun.cell == cell]
         for places in (of_cell, alike):
@@ -108,7 +130,7 @@ class Cassette:
     def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
         remedy = "record it again with --record, or undo the change"
         unused = self.unused or self.recordings
-        of_agent = [each for each in unused if each.begun.agent == agent]
+        of_agent = [each for each in unused if agent in {"", each.begun.agent}]
         of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
         if not of_agent:
             names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
@@ -118,7 +140,8 @@ class Cassette:
             )
         nearest = (of_cell or of_agent)[0]
         return ReplayMismatch(
-            f"agent {agent!r} is asked for something else than was recorded in {self.path}",
+            f"{f'agent {agent!r}' if agent else 'a model'} is asked for something else than was "
+            f"recorded in {self.path}",
             difference=unified("prompt", nearest.begun.prompt, prompt),
             remedy=remedy,
         )

@@ -48,6 +48,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
         run_id: The run's id.
         agent: The agent's name.
         model: The full name of the model that is asked first.
+        asked_model: The model that was named instead of the agent's own, as it was named.
         prompt: What is asked.
         time: When it began, in seconds of the Unix epoch.
         spec: A hash of what the agent is declared to be.
@@ -70,6 +71,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
     time: float
     format: int = 0
     spec: str = ""
+    asked_model: str = ""
     session: str | None = None
     fallbacks: tuple[str, ...] = ()
     limits: Limits | None = None

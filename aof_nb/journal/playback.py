@@ -125,8 +125,10 @@ class Playback:
         lines: The run's journal.
         strict: Whether a request that differs from the recorded one ends the run, and so does the
             end of the recording; else the run goes on live from there.
+        compares: Whether a strict playback looks at what is asked, and not only in which order.
         pace: What becomes of the recorded waits: 1 keeps them, 0.5 halves them, 0 leaves them out.
-        tools: Whether tools are played back too; else they are called.
+        tools: Whether tools are played back too, and what else the loop has told of; else only the
+            model is.
         before: Seconds that the run had gone on when the recording ends.
     """
 
@@ -135,13 +137,16 @@ class Playback:
         lines: list[Line],
         *,
         strict: bool,
+        compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
         before: float = 0.0,
     ) -> None:
+        self._compares = compares
         self._steps = steps_of(lines, whole=strict)
         if not tools:
-            self._steps = [each for each in self._steps if not isinstance(each.entry, TOOL_ENTRIES)]
+            model_only = (*_EXCHANGE, RunEnded)
+            self._steps = [each for each in self._steps if isinstance(each.entry, model_only)]
         self._contexts = {
             line.entry.digest: line.entry for line in lines if isinstance(line.entry, RunContext)
         }
@@ -151,7 +156,7 @@ class Playback:
         self.strict = strict
         self.pace = pace
         self.plays_tools = tools
-        self.digests = RequestDigests()
+        self.digests = RequestDigests(self._contexts)
         self.turns = 0
         self.durations: dict[str, float] = {}
         self._called_at: dict[str, float] = {}
@@ -300,16 +305,16 @@ class Playback:
         if not isinstance(head, ModelRequested):
             if self.strict:
                 raise ReplayMismatch(
-                    f"the record ends here: turn {self.turns + 1} was not recorded",
+                    f"the record ends here: {self._why_it_ends(head)}",
                     remedy="record it again with --record, or replay with a model to go on with",
                 )
             self.give_up()
             return []
         self.turns += 1
-        asked = self.digests.describe(request)[-1]
+        asked = self.digests.describe(request, written=False)[-1]
         assert isinstance(asked, ModelRequested)
         self._recorded.add(head, self._contexts.get(head.context))
-        if asked.digest != head.digest and self.strict:
+        if asked.digest != head.digest and self.strict and self._compares:
             told = difference(self._recorded, request, with_tools=self.plays_tools)
             if told:
                 raise ReplayMismatch(
@@ -317,6 +322,16 @@ class Playback:
                     difference=told,
                     remedy="record it again with --record, or undo the change",
                 )
+        return self._take_exchange()
+
+    def _why_it_ends(self, head: Entry | None) -> str:
+        if isinstance(head, RunEnded) and head.status is RunStatus.CANCELLED:
+            return "the run was cancelled"
+        if head is None:
+            return "the run was interrupted"
+        return f"turn {self.turns + 1} was not recorded"
+
+    def _take_exchange(self) -> list[Line]:
         found = [self._steps[self._place]]
         self._place += 1
         while isinstance(self._head, _EXCHANGE) and not isinstance(self._head, ModelRequested):
@@ -327,6 +342,13 @@ class Playback:
                 self._recorded.respond(line.entry.message)
         self._wake()
         return found
+
+    def skip_exchange(self) -> None:
+        """Leaves the next recorded request and its response behind."""
+        if isinstance(head := self._head, ModelRequested):
+            self.turns += 1
+            self._recorded.add(head, self._contexts.get(head.context))
+            self._take_exchange()
 
     def cuts_response(self) -> bool:
         """Whether the run's time was over in the middle of the response."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -80,6 +80,9 @@ def message_digest(message: Message) -> str:
 class RequestDigests:
     """Hashes requests that each repeat the one before and add to it, at the cost of what is new.
 
+    Args:
+        contexts: The digests of the contexts that the journal has already.
+
     Example:
         >>> digests = RequestDigests()
         >>> entries = digests.describe(ModelRequest(messages=(Message.user("hi"),)))
@@ -87,12 +90,12 @@ class RequestDigests:
         ['RunContext', 'ModelRequested']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, contexts: Iterable[str] = ()) -> None:
         self._messages: tuple[Message, ...] = ()
         self._hashes: list[str] = []
         self._context: tuple[Any, ...] = ()
         self._context_digest = ""
-        self._known_contexts: set[str] = set()
+        self._known_contexts = set(contexts)
         self._turn = 0
 
     @property
@@ -100,8 +103,13 @@ class RequestDigests:
         """The turn of the last request, from 1."""
         return self._turn
 
-    def describe(self, request: ModelRequest) -> tuple[Entry, ...]:
-        """The entries that say what is asked: a new context, if it is new, and the request."""
+    def describe(self, request: ModelRequest, *, written: bool = True) -> tuple[Entry, ...]:
+        """The entries that say what is asked: a new context, if it is new, and the request.
+
+        Args:
+            request: The request.
+            written: Whether they go into the journal; else only the request is told.
+        """
         entries: list[Entry] = []
         self._turn += 1
         context = (request.system, request.tools, request.sampling, request.output_schema)
@@ -110,17 +118,17 @@ class RequestDigests:
         ):
             self._context = context
             self._context_digest = digest_of(context)
-            if self._context_digest not in self._known_contexts:
-                self._known_contexts.add(self._context_digest)
-                entries.append(
-                    RunContext(
-                        digest=self._context_digest,
-                        system=request.system,
-                        tools=request.tools,
-                        sampling=request.sampling,
-                        output_schema=request.output_schema,
-                    )
+        if written and self._context_digest not in self._known_contexts:
+            self._known_contexts.add(self._context_digest)
+            entries.append(
+                RunContext(
+                    digest=self._context_digest,
+                    system=request.system,
+                    tools=request.tools,
+                    sampling=request.sampling,
+                    output_schema=request.output_schema,
                 )
+            )
         first = not self._messages
         kept = self._kept(request.messages)
         new = request.messages[kept:]

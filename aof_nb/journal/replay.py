@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aof_nb.errors import AofError, ConfigurationError, ReplayMismatch
 from aof_nb.journal.cassette import cassette
-from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.journal import FILE_NAME, is_held
 from aof_nb.journal.recording import Recording
 from aof_nb.ports import Model
 
@@ -28,19 +28,22 @@ class Replay:
     """What a run repeats, and how exactly.
 
     Args:
-        journal: A run's journal, a cassette, a run's directory or id.
+        journal: A run's journal, a cassette, a run's directory or id; or what was read of one run.
         otherwise: Who is asked from the first request on that was not recorded; None for nobody,
             so that the run fails and says what changed.
         pace: What becomes of the recorded waits: 1 keeps them, 0 leaves them out.
+        compares: Whether what is asked must be what was recorded; else what was recorded is only
+            given in its order.
 
     Example:
         >>> Replay("triage.journal.jsonl", otherwise="openai:gpt-5").pace
         0.0
     """
 
-    journal: str | Path
+    journal: str | Path | Recording
     otherwise: str | Model | None = None
     pace: float = 0.0
+    compares: bool = True
 
     @property
     def path(self) -> Path:
@@ -49,6 +52,8 @@ class Replay:
         Raises:
             ConfigurationError: If there is none.
         """
+        if isinstance(self.journal, Recording):
+            return self.journal.path
         return journal_path(self.journal)
 
     def find(self, agent: str, prompt: str, cell: str = "") -> Recording | None:
@@ -58,6 +63,8 @@ class Replay:
             JournalError: If the recording cannot be read.
             ReplayMismatch: If there is no such run, and nobody to ask.
         """
+        if isinstance(self.journal, Recording):
+            return self.journal
         try:
             return cassette(self.path).take(agent, prompt, cell)
         except ReplayMismatch:
@@ -94,7 +101,8 @@ def journal_path(named: str | Path) -> Path:
     """The file that holds a recording.
 
     Args:
-        named: A journal, a cassette, a run's directory, or a run's id.
+        named: A journal, a cassette, a run's directory, or a run's id; ``last`` for the last one
+            that does not go on any more.
 
     Raises:
         ConfigurationError: If there is none.
@@ -105,8 +113,13 @@ def journal_path(named: str | Path) -> Path:
     if path.is_file():
         return path
     if "/" not in str(named) and "." not in str(named):
-        from aof_nb.journal.runs import find_run
+        from aof_nb.journal.runs import find_run, run_directories
 
+        if named == "last":
+            # The newest of all may be the one that asks for a recording.
+            for directory in run_directories():
+                if not is_held(directory / FILE_NAME):
+                    return directory / FILE_NAME
         return find_run(str(named)) / FILE_NAME
     raise ConfigurationError(
         f"there is no recording {str(named)!r}",

@@ -13,7 +13,7 @@ import msgspec
 
 from aof_nb.errors import ModelError, ServerError
 from aof_nb.events import ModelResponse
-from aof_nb.models.anthropic import MessagesDecoder
+from aof_nb.models.anthropic_decoding import MessagesDecoder
 from aof_nb.models.batches import Progress, read_whole
 from aof_nb.models.exchanges import Connect, call, read_lines
 from aof_nb.models.failures import classify

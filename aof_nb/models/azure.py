@@ -9,10 +9,11 @@ from typing import Any
 
 from aof_nb.errors import AuthenticationFailed, ConfigurationError, MissingExtra
 from aof_nb.importing import imported
+from aof_nb.loop_clients import shared_client
 from aof_nb.models.compatible import AZURE
 from aof_nb.models.openai_chat import OpenAIChatModel
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.models.transport import sdk_timeout, shared_client
+from aof_nb.models.transport import sdk_timeout
 
 _VARIABLES = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
 # The newest version that is not a preview.
@@ -112,8 +113,10 @@ def _entra_tokens(identity: Any) -> Callable[[], Awaitable[str]]:
         try:
             found: str = await asyncio.to_thread(current)
         except Exception as error:
+            # Then follow all the places that were looked at.
+            said = str(error).partition("\n")[0]
             raise AuthenticationFailed(
-                f"azure: no Entra token ({type(error).__name__}: {error})",
+                f"azure: no Entra token ({type(error).__name__}: {said})",
                 provider="azure",
                 remedy="log in with `az login`, or set AZURE_OPENAI_API_KEY",
             ) from error

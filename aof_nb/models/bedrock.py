@@ -17,7 +17,6 @@ from aof_nb.errors import (
     ConfigurationError,
     MissingExtra,
     ModelError,
-    ServerError,
 )
 from aof_nb.events import ModelEvent
 from aof_nb.importing import imported
@@ -29,6 +28,7 @@ from aof_nb.models.bedrock_failures import NO_STREAMED_TOOLS, PROVIDER, from_bot
 from aof_nb.models.bedrock_families import family_of
 from aof_nb.models.bedrock_transport import Exchange
 from aof_nb.models.event_stream import DamagedStream
+from aof_nb.models.failures import not_an_answer
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
 from aof_nb.models.timeouts import Timeouts, struck, timeouts
 from aof_nb.models.transport import EncodeOnce, EncodeTools, Pace
@@ -188,13 +188,7 @@ def _check_type(headers: Mapping[str, str], data: bytes, *, streams: bool) -> No
     """Tells a page that a proxy has sent from an answer."""
     found = headers.get("content-type", "")
     if not found.startswith(_STREAM_TYPE if streams else "application/json"):
-        said = data[:200].decode(errors="replace").strip()
-        raise ServerError(
-            f"{PROVIDER}: something else answered, with {found or 'no content type'}: {said}",
-            provider=PROVIDER,
-            request_id=headers.get(_REQUEST_ID),
-            remedy="check the proxy and the endpoint; a gateway may be answering for AWS",
-        )
+        raise not_an_answer(PROVIDER, headers, data)
 
 
 def _cut(decoder: ConverseDecoder, error: Exception, limits: Timeouts) -> ModelError | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse
 from aof_nb.messages import Message, Opaque, Part, StopReason, Text, Thinking, ToolCall, Usage
-from aof_nb.models.assembly import Deltas, interrupted, stop_reason, tool_call
+from aof_nb.models.assembly import Deltas, interrupted, objects, stop_reason, string, tool_call
 from aof_nb.models.bedrock_failures import PROVIDER, refusal
 from aof_nb.models.event_stream import EventStreamFrames
 
@@ -25,6 +25,7 @@ _STOP = {
     "refusal": StopReason.REFUSAL,
     "model_context_window_exceeded": StopReason.CONTEXT_FULL,
 }
+_FAILED = frozenset(("malformed_model_output", "malformed_tool_use"))
 
 
 class _Reasoning(msgspec.Struct, rename="camel"):
@@ -118,8 +119,10 @@ class _Block:
         if self.redacted:
             sealed = {"reasoningContent": {"redactedContent": _joined(self.redacted)}}
             yield Thinking("", PROVIDER, sealed)
+        cited = [found for delta in self.odd if (found := delta.get("citation"))]
         if any(self.texts):
-            yield Text("".join(self.texts))
+            text = "".join(self.texts)
+            yield Text(text, _cited(text, cited) if cited else {})
         found = self.start.get("toolUse")
         if isinstance(found, dict):
             call = tool_call(
@@ -133,10 +136,15 @@ class _Block:
             content = list(found.get("content") or [])
             content += (part for delta in self.odd for part in delta.get("toolResult") or [])
             yield Opaque(PROVIDER, {"toolResult": found | {"content": content}})
-        elif self.odd:
-            yield Opaque(PROVIDER, {"start": self.start, "deltas": self.odd})
+        elif unknown := [delta for delta in self.odd if "citation" not in delta]:
+            yield Opaque(PROVIDER, {"start": self.start, "deltas": unknown})
         elif self.start:
             yield Opaque(PROVIDER, self.start)
+
+
+def _cited(text: str, citations: list[Any]) -> dict[str, Any]:
+    """What a text with citations is sent back as."""
+    return {PROVIDER: {"citationsContent": {"content": [{"text": text}], "citations": citations}}}
 
 
 def _joined(pieces: list[str]) -> str:
@@ -202,8 +210,7 @@ class ConverseDecoder:
         elif kind == "contentBlockStop":
             self._finished.add(_decode(body).content_block_index)
         elif kind == "messageStop":
-            self._stop = _decode(body).stop_reason
-            self.complete = True
+            self._end(_decode(body).stop_reason)
         elif kind == "metadata":
             event = _decode(body)
             self._note(event.usage, event.trace)
@@ -232,6 +239,12 @@ class ConverseDecoder:
         elif odd := _decode_odd(body).delta:
             block.odd.append(odd)
 
+    def _end(self, stop: str | None) -> None:
+        if stop in _FAILED:
+            said = f"the response came to nothing ({stop})"
+            raise refusal("modelStreamErrorException", said, request_id=self.request_id)
+        self._stop, self.complete = stop, True
+
     def _note(self, usage: _Usage | None, trace: _Trace | None) -> None:
         if usage is not None:
             self._usage = usage
@@ -243,6 +256,7 @@ class ConverseDecoder:
         """Takes the whole response of Converse, for models that cannot stream tool calls.
 
         Raises:
+            ModelError: If it says that there is no answer.
             DecodeError: If it is not valid.
         """
         whole = _decode_whole(payload)
@@ -252,12 +266,12 @@ class ConverseDecoder:
             self._finished.add(index)
             for text in block.thoughts:
                 self._deltas.thinking(text)
-            for text in block.texts:
+            for text in filter(None, block.texts):
                 self._deltas.text(text)
             if block.called is not None:
                 self._deltas.tool_call(index, block.called, "".join(block.input))
         self._note(whole.usage, whole.trace)
-        self._stop, self.complete = whole.stop_reason, True
+        self._end(whole.stop_reason)
 
     def events(self) -> Iterator[ModelEvent]:
         """What has come since the last call."""
@@ -317,6 +331,10 @@ def _whole_block(found: dict[str, Any]) -> _Block:
     elif isinstance(text := found.get("text"), str):
         block = _Block({})
         block.texts.append(text)
+    elif isinstance(cited := found.get("citationsContent"), dict):
+        block = _Block({})
+        block.texts += [string(piece.get("text")) for piece in objects(cited.get("content"))]
+        block.odd += [{"citation": each} for each in objects(cited.get("citations"))]
     elif isinstance(thought := found.get("reasoningContent"), dict):
         block = _Block({})
         said = thought.get("reasoningText") or {}

@@ -9,7 +9,7 @@ import msgspec
 
 from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models.bedrock_failures import PROVIDER
-from aof_nb.models.bedrock_families import Family, family_of
+from aof_nb.models.bedrock_families import ADAPTIVE, Family, family_of
 from aof_nb.models.history import fitting_id, sent_parts
 from aof_nb.models.schema_dialects import ANTHROPIC_SCHEMAS
 from aof_nb.ports import ModelRequest, OutputSchema, Sampling, ToolSpec
@@ -19,7 +19,7 @@ _LONGEST_ID = 64
 _MIN_THINKING = 1024
 _CACHE_POINT = {"cachePoint": {"type": "default"}}
 _CACHE_BYTES = msgspec.json.encode(_CACHE_POINT)
-_CARRIED = ({"citationsContent"}, {"toolResult"}, {"toolUse"})
+_CARRIED = ({"toolResult"}, {"toolUse"})
 Block = dict[str, Any]
 
 
@@ -126,7 +126,7 @@ def encode_message(message: Message, family: Family) -> bytes:
 
 def blocks_of(message: Message, family: Family) -> list[Block]:
     """A message's content blocks: what this family takes of them."""
-    own = family.reasoning and _is_of(message, family)
+    own = _is_of(message, family)
     found = [_block(part, family, own=own) for part in sent_parts(message)]
     blocks = [block for block in found if block is not None]
     while blocks and "reasoningContent" in blocks[-1]:
@@ -136,19 +136,21 @@ def blocks_of(message: Message, family: Family) -> list[Block]:
 
 
 def _is_of(message: Message, family: Family) -> bool:
-    """Whether a message was written by a model whose reasoning this family can read."""
+    """Whether a message was written by a model whose own blocks this family can read."""
     provider, _, model = (message.model or "").partition(":")
-    return provider == PROVIDER and family_of(model).maker == family.maker
+    same = family.maker and family_of(model).maker == family.maker
+    return provider == PROVIDER and bool(same)
 
 
 def _block(part: Part, family: Family, *, own: bool) -> Block | None:
     match part:
-        case Text(text):
-            return {"text": text} if text.strip() else None
+        case Text(text, opaque):
+            said = opaque.get(PROVIDER, {}) if own else {}
+            return said or {"text": text} if text.strip() else None
         case Thinking(provider=provider, opaque=block):
-            return block if own and provider == PROVIDER else None
+            return block if own and family.reasoning and provider == PROVIDER else None
         case Opaque(provider=provider, block=block):
-            return block if provider == PROVIDER and set(block) in _CARRIED else None
+            return block if own and provider == PROVIDER and set(block) in _CARRIED else None
         case ToolCall():
             return {
                 "toolUse": {
@@ -258,7 +260,7 @@ def _thinking(request: ModelRequest, family: Family) -> Block:
     if not budget or not family.thinking:
         return {}
     if family.thinking == "adaptive":
-        return {"type": "adaptive"}
+        return ADAPTIVE
     if not _may_think(request.messages, family):
         return {}
     return {"type": "enabled", "budget_tokens": max(budget, _MIN_THINKING)}

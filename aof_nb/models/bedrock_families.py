@@ -3,7 +3,8 @@
 Converse is one API, but what a model does not know is an error in it. Sources: "Supported models
 and model features", "Get validated JSON results from models", "Prompt caching for faster model
 inference" and "Inference request parameters and response fields" in the Amazon Bedrock User Guide;
-the Amazon Nova User Guide; refusals as users report them.
+the Amazon Nova User Guide; refusals as users report them. What Claude thinks like, and whether it
+takes an effort or a schema, is the same at Anthropic.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     structured: StructuredOutput = "tool"
 
 
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
+"""How Claude is asked to think as it sees fit, and to show it, which by itself it does not."""
+
 _EVERYWHERE: tuple[Literal["system", "tools", "messages"], ...] = ("system", "tools", "messages")
 
 FAMILIES = (
     Family(
         name="Claude 3.5 Sonnet (June) and earlier",
-        pattern=r"claude-(?:v2|instant|3-(?:opus|sonnet|haiku)|3-5-sonnet-20240620)",
+        pattern=r"claude-(?:v?2|instant|3-(?:opus|sonnet|haiku)|3-5-sonnet-20240620)",
         maker="anthropic",
         status=True,
     ),
@@ -72,7 +76,7 @@ FAMILIES = (
     ),
     Family(
         name="Claude 3.7 and 4",
-        pattern=r"claude-(?:3-7-|(?:opus|sonnet)-4-2025)",
+        pattern=r"claude-(?:3-7-|(?:opus|sonnet)-4(?:-2025|-0(?!\d)|@|$))",
         maker="anthropic",
         cache=_EVERYWHERE,
         thinking="budget",

@@ -8,7 +8,7 @@ since its own SDK takes 1.6 s to import, and its signatures of thoughts come alo
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,6 +34,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         structured: How it is held to an output schema; None for OpenAI's own rule.
         refused: Parameters that it refuses: they are not sent.
         refused_by_reasoning: Those that its models which reason refuse.
+        thinking: Where the tokens that it may think for go in a request, as a path; empty if it
+            takes no such number. A reasoning effort is not said beside it.
+        shows_thinking: What stands there to be shown the thoughts, if that has to be asked for.
         reasoning_back: Whether its reasoning's text goes back with the message it led to: of the
             messages that call tools, or never.
         schema_dropped: Keywords of JSON Schema that it refuses in a tool's declaration: left out.
@@ -60,6 +63,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     schema_beside_tools: bool = False
     refused: frozenset[str] = frozenset()
     refused_by_reasoning: frozenset[str] = frozenset()
+    thinking: tuple[str, ...] = ()
+    shows_thinking: str = ""
     reasoning_back: Literal["calls", "never"] = "calls"
     schema_dropped: frozenset[str] = frozenset()
     longest_call_id: int = 40
@@ -75,6 +80,21 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             ModelNotFound: self.unknown_model.replace("{model}", model),
         }
         return {kind: remedy for kind, remedy in found.items() if remedy}
+
+    def thinks_for(self, tokens: int) -> dict[str, Any]:
+        """The part of a request that says for how many tokens it may think.
+
+        Example:
+            >>> endpoint_named("openrouter").thinks_for(2048)
+            {'reasoning': {'max_tokens': 2048}}
+        """
+        *above, last = self.thinking
+        found: dict[str, Any] = {last: tokens}
+        if self.shows_thinking:
+            found[self.shows_thinking] = True
+        for name in reversed(above):
+            found = {name: found}
+        return found
 
     def credentials(self, api_key: str | None, base_url: str | None) -> tuple[str, str]:
         """The key and the address to use: as given, from the environment, or its own.
@@ -153,6 +173,9 @@ ENDPOINTS = (
         url_variable="GEMINI_BASE_URL",
         example="google:gemini-3-flash-preview",
         structured="native",
+        # "extra_body" is in the JSON itself: Gemini API, "OpenAI compatibility", "Thinking".
+        thinking=("extra_body", "google", "thinking_config", "thinking_budget"),
+        shows_thinking="include_thoughts",
         reasoning_back="never",
         whole_calls=True,
         schema_dropped=_REFUSED_BY_GEMINI,
@@ -186,6 +209,7 @@ ENDPOINTS = (
         key_variable="OPENROUTER_API_KEY",
         url_variable="OPENROUTER_BASE_URL",
         example="openrouter:anthropic/claude-sonnet-5",
+        thinking=("reasoning", "max_tokens"),
     ),
     Endpoint(
         name="mistral",

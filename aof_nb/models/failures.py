@@ -25,7 +25,7 @@ from aof_nb.errors import (
     RateLimited,
     ServerError,
 )
-from aof_nb.models.waits import asked_wait
+from aof_nb.models.waits import asked_wait, said_wait
 
 _BY_WORD: dict[str, type[ModelError]] = {
     "api_error": ServerError,
@@ -35,12 +35,18 @@ _BY_WORD: dict[str, type[ModelError]] = {
     "exceed_context_size_error": ContextTooLong,
     "content_filter": ContentRefused,
     "content_policy_violation": ContentRefused,
+    "bio_policy": ContentRefused,
+    "cyber_policy": ContentRefused,
+    "data_residency_mismatch": BadRequest,
+    "image_content_policy_violation": ContentRefused,
+    "misalignment_policy_violation": ContentRefused,
     "DeploymentNotFound": ModelNotFound,
     "INTERNAL": ServerError,
     "ResponsibleAIPolicyViolation": ContentRefused,
     "exceeded_current_quota_error": QuotaExceeded,
     "insufficient_quota": QuotaExceeded,
     "invalid_model": ModelNotFound,
+    "invalid_prompt": BadRequest,
     "invalid_api_key": AuthenticationFailed,
     "invalid_request_error": BadRequest,
     "model_not_found": ModelNotFound,
@@ -52,6 +58,7 @@ _BY_WORD: dict[str, type[ModelError]] = {
     "request_too_large": ContextTooLong,
     "server_error": ServerError,
     "server_is_overloaded": Overloaded,
+    "slow_down": Overloaded,
     "timeout_error": ModelTimeout,
     "DEADLINE_EXCEEDED": ModelTimeout,
     "NOT_FOUND": ModelNotFound,
@@ -83,11 +90,18 @@ _TOO_LONG = re.compile(
     r"|exceed the configured limit of \d+ tokens|reduce the length of the messages",
     re.IGNORECASE,
 )
-_NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)
+_NO_CREDIT = re.compile(
+    r"credit balance is too low|exceeded your current quota"
+    r"|specified (?:workspace )?API usage limits",
+    re.IGNORECASE,
+)
 _WRONG_KEY = re.compile(
     r"API key not valid|API key expired|(?:incorrect|invalid) API key", re.IGNORECASE
 )
-_FLAGGED = re.compile(r"input was flagged|requires moderation", re.IGNORECASE)
+_FLAGGED = re.compile(
+    r"(?:input|prompt) was flagged|requires moderation|blocked by content filtering policy",
+    re.IGNORECASE,
+)
 _REMEDIES: dict[type[ModelError], str] = {
     AuthenticationFailed: "check the API key, and that it belongs to this provider",
     PermissionDenied: "this key may not use this model: choose another, or have it enabled",
@@ -140,8 +154,11 @@ def classify(
     # Ollama and others have one word for all that fails on their side.
     if kind is ServerError and status in {503, 529}:
         kind = Overloaded
-    if kind is PermissionDenied and _FLAGGED.search(message):
+    if kind in {BadRequest, PermissionDenied} and _FLAGGED.search(message):
         kind = ContentRefused
+    if kind is RateLimited and retry_after is None:
+        # In a stream, no headers say it.
+        retry_after = said_wait(message)
     # Gemini says the same of a minute's quota, with the time after which there is more.
     if kind in {BadRequest, RateLimited} and _NO_CREDIT.search(message) and retry_after is None:
         kind = QuotaExceeded
@@ -179,9 +196,35 @@ def from_response(
         _text(details.get("message") or details.get("detail") or "no message") + _filtered(details),
         status=status,
         words=words,
-        request_id=headers.get("request-id") or headers.get("x-request-id"),
+        request_id=request_id_of(headers),
         retry_after=_retry_delay(details) or asked_wait(headers),
     )
+
+
+def not_an_answer(provider: str, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """The typed error for a success that is none, such as the page of a proxy.
+
+    Args:
+        provider: Its name.
+        headers: The response's.
+        body: What it began with.
+    """
+    kind = headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        return from_response(provider, 200, headers, body)
+    said = body[:200].decode(errors="replace").strip()
+    return ServerError(
+        f"{provider}: something else answered, with {kind or 'no content type'}: {said}",
+        provider=provider,
+        request_id=request_id_of(headers),
+        remedy="check the proxy and the endpoint; a gateway may be answering in its place",
+    )
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """A provider's id of a request, as its response's headers give it."""
+    names = ("request-id", "x-request-id", "x-amzn-requestid")
+    return next((found for name in names if (found := headers.get(name))), None)
 
 
 def _filtered(details: dict[str, Any]) -> str:

@@ -10,10 +10,11 @@ import msgspec
 
 from aof_nb.errors import MissingCredential, ModelError
 from aof_nb.importing import imported
+from aof_nb.loop_clients import shared_client
 from aof_nb.models.failures import classify
 from aof_nb.models.schema_dialects import OPENAI_SCHEMAS
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.models.transport import sdk_timeout, shared_client
+from aof_nb.models.transport import sdk_timeout
 from aof_nb.ports import OutputSchema, StructuredOutput
 
 _VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")

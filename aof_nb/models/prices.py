@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from aof_nb.messages import Usage
 
-_FREE = frozenset({"script", "ollama", "vllm", "lmstudio"})
-"""Providers that run on the user's own machines."""
+_FREE = frozenset({"script", "replay", "ollama", "vllm", "lmstudio"})
+"""Providers that run on the user's own machines, or nowhere."""
 
 _LISTED_AS = {
     "bedrock": "aws",

@@ -28,6 +28,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         title: What people call it.
         key_variable: The environment variable that holds its key; empty if it needs none.
         url_variable: The environment variable that overrides its address.
+        needs_address: Whether it has no address but the user's own, which has to be given.
+        server: The address at which its server is looked for, if that runs on the user's machine.
         example: A model of it.
         credentials: What else it may take instead of a key.
         extra: The extra of aof-nb that brings what it needs; empty if nothing more is.
@@ -40,6 +42,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     key_variable: str = ""
     url_variable: str = ""
+    needs_address: bool = False
+    server: str = ""
     example: str = ""
     credentials: str = ""
     extra: str = ""
@@ -61,6 +65,7 @@ def _compatible(endpoint: Endpoint) -> Provider:
         title=endpoint.title,
         key_variable=endpoint.key_variable,
         url_variable=endpoint.url_variable,
+        server="" if endpoint.key_variable else endpoint.base_url,
         example=endpoint.example,
         options={"endpoint": endpoint.name},
     )
@@ -101,6 +106,7 @@ _PROVIDERS = (
         title=AZURE.title,
         key_variable=AZURE.key_variable,
         url_variable=AZURE.url_variable,
+        needs_address=True,
         credentials='Entra tokens with pip install "aof-nb[azure]"',
         example=AZURE.example,
     ),
@@ -111,7 +117,16 @@ _PROVIDERS = (
         title="Scripted playbook: deterministic, no LLM, no key",
         example="script:triage.yaml",
     ),
+    Provider(
+        name="replay",
+        factory="aof_nb.journal.replay_model:ReplayModel",
+        title="Recorded run: the model's answers from a journal or a cassette, no LLM, no key",
+        example="replay:triage.journal.jsonl",
+    ),
 )
+
+FILES = ("script:", "replay:")
+"""How the names of models begin that are files: nothing is sent, and nothing is to be paid."""
 
 
 _BUILT_IN = {provider.name: provider for provider in _PROVIDERS}
@@ -178,13 +193,13 @@ def parse_name(name: str) -> tuple[Provider, str]:
 
 
 def shown_name(model: str | Model) -> str:
-    """A model's name as people are shown it: a scripted one says so, and not where it lies.
+    """A model's name as people are shown it: one that is a file says so, and not where it lies.
 
     Example:
         >>> shown_name("script:playbooks/triage.yaml")
         'script:triage.yaml (scripted)'
     """
-    if isinstance(model, str) and not model.startswith("script:"):
+    if isinstance(model, str) and not model.startswith(FILES):
         return model
     return resolve_model(model).name
 

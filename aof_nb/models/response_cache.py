@@ -10,13 +10,14 @@ import sqlite3
 import zlib
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from aof_nb.events import ModelEvent, ModelResponse, Notice, TextDelta
+from aof_nb.json_disk import NEVER_A_FILE, strict_json_disk
 from aof_nb.messages import Message, StopReason, ToolResult, Usage
-from aof_nb.models.registry import providers
+from aof_nb.models.registry import FILES, providers
 from aof_nb.paths import state_dir
 from aof_nb.ports import Model, ModelRequest
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 500_000_000
 
 _FORMAT = 1
-_NEVER_A_FILE = 2**40
 _WHOLE = frozenset({StopReason.END_TURN, StopReason.TOOL_USE, StopReason.STOP_SEQUENCE})
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(ModelResponse).decode
@@ -57,7 +57,7 @@ def cached(
         >>> cached(resolve_model("openai:gpt-5", api_key="k"), directory="/tmp/c").name
         'openai:gpt-5'
     """
-    if model.name.startswith("script:"):
+    if model.name.startswith(FILES):
         return model
     return CachedModel(model, directory, ttl, max_bytes, keyed_by or model)
 
@@ -124,8 +124,8 @@ class CachedModel:
             with contextlib.closing(
                 Cache(
                     str(directory),
-                    disk=_json_disk(),
-                    disk_min_file_size=_NEVER_A_FILE,
+                    disk=strict_json_disk(),
+                    disk_min_file_size=NEVER_A_FILE,
                     size_limit=self._max_bytes,
                 )
             ) as cache:
@@ -161,26 +161,3 @@ def _as_sent(message: Message) -> Message:
         for part in message.parts
     )
     return msgspec.structs.replace(message, parts=parts)
-
-
-def _json_disk() -> type[Any]:
-    from diskcache import JSONDisk
-    from diskcache.core import MODE_RAW
-
-    class StrictJsonDisk(JSONDisk):  # type: ignore[misc]
-        """JSON only: the base class unpickles what the database says is a pickle."""
-
-        def get(self, key: Any, raw: Any) -> Any:
-            if not raw:
-                raise ValueError("it holds a pickled key")
-            return super().get(key, raw)
-
-        def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-            if mode != MODE_RAW or filename is not None:
-                raise ValueError("it holds what is not JSON")
-            return super().fetch(mode, filename, value, read)
-
-        def remove(self, file_path: str) -> None:
-            raise ValueError(f"it names a file to remove, {file_path!r}")
-
-    return StrictJsonDisk

@@ -20,7 +20,7 @@ from aof_nb.errors import ConnectionFailed, ModelError
 from aof_nb.events import ModelEvent
 from aof_nb.messages import Message
 from aof_nb.models.assembly import Decoder, broken, with_partial
-from aof_nb.models.failures import from_response
+from aof_nb.models.failures import from_response, not_an_answer, request_id_of
 from aof_nb.models.sse import EventStream
 from aof_nb.models.timeouts import Timeouts, struck
 from aof_nb.ports import ModelRequest, OutputSchema, ToolSpec
@@ -78,12 +78,16 @@ async def stream_response(
     events, pace = EventStream(), Pace(asyncio.get_running_loop().time)
     encoded = "content-encoding" in response.headers
     failure: Exception | None = None
+    streams = response.headers.get("content-type", "").startswith("text/event-stream")
+    begun = b""
     pieces = response.aiter_bytes() if encoded else response.aiter_raw()
     if limits.silence < limits.first_byte:
         pieces = _each_within(limits.silence, pieces)
     try:
         try:
             async for data in pieces:
+                if not streams and len(begun) < _LONGEST_PLAIN:
+                    begun += data
                 for payload in events.feed(data):
                     decoder.feed(payload)
                 for event in decoder.events():
@@ -96,22 +100,46 @@ async def stream_response(
             payloads = events.feed(b"" if encoded else _unread(response))
         for payload in payloads:
             decoder.feed(payload)
+        if begun and failure is None and not decoder.complete:
+            _take_plain(decoder, provider, response, begun)
         for event in decoder.events():
             yield event
     except ModelError as error:
-        raise with_partial(decoder, error) from None
+        raise _named(with_partial(decoder, error), response) from None
     except msgspec.DecodeError as error:
-        raise broken(decoder, provider, f"an event that is not valid: {error}") from error
+        failed = broken(decoder, provider, f"an event that is not valid: {error}")
+        raise _named(failed, response) from error
     finally:
         await response.aclose()
     if not decoder.complete:
         if failure is None:
-            raise broken(decoder, provider, "it ended too early")
+            raise _named(broken(decoder, provider, "it ended too early"), response)
         if _is_late(failure):
             late = struck("silence", limits.silence, provider, str(client.base_url))
-            raise with_partial(decoder, late) from failure
-        raise broken(decoder, provider, _cause(failure)) from failure
+            raise _named(with_partial(decoder, late), response) from failure
+        raise _named(broken(decoder, provider, _cause(failure)), response) from failure
     yield decoder.response()
+
+
+def _take_plain(decoder: Decoder, provider: str, response: Any, body: bytes) -> None:
+    """Takes what came in one piece, of a server that does not stream.
+
+    Raises:
+        ModelError: If it is no answer.
+    """
+    with contextlib.suppress(msgspec.DecodeError):
+        decoder.feed(body)
+    if not decoder.complete:
+        raise not_an_answer(provider, response.headers, body)
+
+
+_LONGEST_PLAIN = 1 << 20
+
+
+def _named(error: ModelError, response: Any) -> ModelError:
+    """An error with the provider's id of its request, if it does not have it yet."""
+    error.request_id = error.request_id or request_id_of(response.headers)
+    return error
 
 
 class Pace:
@@ -233,51 +261,6 @@ def unreachable(provider: str, error: BaseException, client: Any) -> ModelError:
         provider=provider,
         remedy="check the network, the proxy and the base URL",
     )
-
-
-_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-class _LoopClients:
-    """One event loop's clients. They are closed when the loop shuts down."""
-
-    def __init__(self) -> None:
-        self.clients: dict[tuple[Any, ...], Any] = {}
-        self._closing = self._close_at_shutdown()
-
-    async def start(self) -> None:
-        await anext(self._closing)
-
-    async def _close_at_shutdown(self) -> AsyncGenerator[None, None]:
-        # A loop closes its unfinished async generators when it shuts down, which is the one
-        # hook it offers.
-        loop = asyncio.get_running_loop()
-        try:
-            yield
-        finally:
-            _clients.pop(loop, None)
-            for client in self.clients.values():
-                await client.close()
-
-
-async def shared_client(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """The client for this key on the running loop; made at its first use.
-
-    A connection pool shared across event loops stalls, one made for each request is slow: so
-    there is one per loop and provider, kept until the loop ends.
-    """
-    loop = asyncio.get_running_loop()
-    here = _clients.get(loop)
-    if here is None:
-        here = _LoopClients()
-        _clients[loop] = here
-        await here.start()
-    client = here.clients.get(key)
-    if client is None:
-        client = here.clients[key] = make()
-    return client
 
 
 class EncodeOnce:

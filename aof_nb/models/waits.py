@@ -1,4 +1,4 @@
-"""How long a provider asks to wait, as its response headers say.
+"""How long a provider asks to wait, as its response headers, or its message, say.
 
 Sources: RFC 9110 section 10.2.3 (``retry-after``); Anthropic's and OpenAI's pages on rate
 limits (``anthropic-ratelimit-*-reset``, ``x-ratelimit-reset-*``); Azure's ``retry-after-ms``.
@@ -14,6 +14,11 @@ from email.utils import parsedate_to_datetime
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SAID = re.compile(
+    r"(?:try again in|retry after|retry in) "
+    r"(?:(?P<seconds>\d+(?:\.\d+)?) ?seconds?\b|(?P<duration>(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)\b)",
+    re.IGNORECASE,
+)
 
 
 def asked_wait(headers: Mapping[str, str], *, moment: datetime | None = None) -> float | None:
@@ -51,13 +56,32 @@ def asked_wait(headers: Mapping[str, str], *, moment: datetime | None = None) ->
     return max((wait for wait in waits if wait is not None), default=None)
 
 
+def said_wait(message: str) -> float | None:
+    """Seconds to wait as an error's message says it, as OpenAI, Groq and Azure do; None if not.
+
+    Example:
+        >>> said_wait("Rate limit reached for gpt-5. Please try again in 1m2.5s. Visit ...")
+        62.5
+        >>> said_wait("Requests have exceeded the call rate limit. Please retry after 26 seconds.")
+        26.0
+    """
+    found = _SAID.search(message)
+    if found is None:
+        return None
+    return float(found["seconds"]) if found["seconds"] else _duration(found["duration"].lower())
+
+
+def _duration(text: str) -> float:
+    return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+
+
 def _seconds(text: str, now: datetime) -> float | None:
     """A number of seconds, a duration such as ``6m0s``, or a date, as seconds from now."""
     text = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+        return _duration(text)
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             date = read(text)

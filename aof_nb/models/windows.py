@@ -20,7 +20,7 @@ OLLAMA_WINDOW = 4096
 """What Ollama runs a model with, whatever it could, on less than 24 GiB of video memory, and cuts
 what is longer without a word. Source: Ollama's documentation, "Context length"."""
 
-UNKNOWN = frozenset({"script", "vllm", "lmstudio"})
+UNKNOWN = frozenset({"script", "replay", "vllm", "lmstudio"})
 """Providers whose servers are started with a window, and refuse what is longer."""
 
 WINDOWS: tuple[tuple[str, int], ...] = (

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aof_nb.agent import Agent
-from aof_nb.events import RunStatus
+from aof_nb.events import Notice, RunStatus
+from aof_nb.notebook import registry
 from aof_nb.notebook.console import ConsoleRenderer
-from aof_nb.notebook.failures import Interrupted, failed
+from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
 from aof_nb.notebook.renderer import CellRenderer, Renderer
-from aof_nb.notebook.screen import CellScreen, Frontend, frontend
+from aof_nb.notebook.rows import in_short
+from aof_nb.notebook.screen import CellScreen, Frontend, cell_id, frontend
 from aof_nb.policy import ApproveMode
 from aof_nb.result import RunResult
 from aof_nb.run import Run
@@ -57,6 +59,7 @@ async def run_in_cell(
 
     Raises:
         CellFailed: If the run failed; the result is in the user's variable all the same.
+        CellWaiting: If it waits for an approval, and nobody looks at the notebook.
         Interrupted: If the user interrupted it.
     """
     limits = agent.limits
@@ -68,32 +71,88 @@ async def run_in_cell(
         approve=options.approve,
         model=options.model,
         limits=limits,
+        cell=cell_id(shell),
     )
+    result = await show_in_cell(
+        shell,
+        run,
+        agent=agent.name,
+        session=options.session,
+        out=options.out,
+        debug=options.debug,
+    )
+    if result.status is RunStatus.FAILED and result.error is not None:
+        raise result.error if options.debug else failed(result.error)
+    return result
+
+
+async def show_in_cell(
+    shell: InteractiveShell,
+    run: Run,
+    *,
+    agent: str,
+    session: str | None = None,
+    out: str | None = None,
+    debug: bool = False,
+    replayed: bool = False,
+) -> RunResult:
+    """Shows a run in the cell that is being executed, to its end; one that fails does not raise.
+
+    Args:
+        shell: IPython's shell.
+        run: The run.
+        agent: Who is asked.
+        session: The conversation that it goes on with.
+        out: The variable that gets the result.
+        debug: Whether an interrupt shows its traceback.
+        replayed: Whether it is a recorded run that is only looked at.
+
+    Raises:
+        CellWaiting: If it waits for an approval, and nobody looks at the notebook.
+        Interrupted: If the user interrupted it.
+    """
     place = frontend(shell)
     renderer: Renderer = ConsoleRenderer()
     if place in {Frontend.LIVE, Frontend.HEADLESS}:
         renderer = CellRenderer(
-            CellScreen(shell),
-            live=place is Frontend.LIVE,
-            agent=agent.name,
-            session=options.session,
+            CellScreen(shell), live=place is Frontend.LIVE, agent=agent, session=session
         )
+    waiting: CellWaiting | None = None
     with interruptible(kernel=place is not Frontend.TERMINAL):
         try:
             await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
             renderer.end(run.result, interrupted=True)
-            if options.debug:
+            if debug:
                 raise
             raise Interrupted("interrupted: the run was ended") from cancelled
         finally:
-            if options.out is not None:
-                shell.user_ns[options.out] = run.result
+            if out is not None:
+                shell.user_ns[out] = run.result
+            if not replayed:
+                registry.spent[run.run_id] = run.result.usage_by_model
+        if run.result.status is RunStatus.WAITING and not replayed:
+            waiting = _waiting(run.run_id)
+            renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
         await _end(run.result, renderer, live=place is Frontend.LIVE)
-    result = run.result
-    if result.status is RunStatus.FAILED and result.error is not None:
-        raise result.error if options.debug else failed(result.error)
-    return result
+    if waiting is not None and place is Frontend.HEADLESS:
+        raise waiting
+    return run.result
+
+
+def _waiting(run_id: str) -> CellWaiting:
+    """What a run waits for, and how it goes on."""
+    from aof_nb.journal.approvals import Approvals
+    from aof_nb.journal.runs import run_dir
+
+    calls = [
+        f"{each.request.tool.name} {in_short(each.request.arguments)}".rstrip()
+        for each in Approvals(run_dir(run_id)).pending()
+    ]
+    return CellWaiting(
+        f"{'; '.join(calls) or 'the run'} waits for a person's approval",
+        remedy=f"aofctl approve {run_id}, then %aof resume {run_id}",
+    )
 
 
 async def _show(run: Run, renderer: Renderer) -> None:

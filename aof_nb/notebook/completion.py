@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import IPCompleter
     from IPython.core.interactiveshell import InteractiveShell
 
+_RUNS = 50
 _LINE = re.compile(r"^\s*(?:\w+\s*=\s*)?(?P<magic>%%?aof)\s+(?P<typed>.*)$")
 
 
@@ -61,6 +63,8 @@ class Completion:
             return [] if before else self._agents()
         if not before:
             return list(COMMANDS)
+        if before in (["show"], ["resume"], ["replay"]):
+            return _runs()
         return self._agents() if before in (["ask"], ["tools"]) else []
 
     def _agents(self) -> list[str]:
@@ -71,6 +75,12 @@ class Completion:
     def add_to(self, completer: IPCompleter) -> None:
         """Makes the completer ask it."""
         completer.custom_matchers.append(self.match)
+
+
+def _runs() -> list[str]:
+    from aof_nb.journal.runs import run_directories
+
+    return [each.name for each in itertools.islice(run_directories(), _RUNS)]
 
 
 def take_from(completer: IPCompleter) -> None:

@@ -23,6 +23,13 @@ class CellFailed(AofError):
         return lines
 
 
+class CellWaiting(CellFailed):
+    """What a cell raises whose run waits for an approval where nobody looks at the notebook.
+
+    The cells after it, which may depend on its answer, do not run.
+    """
+
+
 class Interrupted(asyncio.CancelledError):
     """What a cell raises when its run was interrupted, so that queued cells do not run."""
 

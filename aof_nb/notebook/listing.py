@@ -35,6 +35,24 @@ def agents(variables: Mapping[str, Any]) -> str:
     )
 
 
+async def sessions(agent: Agent) -> str:
+    """The conversations that an agent's memory holds.
+
+    Raises:
+        MemoryStoreError: If it cannot be read.
+    """
+    memory = agent.open_memory()
+    found = [await memory.info(session) for session in await memory.sessions()]
+    rows = [
+        (each.session, f"{each.messages:,}", each.updated.astimezone().isoformat(" ", "minutes"))
+        for each in found
+        if each is not None
+    ]
+    if not rows:
+        return "No conversations yet: %%aof NAME --session SESSION begins one."
+    return table(("session", "messages", "last message"), rows)
+
+
 def mcp_servers() -> str:
     """The MCP servers that cells have defined, and how their connections are."""
     from aof_nb.mcp.pool import pool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,14 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class
 from aof_nb.errors import AofError
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import failed
-from aof_nb.notebook.options import ask_options, cell_options, documented, words
+from aof_nb.notebook.options import (
+    ask_options,
+    cell_options,
+    documented,
+    replay_options,
+    resume_options,
+    words,
+)
 from aof_nb.notebook.panels import counted
 from aof_nb.notebook.placeholders import expand, expand_known
 
@@ -23,7 +31,10 @@ if TYPE_CHECKING:
     from aof_nb.notebook.cell_run import RunOptions
     from aof_nb.result import RunResult
 
-COMMANDS = ("ask", "agents", "mcp", "tools", "help")
+COMMANDS = (
+    *("ask", "agents", "mcp", "memory", "tools"),
+    *("runs", "show", "resume", "replay", "cost", "help"),
+)
 """The first words of a ``%aof`` line."""
 
 HELP = """\
@@ -33,7 +44,13 @@ HELP = """\
 %aof ask NAME "prompt"    the same in a line; r = %aof ask ... keeps the result
 %aof agents               the agents of this notebook
 %aof mcp                  its MCP servers, and which are connected
+%aof memory NAME          the conversations that an agent's memory holds
 %aof tools [NAME]         the built-in tools, or those of an agent
+%aof runs                 the newest runs, of this notebook and others
+%aof show RUN             what happened in a run
+%aof resume RUN           goes on with a run that waits, failed or was interrupted
+%aof replay RUN           shows a recorded run once more, without model and side effects
+%aof cost                 what the runs of this kernel have cost
 %%aof?                    the options of %%aof and %aof ask
 """
 
@@ -148,18 +165,44 @@ class AofMagics(Magics):
                 f"%aof {command}: no such command{registry.near(command, COMMANDS)}; "
                 f"there are {', '.join(COMMANDS)}"
             )
-        from aof_nb.notebook import listing
+        if command == "resume":
+            return await self._resume(rest)
+        if command == "replay":
+            return await self._replay(rest)
+        from aof_nb.notebook import listing, recorded
 
         try:
-            if command == "agents":
+            if command == "runs":
+                _say(await asyncio.to_thread(recorded.runs))
+            elif command == "show":
+                _say(await asyncio.to_thread(recorded.show, _one_run(rest, "show")))
+            elif command == "cost":
+                _say(await recorded.cost())
+            elif command == "agents":
                 _say(listing.agents(self._shell.user_ns))
             elif command == "mcp":
                 _say(listing.mcp_servers())
+            elif command == "memory":
+                if len(rest) != 1:
+                    raise UsageError("%aof memory NAME: give one agent's name")
+                _say(await listing.sessions(self._agent(rest[0])))
             else:
                 _say(await listing.tools(self._agent(rest[0]) if rest else None))
         except AofError as error:
             raise failed(error) from error
         return None
+
+    async def _resume(self, given: list[str]) -> RunResult:
+        from aof_nb.notebook.recorded import resume
+
+        named, options, approve = resume_options(given)
+        return await resume(self._shell, named, options, approve)
+
+    async def _replay(self, given: list[str]) -> RunResult | None:
+        from aof_nb.notebook.recorded import replay
+
+        named, pace, out = replay_options(given)
+        return await replay(self._shell, named, pace=pace, out=out)
 
     async def _run(self, name: str, prompt: str, options: RunOptions) -> RunResult:
         from aof_nb.notebook.cell_run import run_in_cell
@@ -182,6 +225,12 @@ def _one_name(line: str, magic: str) -> str:
     given = words(line)
     if len(given) != 1:
         raise UsageError(f"{magic} NAME: give one name")
+    return given[0]
+
+
+def _one_run(given: list[str], command: str) -> str:
+    if len(given) != 1:
+        raise UsageError(f"%aof {command} RUN: give one run; %aof runs shows them")
     return given[0]
 
 

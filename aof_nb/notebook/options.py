@@ -69,6 +69,41 @@ def ask_options(given: list[str]) -> tuple[str, str, RunOptions]:
     return read.agent, " ".join(read.prompt), _options(read)
 
 
+def resume_options(given: list[str]) -> tuple[str, RunOptions, ApproveMode | None]:
+    """Reads ``RUN [options]``: the run, how it is shown, and what happens where a policy asks.
+
+    Raises:
+        UsageError: If they are wrong.
+    """
+    parser = arguments.MagicArgumentParser("aof resume")  # type: ignore[no-untyped-call]
+    parser.add_argument("run")
+    for flags, settings in _ARGUMENTS:
+        if flags[0] in {"--out", "--approve", "--model", "--debug"}:
+            parser.add_argument(*flags, **settings)
+    read = parser.parse_args(given)
+    read.session = read.max_turns = None
+    options = _options(read)
+    chosen = read.approve or os.environ.get("AOF_APPROVE")
+    return read.run, options, options.approve if chosen else None
+
+
+def replay_options(given: list[str]) -> tuple[str, float, str | None]:
+    """Reads ``RUN [--pace N] [--out VAR]``.
+
+    Raises:
+        UsageError: If they are wrong.
+    """
+    parser = arguments.MagicArgumentParser("aof replay")  # type: ignore[no-untyped-call]
+    parser.add_argument("run")
+    parser.add_argument("--pace", type=float, default=0.0)
+    parser.add_argument("--out", "-o")
+    read = parser.parse_args(given)
+    if read.pace < 0:
+        raise UsageError(f"--pace {read.pace:g}: give 1 for the recorded waits, 0 for none")
+    _check_variable(read.out)
+    return read.run, read.pace, read.out
+
+
 def words(line: str) -> list[str]:
     """The words of a magic's line; quotes hold words together.
 
@@ -81,9 +116,13 @@ def words(line: str) -> list[str]:
         raise UsageError(f"{error}: put text with spaces or apostrophes in double quotes") from None
 
 
+def _check_variable(name: str | None) -> None:
+    if name is not None and not name.isidentifier():
+        raise UsageError(f"--out {name}: give the name of a variable")
+
+
 def _options(read: argparse.Namespace) -> RunOptions:
-    if read.out is not None and not read.out.isidentifier():
-        raise UsageError(f"--out {read.out}: give the name of a variable")
+    _check_variable(read.out)
     if read.max_turns is not None and read.max_turns < 1:
         raise UsageError(f"--max-turns {read.max_turns}: give 1 or more")
     approve = read.approve or os.environ.get("AOF_APPROVE") or "ask"

@@ -16,6 +16,7 @@ _SMALL = "font-size:var(--jp-ui-font-size1, 13px)"
 _COLOURS = {
     "info": GREY,
     "warning": "var(--jp-warn-color0, #b26a00)",
+    "waiting": "var(--jp-warn-color0, #b26a00)",
     "error": "var(--jp-error-color1, #c62828)",
 }
 
@@ -70,7 +71,8 @@ def footer(result: RunResult, *, interrupted: bool = False, cost: float | None =
     ended = _how_it_ended(result, interrupted=interrupted)
     html = f"{escape(line)}"
     if ended:
-        colour = _COLOURS["error" if result.status is not RunStatus.LIMIT else "warning"]
+        mild = result.status in {RunStatus.LIMIT, RunStatus.WAITING}
+        colour = _COLOURS["warning" if mild else "error"]
         html = f'<b style="color:{colour}">{escape(ended)}</b> · {html}'
         line = f"{ended} · {line}"
     html = f'<div style="{_SMALL};color:{GREY}">{html}</div>'
@@ -83,9 +85,11 @@ def _how_it_ended(result: RunResult, *, interrupted: bool) -> str:
         return f"stopped by a limit ({limit})" if limit else "stopped by a limit"
     if result.status is RunStatus.CANCELLED:
         return "interrupted" if interrupted else "cancelled"
-    return {RunStatus.FAILED: "failed", RunStatus.REFUSED: "refused by the model"}.get(
-        result.status, ""
-    )
+    return {
+        RunStatus.FAILED: "failed",
+        RunStatus.REFUSED: "refused by the model",
+        RunStatus.WAITING: "waiting for an approval",
+    }.get(result.status, "")
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,12 +12,16 @@ from typing import Any
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
 from aof_nb.mcp.spec import McpServer
+from aof_nb.messages import Usage
 
 agents: dict[str, Agent] = {}
 """By name, as ``%%aof_agent`` defined them."""
 
 servers: dict[str, McpServer] = {}
 """By name, as ``%%aof_mcp`` defined them."""
+
+spent: dict[str, Mapping[str, Usage]] = {}
+"""What the runs of this kernel have used, by run and by model."""
 
 
 def find_agent(name: str, variables: Mapping[str, Any]) -> Agent:

@@ -38,6 +38,7 @@ _EFFECTS = {
 _MARKS = {
     "running": ("…", GREY, "running"),
     "waiting": ("?", _AMBER, "waiting for approval"),
+    "unanswered": ("?", _AMBER, "waits for approval"),
     Outcome.OK: ("✓", _GREEN, ""),
     Outcome.ERROR: ("✗", _RED, "failed"),
     Outcome.DENIED: ("⊘", _RED, "denied"),
@@ -52,7 +53,7 @@ class Row:
     Args:
         call: The call.
         effect: ``read``, ``write`` or ``destructive``.
-        state: ``running``, ``waiting`` or how it ended.
+        state: ``running``, ``waiting``, ``unanswered`` or how it ended.
         content: What the model is shown.
         duration: Seconds, without those that a person took to answer; None while unknown.
         progress: What the tool says of itself.
@@ -81,14 +82,16 @@ class Row:
                 self.state = "running"
                 self._waited += event.waited
             case ToolFinished():
-                self.state, self.content, self.progress = event.outcome, event.content, ""
+                unanswered = self.state == "waiting" and event.outcome is Outcome.DENIED
+                self.state = "unanswered" if unanswered else event.outcome
+                self.content, self.progress = event.content, ""
                 self.duration = max(0.0, event.duration - self._waited)
                 self.artifact = event.artifact is not None
 
     @property
     def ended(self) -> bool:
         """Whether nothing of it will change."""
-        return isinstance(self.state, Outcome)
+        return isinstance(self.state, Outcome) or self.state == "unanswered"
 
     def bundle(self) -> Bundle:
         """The row for the notebook, and as plain text."""
@@ -105,7 +108,7 @@ class Row:
         return line
 
     def _seconds(self) -> str:
-        if self.duration is None or self.state is Outcome.DENIED:
+        if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
             return ""
         return seconds(self.duration)
 

@@ -49,7 +49,14 @@ def frontend(shell: InteractiveShell) -> Frontend:
     parent = kernel.get_parent("shell") or {}
     if not parent.get("content", {}).get("allow_stdin", False):
         return Frontend.HEADLESS
-    return Frontend.LIVE if parent.get("metadata", {}).get("cellId") else Frontend.CONSOLE
+    return Frontend.LIVE if cell_id(shell) else Frontend.CONSOLE
+
+
+def cell_id(shell: InteractiveShell) -> str:
+    """The id of the cell that is being executed; empty where the frontend does not say it."""
+    kernel = getattr(shell, "kernel", None)
+    parent = (kernel.get_parent("shell") if kernel is not None else None) or {}
+    return str(parent.get("metadata", {}).get("cellId") or "")
 
 
 def clicks_arrive() -> bool:

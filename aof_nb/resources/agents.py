@@ -11,7 +11,7 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.models.compaction import ContextPolicy
-from aof_nb.models.registry import parse_name, providers
+from aof_nb.models.registry import FILES, parse_name, providers
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.ports import Sampling
@@ -121,9 +121,9 @@ def _found_model(
             f"{model!r} is of no provider known here, so a run needs another model",
             near(model.partition(":")[0], providers()),
         )
-    kind, _, script = model.partition(":")
-    beside = folder / script
-    return f"script:{beside}" if kind == "script" and beside.is_file() else model
+    kind, _, file = model.partition(":")
+    beside = folder / file
+    return f"{kind}:{beside}" if f"{kind}:" in FILES and beside.is_file() else model
 
 
 def _output_schema(spec: AgentSpec, document: Document) -> Any:

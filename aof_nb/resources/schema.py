@@ -182,8 +182,10 @@ class ResourcesSpec(Spec):
 class MemoryConfig(Spec):
     """AOF's nested form of the same."""
 
+    url: str = ""
     path: str = ""
     max_messages: Count | None = None
+    ttl: Seconds | None = None
 
 
 class MemorySpec(Spec):
@@ -195,7 +197,7 @@ class MemorySpec(Spec):
     enabled: bool = True
     path: str = ""
     max_messages: Count | None = None
-    ttl: Any = None
+    ttl: Seconds | None = None
     config: MemoryConfig | None = None
 
 

@@ -165,15 +165,18 @@ class CellChecks:
         return CellProblem(place, title, message, told, self.remedy) if told else None
 
     def _failed(self, place: int, title: str, error: CellExecutionError) -> CellProblem:
-        name = "" if error.ename == "CellFailed" else f"{error.ename}: "
-        traceback = "" if error.ename == "CellFailed" else error.traceback
+        panel = error.ename in {"CellFailed", "CellWaiting"}
+        name = "" if panel else f"{error.ename}: "
+        traceback = "" if panel else error.traceback
         message, remedy = f"{name}{error.evalue}", self.failed_remedy
         if _NO_RECORDING in message:
             remedy = self.remedy
+        elif error.ename in {"CellWaiting", "ApprovalPending"}:
+            remedy = "answer on a terminal, or decide beforehand: --approve never|all"
         elif error.ename == "NameError" and (skipped := list(self._skipped_before(place))):
             which = f"cell {skipped[0]}" if len(skipped) == 1 else f"cells {', '.join(skipped)}"
             remedy = f"{which}, tagged live, was not executed: set what other cells need elsewhere"
-        elif error.ename == "CellFailed":
+        elif panel:
             remedy = _COLOURS.sub("", error.traceback).partition("→ ")[2].strip()
         return self._of_message(place, title, message, remedy, traceback)
 

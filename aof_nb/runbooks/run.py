@@ -114,6 +114,7 @@ async def run_notebook(
     approver: Approver | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float | None = None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
+    environment: Mapping[str, str] | None = None,
 ) -> NotebookResult:
     """Runs a notebook in a kernel of this Python, in the notebook's own directory.
 
@@ -130,6 +131,8 @@ async def run_notebook(
         on_progress: Called on this loop as cells start and finish.
         timeout: Seconds for the whole run, `math.inf` for as long as it takes; the notebook's
             ``time_limit`` if not given.
+        environment: Variables of the kernel, added to those of this process, such as
+            ``AOF_REPLAY``.
 
     Raises:
         ConfigurationError: If it is no notebook that can be run.
@@ -167,8 +170,9 @@ async def run_notebook(
     limit = None if limit == math.inf else limit
     bound = info.metadata.policy.made() if info.metadata.policy is not None else None
     started = time.monotonic()
-    async with _environment(approve, approver, bound) as environment:
-        execution = Execution(str(info.path.resolve().parent), environment, tell)
+    async with _environment(approve, approver, bound) as surroundings:
+        variables = {**surroundings, **(environment or {})}
+        execution = Execution(str(info.path.resolve().parent), variables, tell)
         work = asyncio.create_task(asyncio.to_thread(execution.run, info.path, executed, values))
         try:
             done, _ = await asyncio.wait([work], timeout=limit)

@@ -39,7 +39,6 @@ class FunctionTool(Generic[P, R]):
     ) -> None:
         self._function = function
         self._timeout = timeout
-        self._is_async = inspect.iscoroutinefunction(function)
         called = _name(function, name)
         self._context_parameter, self._arguments = _signature(function)
         self.spec = ToolSpec(
@@ -64,6 +63,13 @@ class FunctionTool(Generic[P, R]):
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Calls the function with arguments converted to its types."""
+        named = self._named(arguments)
+        if self._context_parameter is not None:
+            named[self._context_parameter] = context
+        return as_output(await self._result(self._function, named, self.spec.name))
+
+    def _named(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A call's arguments as the function takes them."""
         import pydantic
 
         try:
@@ -73,26 +79,58 @@ class FunctionTool(Generic[P, R]):
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
             raise ToolError(f"The arguments do not fit: {wrong}") from None
-        named = {
+        return {
             str(field.alias): getattr(parsed, place)
             for place, field in type(parsed).model_fields.items()
         }
-        if self._context_parameter is not None:
-            named[self._context_parameter] = context
+
+    async def _result(
+        self, function: Callable[..., Any], named: Mapping[str, Any], name: str
+    ) -> Any:
         try:
             async with asyncio.timeout(self._timeout) as limit:
-                return as_output(await self._result(named))
+                if inspect.iscoroutinefunction(function):
+                    return await function(**named)
+                result = await in_own_thread(_without_stop_iteration, function, named)
+                return await result if inspect.isawaitable(result) else result
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise ToolError(f"{self.spec.name} did not finish within {self._timeout:g} s") from None
+            raise ToolError(f"{name} did not finish within {self._timeout:g} s") from None
 
-    async def _result(self, named: Mapping[str, Any]) -> Any:
-        function: Callable[..., Any] = self._function
-        if self._is_async:
-            return await function(**named)
-        result = await in_own_thread(_without_stop_iteration, function, named)
-        return await result if inspect.isawaitable(result) else result
+
+class VerifiableFunctionTool(FunctionTool[P, R]):
+    """A function as a tool, with another function that finds out what became of a call.
+
+    Args:
+        function: The function.
+        verify: Takes the function's arguments, without its context; see `tool`.
+        **settings: What `FunctionTool` takes besides.
+    """
+
+    def __init__(
+        self, function: Callable[P, R], *, verify: Callable[..., Any], **settings: Any
+    ) -> None:
+        super().__init__(function, **settings)
+        self._verify = verify
+        names = [str(field.alias) for field in self._arguments.model_fields.values()]
+        try:
+            inspect.signature(verify).bind(**dict.fromkeys(names))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"tool {self.spec.name}: verify cannot be called with its arguments: {error}",
+                remedy=f"let it take {', '.join(names) or 'nothing'}",
+            ) from error
+
+    async def verify(self, arguments: dict[str, Any]) -> ToolOutput | None:
+        """What an interrupted call has come to; None if it did not take effect.
+
+        Raises:
+            ToolError: If that cannot be found out.
+        """
+        name = f"verify of {self.spec.name}"
+        outcome = await self._result(self._verify, self._named(arguments), name)
+        return None if outcome is None else as_output(outcome)
 
 
 def _without_stop_iteration(function: Callable[..., Any], named: Mapping[str, Any]) -> Any:
@@ -237,6 +275,7 @@ def tool(
     effect: Effect | str = Effect.WRITE,
     exclusive: bool = False,
     timeout: float | None = None,
+    verify: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 
 
@@ -248,6 +287,7 @@ def tool(
     effect: Effect | str = Effect.WRITE,
     exclusive: bool = False,
     timeout: float | None = None,
+    verify: Callable[..., Any] | None = None,
 ) -> Any:
     """Makes a function a tool.
 
@@ -257,10 +297,14 @@ def tool(
         effect: ``read``, ``write`` or ``destructive``: what it does to the world.
         exclusive: Whether it must run alone within a turn.
         timeout: Seconds after which a call is given up.
+        verify: Asked when a run is resumed that was interrupted during a call: it takes the call's
+            arguments and returns the outcome if the call took effect, None if it did not, so that
+            it is made again; whatever it raises means that this is not known. Without it a person
+            is asked, or the call is left alone.
 
     Raises:
-        ConfigurationError: If a parameter cannot be described to a model, or the effect is
-            not one.
+        ConfigurationError: If a parameter cannot be described to a model, the effect is not one,
+            or `verify` does not take the function's arguments.
 
     Example:
         >>> @tool(effect="read")
@@ -280,8 +324,14 @@ def tool(
         ) from None
 
     def make(function: Callable[..., Any]) -> FunctionTool[..., Any]:
-        return FunctionTool(
-            function, name=name, effect=known_effect, exclusive=exclusive, timeout=timeout
-        )
+        settings: dict[str, Any] = {
+            "name": name,
+            "effect": known_effect,
+            "exclusive": exclusive,
+            "timeout": timeout,
+        }
+        if verify is None:
+            return FunctionTool(function, **settings)
+        return VerifiableFunctionTool(function, verify=verify, **settings)
 
     return make if function is None else make(function)

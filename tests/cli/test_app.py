@@ -108,12 +108,16 @@ def test_a_missing_command_shows_the_help(aofctl: Aofctl) -> None:
 
 def test_models_and_tools_are_listed(invoke: Invoke, environment: dict[str, str]) -> None:
     environment["OPENAI_API_KEY"] = "k"
+    environment["OLLAMA_HOST"] = "gpu-1:11434"
     models = json.loads(invoke("list", "models", "--output", "json").stdout)
-    keys = {each["model"].partition(":")[0]: each["key"] for each in models}
-    assert keys["anthropic"] == "ANTHROPIC_API_KEY is not set"
-    assert keys["openai"] == "OPENAI_API_KEY is set"
-    assert keys["script"] == keys["ollama"] == "needs no key"
-    assert keys["bedrock"].endswith("is not set, or AWS credentials as boto3 finds them")
+    needs = {each["model"].partition(":")[0]: each["needs"] for each in models}
+    assert needs["anthropic"] == "ANTHROPIC_API_KEY is not set"
+    assert needs["openai"] == "OPENAI_API_KEY is set"
+    assert needs["script"] == "no key"
+    assert needs["ollama"] == "no key; its server at gpu-1:11434 (OLLAMA_HOST)"
+    assert needs["vllm"] == "no key; its server at http://127.0.0.1:8000/v1 (VLLM_BASE_URL)"
+    assert needs["azure"].endswith("; AZURE_OPENAI_ENDPOINT is not set")
+    assert needs["bedrock"].endswith("is not set, or AWS credentials as boto3 finds them")
     assert {each["now"] for each in models} == {""}
     tools = {
         each["name"]: each

@@ -79,6 +79,17 @@ def test_an_approval_nobody_can_be_asked_for_is_three(
 ) -> None:
     done = aofctl("run", clerk, "-i", "x", stdin="y\n")
     assert done.returncode == 3
+    assert done.stdout.endswith("Let me look.\n")
+    run = done.stderr.splitlines()[0].removeprefix("run ")
+    assert f"aofctl: the run {run} waits for a person's approval of write_file" in done.stderr
+    assert done.stderr.endswith(f"  aofctl approve {run}, then aofctl resume {run}\n")
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_a_run_without_a_journal_cannot_wait(aofctl: Aofctl, clerk: Path, tmp_path: Path) -> None:
+    clerk.write_text(clerk.read_text() + "  journal: false\n")
+    done = aofctl("run", clerk, "-i", "x", stdin="y\n")
+    assert done.returncode == 3
     assert done.stdout.endswith("I may not write.\n")
     assert "no terminal to ask on" in done.stderr
     assert not (tmp_path / "note.txt").exists()

@@ -76,7 +76,7 @@ def test_an_approval_nobody_can_be_asked_for_is_three(aofctl: Aofctl, tmp_path: 
     notebook = write_notebook(tmp_path / "n.ipynb", ASK)
     done = aofctl("run", notebook, "-o", "out.ipynb", stdin="y\n")
     assert done.returncode == 3
-    assert printed(tmp_path / "out.ipynb") == "approved: False\n"
+    assert printed(tmp_path / "out.ipynb") == ""
     assert "no terminal to ask on" in done.stderr
 
 
@@ -206,6 +206,18 @@ def test_interrupting_while_asked_withdraws_the_question(
     aofctl.see("withdrawn")
     assert aofctl.end() == 130
     assert time.monotonic() - started < 30
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_a_notebook_whose_agent_waits_stops_there_and_is_three(
+    aofctl: Aofctl, tmp_path: Path, runbook: Path
+) -> None:
+    done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
+    assert done.returncode == 3, done.stderr
+    assert "waits: write_file path=note.txt content=seen waits for" in done.stderr
+    assert re.search(r"aofctl approve \S+, then ", done.stderr)
+    assert "Written" not in printed(tmp_path / "out.ipynb")
+    assert "waits for a person" in (tmp_path / "out.html").read_text()
     assert not (tmp_path / "note.txt").exists()
 
 

@@ -92,6 +92,8 @@ class Dialect:
         comments: comment lines keep the connection open (OpenRouter, DeepSeek).
         typed_content: reasoning comes as typed pieces of `content` (Mistral).
         short_ids: calls have ids of nine letters and digits (Mistral).
+        thoughts: reasoning is shown if it is asked for, as marked content between tags (Gemini).
+        details: reasoning comes a second time, as structured details (OpenRouter).
     """
 
     reasoning: str | None = None
@@ -106,13 +108,17 @@ class Dialect:
     comments: bytes = b""
     typed_content: bool = False
     short_ids: bool = False
+    details: bool = False
+    thoughts: bool = False
 
 
 OPENAI = Dialect()
 AZURE = Dialect(azure=True)
 DEEPSEEK = Dialect(reasoning="reasoning_content", usage_with_finish=True, filler={"content": None})
 VLLM = Dialect(reasoning="reasoning_content", filler={})
-OPENROUTER = Dialect(reasoning="reasoning", filler={"role": "assistant", "content": ""})
+OPENROUTER = Dialect(
+    reasoning="reasoning", filler={"role": "assistant", "content": ""}, details=True
+)
 MISTRAL = Dialect(
     reasoning="content",
     whole_calls=True,
@@ -128,6 +134,7 @@ GOOGLE = Dialect(
     same_index=True,
     signed=True,
     hidden_reasoning=True,
+    thoughts=True,
 )
 OLLAMA = Dialect(
     reasoning="reasoning", whole_calls=True, filler={"role": "assistant", "content": ""}
@@ -216,7 +223,20 @@ def _call_deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
     return itertools.chain.from_iterable(streams)
 
 
-def _deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
+def _shows_thoughts(request: Mapping[str, Any], dialect: Dialect) -> bool:
+    google = (request.get("extra_body") or {}).get("google") or {}
+    return dialect.thoughts and bool(google.get("thinking_config", {}).get("include_thoughts"))
+
+
+def _marked(deltas: list[str]) -> Iterator[dict[str, Any]]:
+    """Thoughts between tags, of which the second is not marked any more."""
+    for number, delta in enumerate(deltas):
+        tag = "" if number else "<thought>"
+        yield {"content": tag + delta, "extra_content": {"google": {"thought": True}}}
+    yield {"content": "</thought>"}
+
+
+def _deltas(reply: Reply, dialect: Dialect, *, thoughts: bool) -> Iterator[dict[str, Any]]:
     filler = dict(dialect.filler or {})
     for part in reply.parts:
         if isinstance(part, RedactedThinking | ServerTool):
@@ -227,6 +247,8 @@ def _deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
         elif isinstance(part, Refusal):
             for delta in reply.deltas(part):
                 yield {"refusal": delta}
+        elif isinstance(part, Thinking) and thoughts:
+            yield from _marked(reply.deltas(part))
         elif isinstance(part, Thinking) and dialect.reasoning:
             for delta in reply.deltas(part):
                 if dialect.typed_content:
@@ -239,7 +261,7 @@ def _deltas(reply: Reply, dialect: Dialect) -> Iterator[dict[str, Any]]:
                             {"type": "reasoning.text", "text": delta, "format": None, "index": 0}
                         ]
                     }
-                    if dialect.reasoning == "reasoning"
+                    if dialect.details
                     else {}
                 )
                 yield {**filler, dialect.reasoning: delta, **details}
@@ -326,7 +348,8 @@ def openai_chat_frames(
         frames.append(frame(dumps(empty | {"prompt_filter_results": prompt})))
     opening = None if reply.of(ToolCall) and not reply.of(Text) else ""
     frames.append(chunk(choice({"role": "assistant", "content": opening, "refusal": None})))
-    frames += [chunk(choice(delta)) for delta in _deltas(reply, dialect)]
+    thoughts = _shows_thoughts(request, dialect)
+    frames += [chunk(choice(delta)) for delta in _deltas(reply, dialect, thoughts=thoughts)]
     finish = choice({}, finish_reason(reply))
     if dialect.usage_with_finish:
         frames.append(chunk(finish, usage(reply, dialect)))

@@ -304,14 +304,18 @@ SERVERS = {
     "azure": Server("/openai/deployments/", chat.AZURE, key_header="api-key"),
     "google": Server("/v1beta/openai", chat.GOOGLE),
     "ollama": Server("/v1", chat.OLLAMA),
-    "groq": Server("/openai/v1", replace(chat.OPENROUTER, filler={}), frozenset(["max_tokens"])),
+    "groq": Server(
+        "/openai/v1",
+        replace(chat.OPENROUTER, filler={}, details=False),
+        frozenset(["max_tokens"]),
+    ),
     "openrouter": Server(
         "/api/v1", replace(chat.OPENROUTER, comments=b": OPENROUTER PROCESSING\n\n")
     ),
     "mistral": Server("/v1", chat.MISTRAL, frozenset(["stream_options", "max_completion_tokens"])),
     "deepseek": Server("", replace(chat.DEEPSEEK, comments=b": keep-alive\n\n")),
     "xai": Server("/v1", replace(chat.VLLM, hidden_reasoning=True, usage_with_finish=True)),
-    "together": Server("/v1", replace(chat.OPENROUTER, filler={})),
+    "together": Server("/v1", replace(chat.OPENROUTER, filler={}, details=False)),
     "vllm": Server("/v1", chat.VLLM),
     "lmstudio": Server("/v1", chat.VLLM),
 }
@@ -357,6 +361,10 @@ class FakeCompatible(FakeOpenAI):
         body = request.json
         for name in self.server.forbidden & set(body):
             raise InvalidRequestError(f"{name}: Extra inputs are not permitted", status=422)
+        if self._name == "google" and "reasoning_effort" in body and "extra_body" in body:
+            raise InvalidRequestError(
+                "Expected one of either `reasoning_effort` or custom `thinking_config`; found both."
+            )
         chat_rules.check(body, own=False)
         for message in body["messages"]:
             self._check_message(message)

@@ -106,7 +106,15 @@ def check(
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
         raise InvalidRequestError("max_tokens: Input should be greater than or equal to 1")
     thinking = body.get("thinking") or {}
+    adaptive = re.search(r"claude-(?:[a-z]+-(?:5|4-[789])|mythos)", body["model"])
+    if thinking.get("type") == "adaptive" and "claude" in body["model"] and not adaptive:
+        raise InvalidRequestError("adaptive thinking is not supported on this model")
     if thinking.get("type") == "enabled":
+        if adaptive:
+            raise InvalidRequestError(
+                '"thinking.type.enabled" is not supported for this model. Use '
+                '"thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+            )
         if thinking.get("budget_tokens", 0) < 1024:
             raise InvalidRequestError(
                 "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"

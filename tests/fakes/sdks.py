@@ -23,9 +23,8 @@ def gpt(fake: FakeOpenAI) -> openai.AsyncOpenAI:
 
 
 async def say(client: anthropic.AsyncAnthropic, messages: Any = HELLO, **more: Any) -> Message:
-    ask = client.messages.stream(
-        model="claude-sonnet-5", max_tokens=4096, messages=messages, **more
-    )
+    more = {"model": "claude-sonnet-5", "max_tokens": 4096} | more
+    ask = client.messages.stream(messages=messages, **more)
     async with ask as stream:
         return await stream.get_final_message()
 

@@ -58,11 +58,24 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
         ),
         ([USER], {"tools": [{**TOOL, "name": "a.b"}]}, "String should match pattern"),
         ([USER], {"tools": [TOOL, TOOL]}, "Tool names must be unique"),
+        (
+            [USER],
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            '"thinking.type.enabled" is not supported',
+        ),
+        (
+            [USER],
+            {"model": "claude-haiku-4-5", "thinking": {"type": "adaptive"}},
+            "adaptive thinking is not supported",
+        ),
         ([USER], {"extra_body": {"foo": 1}}, "Extra inputs are not permitted"),
         ([USER], {"extra_body": {"temperature": 0}}, "Extra inputs are not permitted"),
         (
             [USER, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": [RESULT]}],
-            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            {
+                "model": "claude-haiku-4-5",
+                "thinking": {"type": "enabled", "budget_tokens": 2048},
+            },
             "Expected `thinking` or `redacted_thinking`, but found `tool_use`",
         ),
     ],

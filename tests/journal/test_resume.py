@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aof_nb import Agent, Limits, Policy, RetryPolicy, RunStatus, tool
-from aof_nb.errors import ConfigurationError, JournalError, Overloaded
+from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError, Overloaded
 from aof_nb.events import (
     ApprovalRequested,
     ModelEvent,
@@ -23,7 +23,14 @@ from aof_nb.events import (
     ToolStarted,
 )
 from aof_nb.journal.approvals import Approvals
-from aof_nb.journal.entries import ModelRequested, RunEnded, RunResumed, ToolIntended, encode_line
+from aof_nb.journal.entries import (
+    ModelRequested,
+    RunContext,
+    RunEnded,
+    RunResumed,
+    ToolIntended,
+    encode_line,
+)
 from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.recording import State, read_recording
 from aof_nb.journal.runs import find_run, read_run
@@ -520,3 +527,57 @@ async def test_asking_is_in_the_journal_with_who_and_how() -> None:
     order = ["ApprovalRequested", "ApprovalAnswered", "ToolIntended", "ToolReturned"]
     assert [kind for kind in kinds if kind in order] == order
     assert any(isinstance(line.entry, ApprovalRequested) for line in read_run("last").lines)
+
+
+class Absent:
+    """A face that finds nobody."""
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        raise ApprovalPending("there is no terminal to ask on")
+
+
+async def test_a_face_that_finds_nobody_leaves_the_question_open() -> None:
+    restart = Restart()
+    agent = Agent(model=Turns((RESTART,), ("done",)), tools=[restart])
+    result = await agent.run("mend it", approver=Absent())
+    assert result.status is RunStatus.WAITING
+    assert len(Approvals(find_run(result.run_id)).pending()) == 1
+    assert (await agent.resume(result.run_id, approver=Face(yes=True))).text == "done"
+    assert Approvals(find_run(result.run_id)).pending() == []
+
+
+async def test_a_run_without_a_journal_cannot_wait() -> None:
+    restart = Restart()
+    model = Turns((RESTART,), ("then not",))
+    agent = Agent(model=model, tools=[restart], journal=False)
+    result = await agent.run("mend it", approver=Absent())
+    assert (result.status, result.text, restart.calls) == (RunStatus.COMPLETED, "then not", [])
+    [told] = result.messages[2].tool_results
+    assert "nobody (there is no terminal to ask on)" in told.content
+
+
+async def test_what_is_asked_otherwise_from_here_on_is_in_the_journal() -> None:
+    restart = Restart()
+    run_id = await begun(restart)
+    model = Turns(("done",))
+    other = Agent(model=model, tools=[restart], instructions="Be brief.")
+    await other.resume(run_id)
+    recording = read_run(run_id)
+    contexts = {each.digest: each.system for each in recording.of(RunContext)}
+    asked = [contexts[each.context] for each in recording.of(ModelRequested)]
+    assert asked == ["", "Be brief."]
+
+
+async def test_the_model_that_was_named_goes_on(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        (tmp_path / f"{name}.yaml").write_text(
+            "steps:\n  - call: {tool: restart, arguments: {service: web}}\n"
+            f"  - answer: by the {name} one\n"
+        )
+    agent = Agent(model=f"script:{tmp_path}/own.yaml", tools=[Restart()])
+    named = f"script:{tmp_path}/other.yaml"
+    waiting = await agent.run("mend it", model=named)
+    assert (await agent.resume(waiting.run_id, approve="all")).text == "by the other one"
+    waiting = await agent.run("mend it", model=named)
+    resumed = await agent.resume(waiting.run_id, approve="all", model=agent.model)
+    assert resumed.text == "by the own one"

@@ -110,10 +110,11 @@ async def test_no_token_is_an_error_that_says_how_to_log_in(
     monkeypatch.delenv("AZURE_OPENAI_API_KEY", raising=False)
 
     def fails() -> str:
-        raise RuntimeError("no credential")
+        raise RuntimeError("no credential\nAttempted: this and that\nand another")
 
     monkeypatch.setattr(identity, "get_bearer_token_provider", lambda *_: fails)
     model = resolve_model("azure:mine", base_url="http://127.0.0.1:9")
     with pytest.raises(errors.AuthenticationFailed) as caught:
         await answer(model, ask())
     assert "az login" in caught.value.remedy
+    assert caught.value.message == "azure: no Entra token (RuntimeError: no credential)"

@@ -205,7 +205,6 @@ async def test_a_response_cut_while_thinking_can_be_gone_on_from() -> None:
         (Reply("x", stop="stop_sequence"), StopReason.STOP_SEQUENCE),
         (Reply("x", stop="context"), StopReason.CONTEXT_FULL),
         (Reply(Call("read_log"), stop="end_turn"), StopReason.TOOL_USE),
-        (Reply("x", stop="malformed_tool_use"), StopReason.OTHER),
         (Reply("x", stop="of_tomorrow"), StopReason.OTHER),
     ],
 )
@@ -288,7 +287,8 @@ async def test_a_profile_that_hides_its_model_can_be_told_what_it_is() -> None:
         fake.reply("ok")
         await answer(served(fake, arn, family="anthropic.claude-opus-4-8"), ask(sampling=THINK))
         sent = fake.requests[0]
-    assert sent.json["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}
+    asked = {"type": "adaptive", "display": "summarized"}
+    assert sent.json["additionalModelRequestFields"] == {"thinking": asked}
     assert sent.path == f"/model/{quote(arn, safe='')}/converse-stream"
 
 

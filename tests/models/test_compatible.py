@@ -12,7 +12,7 @@ from aof_nb import Agent, RetryPolicy, errors, resolve_model
 from aof_nb.errors import ModelError
 from aof_nb.events import ModelResponse, TextDelta
 from aof_nb.messages import Message, StopReason, Thinking, ToolCall, ToolResult
-from aof_nb.models.compatible import ENDPOINTS, Endpoint
+from aof_nb.models.compatible import ENDPOINTS, Endpoint, endpoint_named
 from aof_nb.models.registry import providers
 from aof_nb.ports import Model, ModelRequest, Sampling, ToolSpec
 from tests.fakes import Failure, FakeOpenAI, Raw, Reply, Usage
@@ -199,6 +199,41 @@ async def test_gemini_s_signatures_go_back_verbatim_and_only_to_gemini() -> None
         assert "skip" in stand_in["extra_content"]["google"]["thought_signature"]
         to_other = other.requests[0].json["messages"][1]["tool_calls"]
         assert ["extra_content" in each for each in to_other] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        (
+            "google",
+            {
+                "extra_body": {
+                    "google": {
+                        "thinking_config": {"thinking_budget": 2048, "include_thoughts": True}
+                    }
+                }
+            },
+        ),
+        ("openrouter", {"reasoning": {"max_tokens": 2048}}),
+        ("groq", {"reasoning_effort": "low"}),
+    ],
+)
+async def test_thinking_is_asked_for_where_a_provider_takes_a_budget(
+    name: str, sent: dict[str, Any]
+) -> None:
+    sampling = Sampling(max_tokens=500, thinking_tokens=2048, reasoning_effort="low")
+    endpoint = endpoint_named(name)
+    async with fake_of(endpoint) as fake:
+        fake.reply("ok")
+        request = ModelRequest(messages=(Message.user("why?"),), sampling=sampling)
+        await answer(served(endpoint, fake), request)
+        body = fake.requests[0].json
+    assert sent.items() <= body.items()
+    assert ("reasoning_effort" in body) is ("reasoning_effort" in sent)
+    # What it thinks counts as output.
+    assert (body.get("max_tokens") or body["max_completion_tokens"]) == (
+        500 if name == "groq" else 3072
+    )
 
 
 async def test_ollama_that_does_not_run_or_lacks_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

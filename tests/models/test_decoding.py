@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from aof_nb.errors import ModelError, Overloaded
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta, ThinkingDelta
 from aof_nb.messages import Opaque, StopReason, Thinking
-from aof_nb.models.anthropic import MessagesDecoder
+from aof_nb.models.anthropic_decoding import MessagesDecoder
 from aof_nb.models.assembly import Decoder, tool_call
-from aof_nb.models.openai_chat import ChatDecoder
-from aof_nb.models.openai_responses import ResponsesDecoder
+from aof_nb.models.openai_chat_decoding import ChatDecoder
+from aof_nb.models.openai_responses_decoding import ResponsesDecoder
 from aof_nb.models.sse import EventStream
 from tests.fakes import (
     RedactedThinking,

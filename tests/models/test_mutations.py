@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from aof_nb.errors import ModelError
-from aof_nb.models.anthropic import MessagesDecoder
+from aof_nb.models.anthropic_decoding import MessagesDecoder
 from aof_nb.models.assembly import Decoder
 from aof_nb.models.bedrock_decoding import ConverseDecoder
 from aof_nb.models.event_stream import EventStreamFrames
-from aof_nb.models.openai_chat import ChatDecoder
-from aof_nb.models.openai_responses import ResponsesDecoder
+from aof_nb.models.openai_chat_decoding import ChatDecoder
+from aof_nb.models.openai_responses_decoding import ResponsesDecoder
 from tests.fakes import (
     MISTRAL,
     OPENROUTER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 from aof_nb import errors
 from aof_nb.events import ModelEvent, ModelResponse, TextDelta
+from aof_nb.loop_clients import shared_client
 from aof_nb.messages import Message, Outcome, StopReason, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models import resolve_model
-from aof_nb.models.transport import shared_client
 from aof_nb.ports import Model, ModelRequest, Sampling, ToolSpec
 from tests.fakes import (
     Failure,
@@ -119,6 +120,33 @@ async def test_a_response_cut_while_thinking_can_be_gone_on_from(provider: str) 
         assert "Hm, let me" not in str(fake.requests[1].json)
 
 
+@pytest.mark.parametrize(
+    ("model", "thinking", "effort"),
+    [
+        ("claude-sonnet-5", {"type": "adaptive", "display": "summarized"}, True),
+        ("claude-opus-4-7", {"type": "adaptive", "display": "summarized"}, True),
+        ("claude-sonnet-4-6", {"type": "enabled", "budget_tokens": 2048}, True),
+        ("claude-sonnet-4-5-20250929", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-sonnet-4-0", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-opus-4@20250514", {"type": "enabled", "budget_tokens": 2048}, False),
+        ("claude-3-5-haiku-20241022", None, False),
+        ("glm-4.6", {"type": "enabled", "budget_tokens": 2048}, True),
+    ],
+)
+async def test_each_claude_is_asked_to_think_in_its_way(
+    model: str, thinking: dict[str, Any] | None, effort: bool
+) -> None:
+    sampling = Sampling(max_tokens=500, thinking_tokens=2048, reasoning_effort="low")
+    async with FakeAnthropic() as fake:
+        fake.reply("ok")
+        asked = resolve_model(f"anthropic:{model}", base_url=fake.base_url, api_key="k")
+        await answer(asked, ask(sampling=sampling))
+        body = fake.requests[0].json
+    assert body.get("thinking") == thinking
+    assert ("output_config" in body) is effort
+    assert body["max_tokens"] == (3072 if thinking else 500)
+
+
 async def test_thinking_is_asked_for_again_when_another_models_tool_turn_is_over() -> None:
     asked = Message("assistant", (Text("Looking."), ToolCall("c1", "read_log", {})))
     answered = Message("tool", (ToolResult("c1", "read_log", "locked"),))
@@ -126,7 +154,8 @@ async def test_thinking_is_asked_for_again_when_another_models_tool_turn_is_over
     sampling = Sampling(max_tokens=4096, thinking_tokens=2048)
     async with FakeAnthropic() as fake:
         fake.reply("ok", "ok")
-        model = served("anthropic", fake)
+        name = "anthropic:claude-sonnet-4-5"
+        model = resolve_model(name, base_url=fake.base_url, api_key="k")
         go_on = Message.user("go on")
         await answer(model, ask("why?", asked, answered, go_on, sampling=sampling))
         await answer(model, ask("why?", asked, answered, over, go_on, sampling=sampling))
@@ -267,6 +296,7 @@ async def test_an_error_inside_a_stream_keeps_what_had_arrived(provider: str) ->
     assert partial is not None
     assert partial.interrupted
     assert "The lock is held by reports".startswith(partial.text)
+    assert caught.value.request_id
 
 
 @every_provider
@@ -283,6 +313,37 @@ async def test_a_stream_that_breaks_is_a_typed_error(provider: str, reset: bool)
     assert caught.value.partial is not None
     assert caught.value.partial.text == "".join(shown) != ""
     assert caught.value.retryable
+    assert caught.value.request_id
+
+
+@every_provider
+async def test_a_page_in_place_of_an_answer_is_told_from_one(provider: str) -> None:
+    page = b"<html><title>Sign in to the guest network</title></html>"
+    async with PROVIDERS[provider][0]() as fake:
+        fake.reply(Failure(200, body=page, content_type="text/html"))
+        with pytest.raises(errors.ServerError, match=r"text/html: .*Sign in") as caught:
+            await collect(served(provider, fake), ask())
+    assert "proxy" in caught.value.remedy
+
+
+@every_provider
+async def test_an_error_that_says_it_is_a_success_is_one(provider: str) -> None:
+    async with PROVIDERS[provider][0]() as fake:
+        error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Slower."}
+        body = json.dumps({"type": "error", "error": error}).encode()
+        fake.reply(Failure(200, body=body))
+        with pytest.raises(errors.RateLimited, match=r"Slower\."):
+            await collect(served(provider, fake), ask())
+
+
+async def test_a_server_that_does_not_stream_has_answered() -> None:
+    choice = {"index": 0, "message": {"content": "All of it."}, "finish_reason": "stop"}
+    whole = {"id": "x", "choices": [choice], "usage": {"prompt_tokens": 3}}
+    async with FakeOpenAI() as fake:
+        fake.reply(Failure(200, body=json.dumps(whole, indent=1).encode()))
+        response = await answer(served("openai-chat", fake), ask())
+    assert response.message.text == "All of it."
+    assert response.usage.input_tokens == 3
 
 
 @every_provider

@@ -36,12 +36,12 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def hangs(_: Request) -> Reply:
-    await asyncio.sleep(30)
+    await asyncio.sleep(90)
     return Reply("too late")
 
 
 async def failure(model: Model) -> ModelTimeout:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(ModelTimeout) as caught:
             _ = [event async for event in model.stream(REQUEST)]
     return caught.value
@@ -64,11 +64,10 @@ async def test_an_answer_that_does_not_begin(provider: str, other: float) -> Non
 
 
 @every_provider
-@pytest.mark.parametrize("other", [0.3, 60.0])
-async def test_an_answer_that_stops_in_the_middle(provider: str, other: float) -> None:
+async def test_an_answer_that_stops_in_the_middle(provider: str) -> None:
     async with MODELS[provider][0]() as fake:
         fake.reply(Reply("x" * 4000, wire=Wire(stall_at=3000)))
-        limits = Timeouts(first_byte=max(other, 2.0) if other < 1 else other, silence=0.4)
+        limits = Timeouts(first_byte=60.0, silence=0.4)
         error = await failure(served(provider, fake.base_url, limits))
     assert "nothing more for 0.4 s" in error.message
     assert "timeouts.silence" in error.remedy
@@ -107,7 +106,7 @@ async def test_a_connection_that_does_not_come_about(provider: str) -> None:
 async def test_a_slow_but_steady_answer_is_waited_for() -> None:
     async with FakeAnthropic() as fake:
         fake.reply(Reply("word " * 40, wire=Wire(split=64, delay=0.02)))
-        model = served("anthropic", fake.base_url, Timeouts(first_byte=5, silence=0.5))
+        model = served("anthropic", fake.base_url, Timeouts(first_byte=60, silence=1.5))
         *_, response = [event async for event in model.stream(REQUEST)]
     assert response.message.text == "word " * 40  # type: ignore[union-attr]
 
@@ -115,7 +114,7 @@ async def test_a_slow_but_steady_answer_is_waited_for() -> None:
 async def test_who_reads_slowly_is_not_taken_for_a_silent_provider() -> None:
     async with FakeAnthropic() as fake:
         fake.reply(Reply("word " * 400, wire=Wire(split=512)))
-        model = served("anthropic", fake.base_url, Timeouts(first_byte=5, silence=0.2))
+        model = served("anthropic", fake.base_url, Timeouts(first_byte=60, silence=0.2))
         count = 0
         async for _ in model.stream(REQUEST):
             count += 1

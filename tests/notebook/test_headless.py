@@ -14,6 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from aof_nb.journal.recording import Recording, State, read_recording
 from tests.notebook.kernel import ThisPython
 from tests.notebook.test_kernel import PLAYBOOK, TOOLS
 
@@ -49,6 +50,11 @@ def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture
+def refusing(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOF_APPROVE", "never")
+
+
 def by_nbclient(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     directory = str(path.parent)
@@ -80,6 +86,7 @@ def by_nbconvert(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("execute", [by_nbclient, by_papermill, by_nbconvert])
+@pytest.mark.usefixtures("refusing")
 def test_the_same_outputs_in_each(notebook: Path, execute: Any) -> None:
     executed = execute(notebook)
     cell = next(each for each in executed.cells if each.source.startswith("%%aof sre"))
@@ -92,6 +99,7 @@ def test_the_same_outputs_in_each(notebook: Path, execute: Any) -> None:
     assert "widgets" not in executed.metadata
 
 
+@pytest.mark.usefixtures("refusing")
 def test_nobody_is_asked_and_nothing_is_replaced(notebook: Path) -> None:
     received: list[str] = []
     executed = nbformat.read(notebook, as_version=4)
@@ -126,6 +134,21 @@ def test_approve_all_by_the_environment(notebook: Path, monkeypatch: pytest.Monk
     assert "is **up** again" in shown
 
 
+@pytest.mark.parametrize("execute", [by_nbclient, by_papermill])
+def test_an_approval_that_nobody_can_give_stops_the_notebook(notebook: Path, execute: Any) -> None:
+    with pytest.raises(Exception, match="waits for a person's approval") as caught:
+        execute(notebook)
+    assert getattr(caught.value, "ename", "") == "CellWaiting"
+    waiting = read_runs(notebook.parent / "state")
+    assert [each.state for each in waiting] == [State.WAITING]
+    assert f"aofctl approve {waiting[0].run_id}" in str(caught.value)
+
+
+def read_runs(state: Path) -> list[Recording]:
+    return [read_recording(path) for path in state.glob("runs/*/journal.jsonl")]
+
+
+@pytest.mark.usefixtures("refusing")
 def test_it_reads_without_a_kernel(notebook: Path) -> None:
     from nbconvert import HTMLExporter
 

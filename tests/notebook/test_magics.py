@@ -141,6 +141,21 @@ async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFi
     assert "odd" not in registry.servers
 
 
+async def test_the_conversations_of_an_agents_memory(
+    shell: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    registry.agents["sre"] = says("Hi.")
+    registry.agents["sre"].memory = f"file:{tmp_path}"
+    await cell(shell, "%aof memory sre")
+    assert "No conversations yet" in capsys.readouterr().out
+    await cell(shell, "%%aof sre --session inc-42\nwhy?")
+    capsys.readouterr()
+    await cell(shell, "%aof memory sre")
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["inc-42", "2"]
+    with pytest.raises(UsageError, match="one agent's name"):
+        await cell(shell, "%aof memory")
+
+
 async def test_servers_are_listed_with_their_state(
     shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,25 @@ from aof_nb.resources import agent_from_yaml
         ("{type: conversation, max_messages: 30}", "in_memory", 30),
         ("{type: InMemory, config: {max_messages: 7}}", "in_memory", 7),
         ("{enabled: false, persistence: redis}", None, None),
+        ("in-memory", "in_memory", None),
+        ("redis", "redis", None),
+        ("redis://cache:6379/2?prefix=sre", "redis://cache:6379/2?prefix=sre", None),
+        ("{enabled: true, persistence: redis, ttl: 604800}", "redis?ttl=604800", None),
+        ("{type: redis, url: 'rediss://cache/0', ttl: 1h}", "rediss://cache/0?ttl=3600", None),
+        (
+            "{type: redis, config: {url: 'redis://h?prefix=a', ttl: 90s}}",
+            "redis://h?prefix=a&ttl=90",
+            None,
+        ),
+        ("file", "file", None),
+        ("file:/srv/talks", "file:/srv/talks", None),
+        ("'File:./talks.json:100'", "file:./talks", 100),
+        ("'File:./talks.json'", "file:./talks", None),
+        ("{type: File, config: {path: ./talks.json, max_messages: 5}}", "file:./talks", 5),
+        ("{type: file, path: /srv/talks, ttl: 0.5}", "file:/srv/talks?ttl=0.5", None),
+        ("{type: disk, ttl: 60}", "disk?ttl=60", None),
+        ("{type: InMemory, ttl: 2m}", "in_memory?ttl=120", None),
+        ("'redis://:${UNSET_PASSWORD_OF_TEST:-pw}@cache'", "redis://:pw@cache", None),
     ],
 )
 def test_a_memory(
@@ -34,11 +53,8 @@ def test_a_memory(
 @pytest.mark.parametrize(
     ("written", "memory", "said"),
     [
-        ("'File:./talks.json:100'", "disk:./talks", "kept as disk:./talks here"),
-        ("{type: File, config: {path: ./talks.json}}", "disk:./talks", "kept as disk:./talks"),
-        ("{enabled: true, persistence: redis}", "in_memory", "'redis' is not supported yet"),
-        ("sqlite:x.db", "in_memory", "'sqlite:x.db' is not supported yet"),
-        ("{type: disk, ttl: 60}", "disk", "ttl has no effect"),
+        ("sqlite:x.db", "in_memory", "there is no memory 'sqlite:x.db'"),
+        ("{type: shared, max_messages: 3}", "in_memory", "there is no memory 'shared'"),
     ],
 )
 def test_a_memory_that_is_not_quite_kept_so(
@@ -57,6 +73,13 @@ def test_a_memory_that_is_not_quite_kept_so(
         ("{typ: disk}", "<cell>:2: memory.typ: unknown field 'typ'"),
         ("3", "<cell>:2: memory: memory is a mapping, not 3"),
         ("{type: disk, max_messages: 0}", "<cell>:2: memory.max_messages: input should be greater"),
+        ("{type: disk, ttl: soon}", "<cell>:2: memory.ttl: not a duration"),
+        ("'disk:x?tll=5'", "<cell>:2: memory: the memory 'disk:x?tll=5' has no option 'tll'"),
+        ("'redis://h:port'", "<cell>:2: memory: the address of a redis: memory"),
+        (
+            "'redis://${UNSET_HOST_OF_TEST}'",
+            "<cell>:2: memory: the environment variable UNSET_HOST",
+        ),
     ],
 )
 def test_what_is_no_memory(written: str, said: str) -> None:

@@ -239,10 +239,18 @@ async def test_who_approves_while_it_is_recorded(tmp_path: Path) -> None:
         changed(path, was, "")
     changed(path, "print('restarts", "#")
     result = await check(path, update=True)
-    assert result.passed, told(result)
-    assert len(result.notes) == 2
-    assert "the run of sre waits for an approval" in result.notes[0]
+    assert "cell 4 (" in told(result)
+    assert "waits for a person's approval" in told(result)
+    assert "--approve never|all" in told(result)
     assert not (tmp_path / "restarts.txt").exists()
+    assert not (tmp_path / "triage.journal.jsonl").exists()
+    changed(path, "%%aof sre", "%%aof sre --approve never")
+    result = await check(path, update=True)
+    assert result.passed, told(result)
+    assert len(result.notes) == 1
+    assert "the run of second waits for an approval" in result.notes[0]
+    assert (await check(path)).passed
+    changed(path, "%%aof sre --approve never", "%%aof sre")
     result = await check(path, update=True, approver=Yes())
     assert result.passed, told(result)
     assert result.notes == ()

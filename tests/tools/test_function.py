@@ -19,7 +19,7 @@ import pytest
 
 from aof_nb import tool
 from aof_nb.errors import ConfigurationError, ToolError
-from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput
+from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, Verifiable
 from aof_nb.tools import FunctionTool
 from tests.tools.calls import call
 
@@ -385,3 +385,70 @@ async def test_a_result_that_no_json_can_hold_is_still_a_result() -> None:
     output = await call(first_file)
     assert not output.is_error
     assert "caf" in output.content
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_verify_finds_out_with_the_arguments_of_the_call(asynchronous: bool) -> None:
+    asked: list[tuple[int, dt.date]] = []
+
+    def look(number: int, day: dt.date) -> Any:
+        asked.append((number, day))
+        if number == 0:
+            return None
+        if number < 0:
+            raise ToolError("the service is down")
+        return {"ticket": number}
+
+    async def look_up(number: int, day: dt.date) -> Any:
+        return look(number, day)
+
+    @tool(effect="write", verify=look_up if asynchronous else look)
+    def open_ticket(number: int, day: dt.date, context: ToolContext) -> str:
+        """Opens a ticket."""
+        return "opened"
+
+    assert isinstance(open_ticket, Verifiable)
+    assert open_ticket(1, dt.date(2026, 1, 2), ToolContext("r", "c", print)) == "opened"
+    outcome = await open_ticket.verify({"number": "7", "day": "2026-01-02"})
+    assert outcome == ToolOutput('{"ticket":7}', data={"ticket": 7})
+    assert asked == [(7, dt.date(2026, 1, 2))]
+    assert await open_ticket.verify({"number": 0, "day": "2026-01-02"}) is None
+    with pytest.raises(ToolError, match="the service is down"):
+        await open_ticket.verify({"number": -1, "day": "2026-01-02"})
+    with pytest.raises(ToolError, match="do not fit"):
+        await open_ticket.verify({"number": "many"})
+
+
+async def test_a_tool_without_verify_cannot_find_out() -> None:
+    @tool
+    def change(what: str) -> str:
+        """Changes something."""
+        return what
+
+    assert not isinstance(change, Verifiable)
+
+
+def test_a_verify_that_does_not_take_the_arguments_is_refused_at_once() -> None:
+    def find(other: str) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="verify cannot be called") as caught:
+
+        @tool(verify=find)
+        def change(what: str, how: str) -> str:
+            """Changes something."""
+            return what
+
+    assert caught.value.remedy == "let it take what, how"
+
+
+async def test_a_verify_that_takes_too_long_has_not_found_out() -> None:
+    async def find(what: str) -> None:
+        await asyncio.sleep(60)
+
+    @tool(verify=find, timeout=0.01)
+    def change(what: str) -> str:
+        """Changes something."""
+        return what
+
+    with pytest.raises(ToolError, match="verify of change did not finish"):
+        await change.verify({"what": "x"})

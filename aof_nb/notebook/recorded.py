@@ -1,0 +1,233 @@
+"""``%aof runs``, ``show``, ``resume``, ``replay`` and ``cost``: what was recorded, and going on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from aof_nb.agent import Agent
+from aof_nb.errors import AofError, ConfigurationError
+from aof_nb.events import ApprovalAnswered, ApprovalRequested, LimitReached, RunStatus, Steered
+from aof_nb.journal.entries import (
+    Entry,
+    ModelFailed,
+    ModelResponded,
+    RunEnded,
+    RunResumed,
+    ToolIntended,
+    ToolRefused,
+    ToolReturned,
+)
+from aof_nb.journal.recording import Recording, State, read_recordings
+from aof_nb.journal.replay import journal_path
+from aof_nb.journal.runs import read_run, recordings
+from aof_nb.messages import Usage
+from aof_nb.notebook import registry
+from aof_nb.notebook.cell_run import RunOptions, show_in_cell
+from aof_nb.notebook.failures import failed
+from aof_nb.notebook.listing import table
+from aof_nb.notebook.panels import counted
+from aof_nb.notebook.rows import in_short, seconds
+from aof_nb.policy import ApproveMode
+from aof_nb.result import RunResult
+from aof_nb.terminal import printable
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_SHOWN = 20
+_WIDEST = 60
+
+
+def runs() -> str:
+    """The newest runs, whoever began them."""
+    rows = [
+        (
+            each.run_id,
+            each.begun.agent,
+            str(each.state),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(each.begun.time)),
+            seconds(each.duration),
+            _short(each.begun.prompt),
+        )
+        for each in itertools.islice(recordings(), _SHOWN)
+    ]
+    if not rows:
+        return "No runs yet."
+    return table(("run", "agent", "status", "began", "took", "prompt"), rows)
+
+
+def show(named: str) -> str:
+    """What happened in a run, a line for each thing that did.
+
+    Raises:
+        ConfigurationError: If there is no such run.
+        JournalError: If its journal cannot be read.
+    """
+    recording = read_run(named)
+    begun = recording.begun
+    head = [
+        f"{recording.run_id}: {recording.state}, agent {begun.agent}, model {begun.model}",
+        f"prompt: {_short(begun.prompt)}",
+    ]
+    said = [(line.at, each) for line in recording.lines for each in _said(line.entry) if each]
+    return "\n".join([*head, *(f"{at:8.1f} s  {each}" for at, each in said)])
+
+
+def _said(entry: Entry) -> Iterator[str]:
+    match entry:
+        case ModelResponded(message=message):
+            yield _short(message.text)
+            for call in message.tool_calls:
+                yield f"→ {call.name} {in_short(call.arguments)}"
+        case ModelFailed(message=why):
+            yield f"✗ the model failed: {_short(why)}"
+        case ToolReturned(tool=tool, output=output, duration=duration):
+            mark = "⊘" if output.denied else "✗" if output.is_error else "✓"
+            why = f": {_short(output.content)}" if output.is_error else ""
+            yield f"{mark} {tool} ({seconds(duration)}){why}"
+        case ToolRefused(tool=tool, content=content):
+            yield f"✗ {tool}: {_short(content)}"
+        case ToolIntended(tool=tool, effect=effect) if effect != "read":
+            yield f"{tool} is called ({effect})"
+        case ApprovalRequested(tool=tool):
+            yield f"? {tool} needs an approval"
+        case ApprovalAnswered(approved=approved, by=by, via=via):
+            yield f"{'approved' if approved else 'denied'} by {by} ({via})"
+        case Steered(text=text):
+            yield f"said meanwhile: {_short(text)}"
+        case LimitReached(limit=limit, detail=detail):
+            yield f"limit {limit}: {detail}"
+        case RunResumed(time=when):
+            yield time.strftime("resumed, %Y-%m-%d %H:%M", time.localtime(when))
+        case RunEnded(status=status, error=error):
+            yield f"{status}{f': {_short(error)}' if error else ''}"
+        case _:
+            pass
+
+
+def _short(text: str) -> str:
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
+
+
+async def cost() -> str:
+    """What the runs of this kernel have cost, by model."""
+    if not registry.spent:
+        return "No runs in this kernel yet."
+    used: dict[str, Usage] = {}
+    for usage_by_model in registry.spent.values():
+        for model, usage in usage_by_model.items():
+            used[model] = used.get(model, Usage()) + usage
+
+    def priced() -> list[float | None]:
+        from aof_nb.models.prices import price
+
+        return [price(model, usage) for model, usage in used.items()]
+
+    prices = await asyncio.to_thread(priced)
+    rows = [
+        (model, f"{usage.input_tokens:,}", f"{usage.output_tokens:,}", _dollars(each))
+        for (model, usage), each in zip(used.items(), prices, strict=True)
+    ]
+    known = sum(each for each in prices if each is not None)
+    unknown = ", and what has no known price" if None in prices else ""
+    total = f"{counted(len(registry.spent), 'run')}: {_dollars(known)}{unknown}"
+    return f"{table(('model', 'input tokens', 'output tokens', 'cost'), rows)}\n{total}"
+
+
+def _dollars(amount: float | None) -> str:
+    return "unknown" if amount is None else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
+
+
+async def resume(
+    shell: InteractiveShell, named: str, options: RunOptions, approve: ApproveMode | None
+) -> RunResult:
+    """Goes on with a run in the cell that is being executed.
+
+    Args:
+        shell: IPython's shell.
+        named: The run.
+        options: How it is shown, and who is asked from here on.
+        approve: What happens where the policy asks; as before if not given.
+
+    Raises:
+        CellFailed: If it cannot be gone on with, or failed.
+        CellWaiting: If it waits for an approval, and nobody looks at the notebook.
+        Interrupted: If the user interrupted it.
+    """
+    try:
+        recording = read_run(named)
+        agent = _agent_of(recording, shell.user_ns)
+        run = agent.resumed(recording, approve=approve, model=options.model)
+    except AofError as error:
+        raise failed(error) from error
+    session = recording.begun.session
+    result = await show_in_cell(
+        shell, run, agent=agent.name, session=session, out=options.out, debug=options.debug
+    )
+    if result.status is RunStatus.FAILED and result.error is not None:
+        raise result.error if options.debug else failed(result.error)
+    return result
+
+
+def _agent_of(recording: Recording, variables: dict[str, Any]) -> Agent:
+    """The agent of a run: one of this notebook, or the one in the file it was begun from."""
+    begun = recording.begun
+    held = [each for name, each in variables.items() if not name.startswith("_")]
+    named = [
+        each
+        for each in [*registry.agents.values(), *reversed(held)]
+        if isinstance(each, Agent) and each.name == begun.agent
+    ]
+    if named:
+        return named[0]
+    if begun.source:
+        from aof_nb.resources import load
+
+        found = load(begun.source)
+        if isinstance(found, Agent):
+            return found
+    raise ConfigurationError(
+        f"the run {recording.run_id} is one of agent {begun.agent!r}, which this notebook has not",
+        remedy="run the cell that defines it first",
+    )
+
+
+async def replay(
+    shell: InteractiveShell, named: str, *, pace: float, out: str | None
+) -> RunResult | None:
+    """Shows a recorded run once more, or each one of a cassette; returns the last one's result.
+
+    Args:
+        shell: IPython's shell.
+        named: A run, a journal or a cassette.
+        pace: How much of the recorded waits is kept.
+        out: The variable that gets the result.
+
+    Raises:
+        CellFailed: If there is no such recording.
+        Interrupted: If the user interrupted it.
+    """
+    from aof_nb.recorded_agent import replayed
+
+    try:
+        found = read_recordings(journal_path(named))
+    except AofError as error:
+        raise failed(error) from error
+    result: RunResult | None = None
+    for each in found:
+        run, begun = replayed(each, pace=pace), each.begun
+        result = await show_in_cell(
+            shell, run, agent=begun.agent, session=begun.session, out=out, replayed=True
+        )
+        if result.error is not None:
+            state = each.state
+            over = state in {State.INTERRUPTED, State.RUNNING, State.CANCELLED}
+            said = f"the record ends here: the run is {state}" if over else result.error.message
+            sys.stdout.write(f"{printable(said)}\n")
+    return result

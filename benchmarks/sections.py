@@ -1,0 +1,37 @@
+"""Parts of the page of figures that commands of their own write."""
+
+from __future__ import annotations
+
+import re
+
+_SECTION = re.compile(
+    r"<!-- begin (?P<name>[\w-]+)[^>]*-->\n.*?<!-- end (?P=name) -->\n", re.DOTALL
+)
+
+
+def written(name: str, command: str, text: str) -> str:
+    """A section between the marks that tell it from the rest of the page.
+
+    Args:
+        name: What it is called in its marks.
+        command: What writes it.
+        text: What stands in it.
+    """
+    return f"<!-- begin {name}, written by {command} -->\n{text}<!-- end {name} -->\n"
+
+
+def replaced(page: str, section: str) -> str:
+    """A page with a section in the place of the one of its name, or at its end."""
+    found = _SECTION.match(section)
+    assert found is not None
+    for other in _SECTION.finditer(page):
+        if other["name"] == found["name"]:
+            return page[: other.start()] + section + page[other.end() :]
+    return f"{page.rstrip()}\n\n{section}"
+
+
+def carried_over(page: str, new: str) -> str:
+    """A new page with the sections of the old one, which it does not write itself."""
+    for section in _SECTION.finditer(page):
+        new = replaced(new, section[0])
+    return new
