@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import offline
+
 
 def pytest_configure() -> None:
     """Restores the signals that a shell has its background jobs ignore.
@@ -17,6 +19,11 @@ def pytest_configure() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, None)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def pytest_report_header() -> str:
+    """Says how those tests are kept from the network that must do without."""
+    return f"offline: {offline.how()}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -119,10 +119,8 @@ def test_the_network_is_blocked(without_world: dict[str, str], tmp_path: Path) -
 
 @pytest.mark.timeout(240)
 def test_replays_need_no_network_and_repeat_to_the_byte(
-    without_world: dict[str, str], tmp_path: Path, record_property: Any
+    without_world: dict[str, str], tmp_path: Path
 ) -> None:
-    record_property("network", offline.how())
-    print(f"network blocked by: {offline.how()}")
     kept = [tmp_path / "first", tmp_path / "second"]
     for directory in kept:
         tested = offline.offline(

@@ -109,8 +109,10 @@ class CellChecks:
         """
         from aof_nb.runbooks.kernel import kernel_for
 
-        place = 0
+        place = 1
         cells = list(enumerate(titles(self.notebook.cells).items(), start=1))
+        if not cells:
+            return
         try:
             async with (
                 asyncio.timeout(timeout) as within,
@@ -130,7 +132,7 @@ class CellChecks:
         except TimeoutError:
             if not within.expired():
                 raise
-            index, title = cells[max(0, place - 1)][1]
+            index, title = cells[place - 1][1]
             self.problems[index] = CellProblem(place, title, f"not done after {timeout:g} s")
 
     async def _checked(
