@@ -242,7 +242,10 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
-    """Who answered, through which face, and what; `waited` is how many seconds that took."""
+    """Who answered, through which face, what, and for what reason if one was given.
+
+    `waited` is how many seconds that took.
+    """
 
     call_id: str
     digest: str
@@ -250,6 +253,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     similar: bool
     by: str
     via: str
+    reason: str = ""
     waited: float = 0.0
 
 

@@ -31,7 +31,6 @@ import asyncio
 import contextlib
 import difflib
 import functools
-import itertools
 import logging
 import threading
 import time
@@ -42,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aof_nb.call_ids import CallIds
 from aof_nb.errors import (
     AofError,
     ApprovalPending,
@@ -228,7 +228,7 @@ class _Run:
         self._tools = {tool.spec.name: tool for tool in task.tools}
         self._specs = tuple(tool.spec for tool in task.tools)
         self._checks = ArgumentChecks(self._tools)
-        self._call_ids = {call.id for each in record.transcript for call in each.tool_calls}
+        self._call_ids = CallIds(record.transcript)
         self._failures: Counter[bytes] = Counter()
         self._failed_turns = 0
         self.spending: Spending | None = None
@@ -281,7 +281,9 @@ class _Run:
                 return
             if response is None:
                 raise BrokenStream(f"{self._task.model.name} ended without a response")
-            response = self._with_distinct_ids(response)
+            message = self._call_ids.distinct(response.message)
+            if message is not response.message:
+                response = msgspec.structs.replace(response, message=message)
             phase = self._receive(response, withheld)
             finished = TurnFinished(
                 record.turns, response.message, response.stop_reason, response.usage, response.model
@@ -409,35 +411,6 @@ class _Run:
         record = self._record
         record.usage += usage
         record.usage_by_model[model] = record.usage_by_model.get(model, Usage()) + usage
-
-    def _with_distinct_ids(self, response: ModelResponse) -> ModelResponse:
-        """The response, with other ids where calls have those of earlier ones, or none.
-
-        Playbooks and some servers count their calls anew each time; other providers refuse a
-        conversation in which two calls have one id, and results are kept by it.
-        """
-        calls, known = response.message.tool_calls, self._call_ids
-        if not calls:
-            return response
-        count = len(known)
-        if known.isdisjoint(call.id for call in calls) and all(call.id for call in calls):
-            known.update(call.id for call in calls)
-            if len(known) == count + len(calls):
-                return response
-            known.difference_update(call.id for call in calls)
-        parts = list(response.message.parts)
-        for place, part in enumerate(parts):
-            if isinstance(part, ToolCall):
-                numbered = (f"{part.id or 'call'}_{number}" for number in itertools.count(2))
-                own = next(
-                    each
-                    for each in itertools.chain([part.id], numbered)
-                    if each and each not in known
-                )
-                known.add(own)
-                parts[place] = msgspec.structs.replace(part, id=own)
-        message = msgspec.structs.replace(response.message, parts=tuple(parts))
-        return msgspec.structs.replace(response, message=message)
 
     def _receive(self, response: ModelResponse, withheld: bool) -> _ToolPhase | None:
         """Writes a response down; the calls it asks for, if any, as a phase to carry out."""

@@ -20,3 +20,14 @@ def state_dir() -> Path:
         directory = user_state_path("aof", appauthor=False)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
+
+
+def make_private(directory: Path) -> None:
+    """Makes a directory, and what is missing above it, for its owner only.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    if not directory.is_dir():
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)

@@ -182,6 +182,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         similar: Whether the yes holds for similar calls in this run too.
         by: Who answered.
         via: Through which face: ``notebook``, ``terminal``...
+        reason: Why, if that was said; the model is told it with a no.
     """
 
     approved: bool
@@ -189,6 +190,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     similar: bool = False
     by: str = ""
     via: str = ""
+    reason: str = ""
 
 
 @runtime_checkable
@@ -304,7 +306,8 @@ class Gate:
             return None
         if answer.digest:
             who = f" by {answer.by}" if answer.by else ""
-            return f"Denied{who}: {spec.name} was not carried out."
+            why = f" The reason given: {answer.reason}" if answer.reason else ""
+            return f"Denied{who}: {spec.name} was not carried out.{why}"
         return (
             f"{spec.name} was not carried out: its definition or arguments are no longer "
             "those that were approved."
@@ -365,6 +368,7 @@ class Gate:
                 similar=answer.similar,
                 by=answer.by,
                 via=answer.via,
+                reason=answer.reason,
                 waited=waited,
             )
         )

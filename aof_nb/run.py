@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
 from aof_nb.journal.entries import RunBegun
-from aof_nb.journal.recorder import digest_of
+from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.replay import Replay, record_path
 from aof_nb.limits import Limits
@@ -47,6 +48,8 @@ MOST_OF_THE_PAST = 2_000
 """Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
+# How much may have been said in a session since a run stopped that is resumed.
+_MESSAGES_SINCE = 200
 
 
 def new_run_id() -> str:
@@ -190,6 +193,7 @@ class Run:
                     task = await self._prepare(lambda: loop.time() - begun, telemetry)
             except AofError as error:
                 record.status, record.error = RunStatus.FAILED, error
+                self._begin_anyhow()
                 yield self._started()
                 yield self._without_a_turn()
                 return
@@ -197,6 +201,7 @@ class Run:
                 if not within.expired():
                     raise
                 record.status, record.limit = RunStatus.LIMIT, "seconds"
+                self._begin_anyhow()
                 yield self._started()
                 yield LimitReached("seconds", f"{seconds:g} s were over before it could begin")
                 yield self._without_a_turn()
@@ -204,31 +209,50 @@ class Run:
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
                     if isinstance(event, RunFinished):
-                        if memory is not None:
-                            store, memory = memory, None
-                            try:
-                                await _uncancelled(self._remember(store, known))
-                            except AofError as error:
-                                yield Notice(f"the conversation was not kept: {error.message}")
-                        self._journal.end(record)
+                        store, memory = memory, None
+                        for problem in await self._conclude(store, known):
+                            yield Notice(problem)
                     noted = self._journal.noted(event) if type(event) in NOTED else event
                     if isinstance(noted, RunFinished):
                         record.duration = noted.duration
                     yield noted
         finally:
             record.status = record.status or RunStatus.CANCELLED
-            if memory is not None:
+            try:
+                problems = await self._conclude(memory, known)
                 # What fails here must not hide why the run has ended.
-                try:
-                    await _uncancelled(self._remember(memory, known))
-                except AofError as error:
-                    record.error = record.error or error
-            self._journal.end(record)
-            if self._replay is not None and isinstance(record.error, ReplayMismatch):
-                self._replay.note(record.error)
-            if telemetry is not None:
-                telemetry.end(record.status.value, record.usage, record.text, record.error)
-            self._log_end()
+                record.error = record.error or next(iter(problems.values()), None)
+            finally:
+                if self._replay is not None and isinstance(record.error, ReplayMismatch):
+                    self._replay.note(record.error)
+                if telemetry is not None:
+                    telemetry.end(record.status.value, record.usage, record.text, record.error)
+                self._log_end()
+
+    async def _conclude(self, memory: Memory | None, known: int) -> dict[str, AofError]:
+        """Keeps the conversation and ends the journal, whatever becomes of either.
+
+        Returns:
+            What could not be done, in words for people, and why.
+        """
+        problems: dict[str, AofError] = {}
+        try:
+            if memory is not None:
+                await uncancelled(self._remember(memory, known))
+        except AofError as error:
+            problems[f"the conversation was not kept: {error.message}"] = error
+        except Exception as raised:  # noqa: BLE001  a memory may be anyone's
+            failure = AofError(f"{type(raised).__name__}: {raised}")
+            problems[f"the conversation was not kept: {failure.message}"] = failure
+        finally:
+            problems |= await self._journal.end(self._record)
+        return problems
+
+    def _begin_anyhow(self) -> None:
+        """Begins the journal of a new run that has failed before it could."""
+        if self._resumed is None:
+            with contextlib.suppress(AofError):
+                self._journal.begin(self._begun([self._asked]))
 
     def _telemetry(self) -> RunTelemetry | None:
         if self._replay is not None:
@@ -405,16 +429,19 @@ class Run:
         return kind(lambda: state_dir() / "runs" / self.run_id / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
-        """Adds the run's messages to its session, for a run that waits or failed too."""
+        """Adds the run's messages to its session, for a run that failed or was cancelled too.
+
+        One that waits adds them when it has gone on: until then its calls have no results.
+        """
         new = self._record.transcript[known:]
-        if not new or self._session is None:
+        if not new or self._session is None or self._record.status is RunStatus.WAITING:
             return
         if self._resumed is not None:
-            # The process before may have come as far as this.
-            last = await memory.load(self._session, limit=len(new))
-            if last[-len(new) :] == new:
-                return
-        await memory.append(self._session, new)
+            # The process before may have failed or died with a part of it kept.
+            kept = await memory.load(self._session, limit=len(new) + _MESSAGES_SINCE)
+            new = _not_in(kept, new)
+        if new:
+            await memory.append(self._session, new)
 
     def _started(self) -> RunStarted:
         return RunStarted(self.run_id, self._agent.name, self._asked, self._prompt, self._session)
@@ -442,6 +469,26 @@ def spec_of(agent: Agent) -> str:
     return digest_of((agent.name, agent.instructions, agent.sampling))
 
 
+def _not_in(conversation: Sequence[Message], messages: list[Message]) -> list[Message]:
+    """What is to be added to a conversation that has the first of some messages already.
+
+    Results of calls that the conversation has others for are left out: a call has one result.
+    """
+    known = [message_digest(each) for each in conversation]
+    wanted = [message_digest(each) for each in messages]
+    most = 0
+    for start in range(len(known)):
+        same = 0
+        for old, new in zip(known[start:], wanted, strict=False):
+            if old != new:
+                break
+            same += 1
+        most = max(most, same)
+    if 0 < most < len(messages) and messages[most].role == "tool":
+        most += 1
+    return messages[most:]
+
+
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:
     from aof_nb.models import resolve_model
     from aof_nb.models.registry import FILES
@@ -455,19 +502,3 @@ def _held_to(output: Expected | None, model: Model) -> Model:
     from aof_nb.models.structured import structured
 
     return model if output is None else structured(model, output.schema)
-
-
-async def _uncancelled(work: Any) -> None:
-    """Lets a short piece of work finish although its task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as again:
-            cancelled = again
-    error = None if task.cancelled() else task.exception()
-    if cancelled is not None:
-        raise cancelled
-    if error is not None:
-        raise error

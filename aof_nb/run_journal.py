@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import platform
 import time
@@ -12,12 +13,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aof_nb._version import __version__
-from aof_nb.errors import ConfigurationError, JournalError
+from aof_nb.cancellation import uncancelled
+from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
 from aof_nb.journal.approvals import Approvals, RecordedApprover, WithoutRecord
 from aof_nb.journal.cassette import add_to_cassette
-from aof_nb.journal.entries import FORMAT, RunBegun, RunEnded, RunResumed, ToolRefused
-from aof_nb.journal.journal import Journal
+from aof_nb.journal.entries import (
+    FORMAT,
+    ModelRequested,
+    RunBegun,
+    RunEnded,
+    RunResumed,
+    ToolRefused,
+)
+from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.playback import (
     Playback,
     PlayedModel,
@@ -27,7 +36,8 @@ from aof_nb.journal.playback import (
     specs_of,
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
-from aof_nb.journal.recording import Recording, check_resumable
+from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
+from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool
 from aof_nb.messages import Message, ToolCall
@@ -74,27 +84,35 @@ class RunJournal:
         self._journal: Journal | None = None
         self._before = 0.0
         self._durations: dict[str, float] = {}
+        self._begun = False
         self.notices: list[str] = []
         self.playback: Playback | None = None
+        self._strict, self._pace, self._plays_tools = replay and strict, pace, tools
         if recording is not None:
-            self.playback = Playback(
-                recording.lines,
-                strict=replay and strict,
-                compares=compares,
-                pace=pace,
-                tools=tools,
-                before=recording.duration,
-            )
+            self.playback = self._played(recording)
             if replay:
                 self.notices += first_notices(recording.lines)
 
+    def _played(self, recording: Recording) -> Playback:
+        return Playback(
+            recording.lines,
+            strict=self._strict,
+            compares=self._compares,
+            pace=self._pace,
+            tools=self._plays_tools,
+            before=recording.duration,
+        )
+
     @property
     def history(self) -> list[Message] | None:
-        """The conversation that the recorded run began with; None if there is no recording."""
-        if self._recording is None:
+        """The conversation that the recorded run began with; None if no recording says it."""
+        recording = self._recording
+        if recording is None:
             return None
-        begun = self._recording.begun
-        return history_of(self._recording.lines, begun.prompt)
+        begun = recording.begun
+        if not begun.history and next(recording.of(ModelRequested), None) is None:
+            return None
+        return history_of(recording.lines, begun.prompt)
 
     @property
     def elapsed(self) -> Callable[[], float] | None:
@@ -111,7 +129,11 @@ class RunJournal:
         """
         recording = self._recording
         if recording is not None:
-            self._before = recording.duration
+            if recording.path.resolve() != (run_dir(run_id) / FILE_NAME).resolve():
+                raise ConfigurationError(
+                    f"{recording.path} is a copy of the run's journal",
+                    remedy=f"go on with the run itself, {run_id}, or fork the copy",
+                )
             check_resumable(recording)
         began = time.monotonic()
 
@@ -125,13 +147,21 @@ class RunJournal:
                 raise
             self._do_without(error)
             return
-        if recording is None and journal.path.stat().st_size:
+        if recording is not None:
+            # Another process may have gone on with it since it was read.
+            self._recording = recording = read_recording(journal.path)
+            check_resumable(recording, held=True)
+            self._before = recording.duration
+            self.playback = self._played(recording)
+        elif journal.path.stat().st_size:
             journal.close()
             self._journal = None
             raise ConfigurationError(
                 f"there is a run {run_id} already",
                 remedy="give another run_id, or go on with that one: agent.resume(run_id)",
             )
+        if problem := prune_in_background():
+            self.notices.append(problem)
 
     def begin(self, begun: RunBegun) -> None:
         """Writes the first entry, or that the run is resumed; a new run can go on without.
@@ -139,8 +169,9 @@ class RunJournal:
         Raises:
             JournalError: If a resumed run's cannot be written.
         """
-        if self._journal is None:
+        if self._journal is None or self._begun:
             return
+        self._begun = True
         versions = {"aof_nb": __version__, "python": platform.python_version()}
         if self._recording is not None:
             entry = RunResumed(time=time.time(), model=begun.model, versions=versions)
@@ -286,11 +317,19 @@ class RunJournal:
                 entry = ToolRefused(call_id=call.id, tool=call.name, content=complaint)
                 self._journal.write(entry)
 
-    def end(self, record: Record) -> None:
-        """Writes how the run has ended, and lets go of the journal."""
+    async def end(self, record: Record) -> dict[str, AofError]:
+        """Writes how the run has ended, and lets go of the journal.
+
+        Returns:
+            What could not be done, in words for people, and why.
+        """
         journal, self._journal = self._journal, None
         if journal is None:
-            return
+            return {}
+        if not self._begun:
+            # It has done nothing: one that is resumed waits or has failed as before.
+            journal.close()
+            return {}
         assert record.status is not None
         ended = RunEnded(
             status=record.status,
@@ -304,11 +343,20 @@ class RunJournal:
             remedy=record.error.remedy if record.error else None,
             output=record.answer.data if record.answer else None,
         )
+        problems: dict[str, AofError] = {}
         try:
             journal.write(ended)
         except JournalError as error:
             record.error = record.error or error
+            problems[f"the end of this run is not in its journal: {error.message}"] = error
         finally:
             journal.close()
+        if self._recording is not None and State(record.status) in FINAL:
+            # What it waited for before and was not asked for again.
+            Approvals(journal.directory).clear()
         if self._record_to is not None:
-            add_to_cassette(self._record_to, journal.path)
+            try:
+                await uncancelled(asyncio.to_thread(add_to_cassette, self._record_to, journal.path))
+            except JournalError as error:
+                problems[f"this run was not recorded: {error.message}"] = error
+        return problems

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
+from aof_nb.readable import printable, readable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -65,7 +64,7 @@ class TerminalApprover:
                     "there is no terminal to ask on", remedy="run it on a terminal"
                 ) from None
         return self._answer(
-            request, approved=said not in _NO, similar=said in _SIMILAR, by=_user_name()
+            request, approved=said not in _NO, similar=said in _SIMILAR, by=user_name()
         )
 
     async def _said(self, request: ApprovalRequest) -> str:
@@ -173,9 +172,10 @@ def _descriptor(stream: Any) -> int | None:
         return None
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """Who runs this process, as an approval names him."""
     try:
-        return getpass.getuser()
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 
@@ -211,21 +211,3 @@ def _question(request: ApprovalRequest) -> RenderableType:
     if request.reason:
         lines.append(Text(f"  {printable(request.reason)}", style="dim"))
     return Group(*lines)
-
-
-def readable(value: Any) -> str:
-    """An argument as a person reads it: a command line as such, other structures as JSON."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-        import shlex
-
-        return printable(shlex.join(value))
-    return printable(msgspec.json.format(msgspec.json.encode(value)).decode())
-
-
-def printable(text: str) -> str:
-    """Text whose control characters are shown, not obeyed: a model wrote it."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
-    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aof_nb.paths import state_dir
+from aof_nb.paths import make_private, state_dir
 
 
 def test_the_named_directory_is_made_for_its_owner_only(
@@ -37,3 +37,13 @@ def test_else_it_is_the_platforms_place(
     assert found.is_dir()
     assert found.name == "aof"
     assert tmp_path in found.parents
+
+
+def test_what_is_missing_above_a_private_directory_is_private_too(tmp_path: Path) -> None:
+    make_private(tmp_path / "runs" / "r1" / "artifacts")
+    for each in (tmp_path / "runs").rglob("*"):
+        assert each.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        make_private(tmp_path / "file" / "below")

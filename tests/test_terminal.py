@@ -18,7 +18,7 @@ import pytest
 from aof_nb.errors import ApprovalPending
 from aof_nb.policy import ApprovalRequest
 from aof_nb.ports import Effect, ToolSpec
-from aof_nb.terminal import TerminalApprover, printable, read_terminal, readable
+from aof_nb.terminal import TerminalApprover, read_terminal
 
 
 def a_request(**arguments: Any) -> ApprovalRequest:
@@ -188,11 +188,3 @@ def test_without_a_terminal_it_stays_open_at_once() -> None:
         start_new_session=True,
     )
     assert (done.returncode, done.stdout) == (0, "there is no terminal to ask on\n")
-
-
-def test_arguments_read_as_what_they_are() -> None:
-    assert readable(["kubectl", "get", "pods"]) == "kubectl get pods"
-    assert readable({"a": 1}) == '{\n  "a": 1\n}'
-    assert readable("two\nlines") == "two\nlines"
-    assert readable([]) == "[]"
-    assert printable("tab\there") == "tab\\there"

@@ -15,9 +15,10 @@ from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.writers import OutputFormat, writer_for
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import RunStatus
+from aof_nb.readable import printable
 from aof_nb.result import RunResult
 from aof_nb.run import Run
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.terminal import TerminalApprover
 
 
 def load_agent(file: Path, *, model: str | None = None, max_turns: int | None = None) -> Agent:

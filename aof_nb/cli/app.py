@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from aof_nb.cli.approving import approve, deny
+from aof_nb.cli.audit import diff, logs, show
 from aof_nb.cli.fork import fork
 from aof_nb.cli.listing import app as listing
 from aof_nb.cli.mcp import app as mcp
@@ -11,6 +13,8 @@ from aof_nb.cli.memory import app as memory
 from aof_nb.cli.replay import replay
 from aof_nb.cli.resume import resume
 from aof_nb.cli.run import run
+from aof_nb.cli.runs import app as runs
+from aof_nb.cli.runs import list_approvals, list_runs
 from aof_nb.cli.test_command import run_tests
 from aof_nb.cli.validate import validate
 from aof_nb.cli.version import version
@@ -29,6 +33,14 @@ app.command(name="replay")(replay)
 app.command(name="fork")(fork)
 app.command(name="test")(run_tests)
 app.command(name="validate")(validate)
+listing.command(name="runs")(list_runs)
+listing.command(name="approvals")(list_approvals)
+app.command(name="show")(show)
+app.command(name="logs")(logs)
+app.command(name="diff")(diff)
+app.command(name="approve")(approve)
+app.command(name="deny")(deny)
+app.add_typer(runs, name="runs")
 app.add_typer(listing, name="list")
 app.add_typer(memory, name="memory")
 app.add_typer(mcp, name="mcp")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from aof_nb.models.registry import Provider
 
 app = typer.Typer(
-    name="list", help="Shows agents, tools, models, MCP servers or notebooks.", no_args_is_help=True
+    name="list",
+    help="Shows runs and approvals, agents, tools, models, MCP servers or notebooks.",
+    no_args_is_help=True,
 )
 
 Where = Annotated[

@@ -14,6 +14,7 @@ from aof_nb.cli.tape import Tape
 from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
 from aof_nb.policy import ApproveMode
+from aof_nb.readable import printable
 from aof_nb.runbooks import (
     CellFinished,
     NotebookResult,
@@ -22,7 +23,7 @@ from aof_nb.runbooks import (
     Progress,
     run_notebook,
 )
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.terminal import TerminalApprover
 
 _WAITING = frozenset({"CellWaiting", "ApprovalPending"})
 """What a cell raises that waits for a person."""

@@ -169,13 +169,13 @@ async def _run(
 
 
 def _print_line(console: Console, result: NotebookTestResult) -> None:
-    from aof_nb.terminal import printable
+    from aof_nb.readable import counted, printable
 
     if result.passed:
-        parts = [_counted(result.cells, "cell")]
+        parts = [counted(result.cells, "cell")]
         if result.runs:
             parts.append(
-                f"{_counted(result.runs, 'run')} {'recorded' if result.updated else 'replayed'}"
+                f"{counted(result.runs, 'run')} {'recorded' if result.updated else 'replayed'}"
             )
         parts.append(f"{result.duration:.1f} s")
         console.print(f"✓ {result.path}  {', '.join(parts)}", style="green")
@@ -185,12 +185,8 @@ def _print_line(console: Console, result: NotebookTestResult) -> None:
         console.print(f"  {printable(note)}", style="yellow")
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _print_problems(console: Console, result: NotebookTestResult, *, debug: bool) -> None:
-    from aof_nb.terminal import printable
+    from aof_nb.readable import printable
 
     console.print(f"\n{result.path}", style="bold")
     for problem in result.problems:

@@ -29,6 +29,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Outcome
+from aof_nb.readable import counted, printable
 from aof_nb.result import RunResult
 
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
@@ -161,8 +162,8 @@ class TextWriter:
         usage = result.usage
         parts = [
             ", ".join(result.models) or "no model answered",
-            _counted(result.turns, "turn"),
-            _counted(result.tool_calls, "tool call"),
+            counted(result.turns, "turn"),
+            counted(result.tool_calls, "tool call"),
             f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens",
             f"{result.duration:.1f} s",
         ]
@@ -176,10 +177,6 @@ class TextWriter:
 def _note(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _in_short(arguments: Any) -> str:
@@ -198,7 +195,5 @@ def _json(value: Any) -> str:
 
 
 def _first_line(text: str) -> str:
-    from aof_nb.terminal import printable
-
     line = printable(text.strip().partition("\n")[0])
     return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import msgspec
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
+from aof_nb.paths import make_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 DIRECTORY_NAME = "approvals"
@@ -38,9 +40,9 @@ class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-def _name(request: ApprovalRequest) -> str:
+def _name(call_id: str, digest: str) -> str:
     """What a request's files are called: two calls may ask for the same thing."""
-    asked = f"{request.call_id}\0{request.digest}".encode(errors="surrogatepass")
+    asked = f"{call_id}\0{digest}".encode(errors="surrogatepass")
     return hashlib.sha256(asked).hexdigest()[:32]
 
 
@@ -60,10 +62,14 @@ class Approvals:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = self._directory / f"{_name(request)}.json"
+        path = self._directory / f"{_name(request.call_id, request.digest)}.json"
         pending = PendingApproval(request=request, time=time.time())
+        for other in self.pending():
+            # Asked before its tool was declared anew: nobody takes that answer any more.
+            if other.request.call_id == request.call_id and other.request.digest != request.digest:
+                self.withdraw(other.request)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(pending))
         except OSError as error:
             raise JournalError(f"the approval {path} cannot be written: {error}") from error
@@ -83,12 +89,19 @@ class Approvals:
         """Answers a call, once and for all.
 
         Raises:
-            ConfigurationError: If it is answered already.
+            ConfigurationError: If it is answered already, or does not wait any more.
             JournalError: If the answer cannot be written.
         """
-        path = self._answer_path(_name(request))
+        name = _name(request.call_id, request.digest)
+        path = self._answer_path(name)
+        if not (self._directory / f"{name}.json").exists():
+            # An answer that nobody takes now could be taken for another question later.
+            raise ConfigurationError(
+                f"{request.tool.name} does not wait for an answer any more",
+                remedy="see aofctl show",
+            )
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             _write(path, msgspec.json.encode(answer), once=True)
         except FileExistsError as error:
             raise ConfigurationError(
@@ -99,22 +112,33 @@ class Approvals:
 
     def take(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a call, if there is one; it is good for this one use."""
-        path = self._answer_path(_name(request))
+        answer = self.given(request.call_id, request.digest)
+        if answer is not None:
+            self.withdraw(request)
+        return answer
+
+    def given(self, call_id: str, digest: str) -> Answer | None:
+        """The answer to a call's question that no run has taken yet, if there is one."""
+        path = self._answer_path(_name(call_id, digest))
         try:
-            answer = msgspec.json.decode(path.read_bytes(), type=Answer)
+            return msgspec.json.decode(path.read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
             return None
-        self.withdraw(request)
-        return answer
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Removes a call that is answered, or no longer waits."""
         for path in (
-            self._answer_path(_name(request)),
-            self._directory / f"{_name(request)}.json",
+            self._answer_path(_name(request.call_id, request.digest)),
+            self._directory / f"{_name(request.call_id, request.digest)}.json",
         ):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes all that waits, and what was answered and not taken."""
+        for path in self._directory.glob("*.json"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def _answer_path(self, name: str) -> Path:
         return self._directory / f"{name}.answer.json"
@@ -141,7 +165,7 @@ class RecordedApprover:
         """
         if (answer := await asyncio.to_thread(self._approvals.take, request)) is not None:
             return answer
-        await asyncio.to_thread(self._approvals.ask, request)
+        await self._write_down(request)
         if self._face is None:
             raise waiting(request.tool.name, request.run_id)
         try:
@@ -154,6 +178,13 @@ class RecordedApprover:
         self._approvals.withdraw(request)
         return answer
 
+    async def _write_down(self, request: ApprovalRequest) -> None:
+        try:
+            await uncancelled(asyncio.to_thread(self._approvals.ask, request))
+        except asyncio.CancelledError:
+            self._approvals.withdraw(request)
+            raise
+
     async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
         asking = asyncio.ensure_future(face.ask(request))
         watching = asyncio.ensure_future(self._elsewhere(request))
@@ -163,7 +194,7 @@ class RecordedApprover:
         finally:
             for task in (asking, watching):
                 task.cancel()
-            await asyncio.gather(asking, watching, return_exceptions=True)
+            await uncancelled(asyncio.gather(asking, watching, return_exceptions=True))
 
     async def _elsewhere(self, request: ApprovalRequest) -> Answer:
         while True:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from aof_nb.paths import make_private
+
 _LONGEST_NAME = 100
 
 
@@ -43,7 +45,7 @@ class Artifacts:
 
     def _write(self, name: str, text: str) -> Path:
         directory = self._where()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         path = directory / name
         partial = path.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aof_nb.journal.encoding import encode
 from aof_nb.journal.entries import Derived, ModelRequested, RunContext, WholeMessage
 from aof_nb.journal.recorder import message_digest
 from aof_nb.messages import Message, Text, Thinking, ToolCall, ToolResult
@@ -107,14 +108,14 @@ def _context_differences(context: RunContext | None, request: ModelRequest) -> I
     )
 
 
-def unified(name: str, was: str, now: str, *, before: str = "recorded") -> str:
-    """A unified diff between what was and what is; empty if they are the same.
+def unified(name: str, was: str, now: str, *, sides: tuple[str, str] = ("recorded", "this")) -> str:
+    """A unified diff between what was recorded and what is; empty if they are the same.
 
     Args:
-        name: What is compared.
-        was: How it was.
+        name: What it is that differs.
+        was: How it was recorded.
         now: How it is.
-        before: What it was when it was so.
+        sides: What the two are called.
     """
     if was == now:
         return ""
@@ -122,8 +123,8 @@ def unified(name: str, was: str, now: str, *, before: str = "recorded") -> str:
         difflib.unified_diff(
             was.splitlines(),
             now.splitlines(),
-            f"{before} {name}",
-            f"this {name}",
+            f"{sides[0]} {name}",
+            f"{sides[1]} {name}",
             lineterm="",
             n=_CONTEXT_LINES,
         )
@@ -136,7 +137,7 @@ def unified(name: str, was: str, now: str, *, before: str = "recorded") -> str:
 def _laid_out(value: Any) -> str:
     if isinstance(value, ToolSpec):
         value = msgspec.structs.asdict(value)
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
+    return msgspec.json.format(encode(value)).decode()
 
 
 def _text(message: Message) -> str:
@@ -147,7 +148,7 @@ def _text(message: Message) -> str:
                 lines.append(text)
             case ToolCall():
                 arguments = part.raw_arguments if part.arguments is None else part.arguments
-                lines.append(f"{part.name}({msgspec.json.encode(arguments).decode()})")
+                lines.append(f"{part.name}({encode(arguments).decode()})")
             case ToolResult():
                 lines.append(_result(part.name, part.call_id, part.content))
             case _:

@@ -25,6 +25,7 @@ from aof_nb.events import (
     ToolCallDelta,
     ToolProgress,
 )
+from aof_nb.journal.encoding import encode
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, StopReason, Usage
 from aof_nb.ports import OutputSchema, Sampling, ToolChoice, ToolOutput, ToolSpec
@@ -305,6 +306,14 @@ class Line(NamedTuple):
     entry: Entry
 
 
+class OtherLine(NamedTuple):
+    """An entry of a kind that this version does not know, as it was written."""
+
+    at: float
+    type: str
+    fields: dict[str, Any]
+
+
 class _Time(msgspec.Struct, frozen=True):
     at: float = 0.0
 
@@ -313,11 +322,10 @@ class _Kind(msgspec.Struct, frozen=True):
     type: str = ""
 
 
-# A tool may return what is no JSON: the journal keeps what it looks like.
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(Entry).decode
 _decode_time = msgspec.json.Decoder(_Time).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _KINDS = frozenset(each.__struct_config__.tag for each in Entry.__args__)
 
 
@@ -328,7 +336,7 @@ def encode_line(at: float, entry: Entry) -> bytes:
         >>> encode_line(1.5, ToolWithdrawn("a"))
         b'{"at":1.500,"type":"tool_withdrawn","call_id":"a"}\n'
     """
-    return b'{"at":%.3f,%b\n' % (at, _encode(entry)[1:])
+    return b'{"at":%.3f,%b\n' % (at, encode(entry)[1:])
 
 
 def decode_line(data: bytes) -> Line | None:
@@ -343,3 +351,23 @@ def decode_line(data: bytes) -> Line | None:
         if (kind := _decode_kind(data).type) and kind not in _KINDS:
             return None
         raise
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_other(data: bytes) -> OtherLine:
+    """The entry of a line whose kind this version does not know.
+
+    Raises:
+        msgspec.DecodeError: If it is no entry.
+
+    Example:
+        >>> decode_other(b'{"at":1.5,"type":"cell_begun","cell":"a"}')
+        OtherLine(at=1.5, type='cell_begun', fields={'cell': 'a'})
+    """
+    try:
+        at, fields = _decode_time(data).at, _decode_fields(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+    fields.pop("at", None)
+    return OtherLine(at, str(fields.pop("type", "")), fields)

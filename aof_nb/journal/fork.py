@@ -33,6 +33,7 @@ from aof_nb.journal.playback import history_of, steps_of
 from aof_nb.journal.recording import Recording, encoded, read_recording
 from aof_nb.journal.runs import run_dir
 from aof_nb.messages import Usage
+from aof_nb.paths import make_private
 
 _PAID = (ModelResponded, RetryScheduled, ModelFellBack, ContextCompacted)
 
@@ -111,7 +112,8 @@ def _write(path: Path, data: bytes) -> None:
     """Writes the new journal whole or not at all, for its owner only."""
     partial = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(mode=0o700, parents=True)
+        make_private(path.parent.parent)
+        path.parent.mkdir(mode=0o700)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

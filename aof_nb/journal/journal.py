@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import JournalError
 from aof_nb.journal.entries import Entry, encode_line
+from aof_nb.paths import make_private
 
 FILE_NAME = "journal.jsonl"
 
@@ -47,7 +49,7 @@ class Journal:
         self._failure: OSError | None = None
         self._unsynced_directory = not self.path.exists()
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
         except OSError as error:
@@ -107,7 +109,8 @@ class Journal:
             JournalError: If the disk refuses.
         """
         try:
-            await asyncio.to_thread(self._sync)
+            # The lock is the file's as long as the disk is waited for.
+            await uncancelled(asyncio.to_thread(self._sync))
         except OSError as error:
             self._failure = error
             raise _unwritable(self.path, error) from error

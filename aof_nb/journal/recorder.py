@@ -23,6 +23,7 @@ from aof_nb.events import (
     TextDelta,
     ToolProgress,
 )
+from aof_nb.journal.encoding import encode_in_order
 from aof_nb.journal.entries import (
     Chunk,
     Derived,
@@ -53,8 +54,6 @@ from aof_nb.ports import (
     called,
 )
 
-_encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
-
 
 def digest_of(value: Any) -> str:
     """A short hash of a value's JSON.
@@ -63,7 +62,7 @@ def digest_of(value: Any) -> str:
         >>> digest_of({"a": 1})
         '015abd7f5cc57a2d'
     """
-    return hashlib.sha256(_encode(value)).hexdigest()[:16]
+    return hashlib.sha256(encode_in_order(value)).hexdigest()[:16]
 
 
 def message_digest(message: Message) -> str:

@@ -16,10 +16,12 @@ from aof_nb.journal.entries import (
     FORMAT,
     Line,
     ModelResponded,
+    OtherLine,
     RunBegun,
     RunEnded,
     RunResumed,
     decode_line,
+    decode_other,
     encode_line,
 )
 from aof_nb.journal.journal import is_held
@@ -54,12 +56,15 @@ class Recording:
         lines: Its entries, the first a `RunBegun`.
         damage: What could not be read, by line; a last line that was being written is none.
         torn: Whether there is such a last line.
+        others: What is of kinds that this version does not know, each with how many of `lines`
+            go before it.
     """
 
     path: Path
     lines: list[Line]
     damage: list[str] = field(default_factory=list)
     torn: bool = False
+    others: list[tuple[int, OtherLine]] = field(default_factory=list)
 
     @property
     def begun(self) -> RunBegun:
@@ -137,7 +142,7 @@ def read_recordings(path: Path) -> list[Recording]:
     """Reads all runs of a file, in order.
 
     Lines that cannot be read are left out and named in the `damage` of their run; entries of
-    kinds that a later version has added are left out.
+    kinds that a later version has added are in its `others`.
 
     Raises:
         JournalError: If there is no such file, it begins with no run, or its format is newer than
@@ -146,9 +151,7 @@ def read_recordings(path: Path) -> list[Recording]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise JournalError(
-            f"the journal {path} cannot be read: {error.strerror}", remedy="check the path"
-        ) from error
+        raise _unreadable(path, error) from error
     *whole, rest = data.split(b"\n")
     recordings: list[Recording] = []
     for number, line in enumerate(whole, 1):
@@ -163,14 +166,23 @@ def read_recordings(path: Path) -> list[Recording]:
     return recordings
 
 
+def _unreadable(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"the journal {path} cannot be read: {error.strerror}", remedy="check the path"
+    )
+
+
 def _add(recordings: list[Recording], path: Path, number: int, data: bytes) -> None:
     try:
         line = decode_line(data)
+        if line is None:
+            if recordings:
+                last = recordings[-1]
+                last.others.append((len(last.lines), decode_other(data)))
+            return
     except msgspec.DecodeError as error:
         if recordings:
             recordings[-1].damage.append(f"line {number}: {error}")
-        return
-    if line is None:
         return
     if isinstance(line.entry, RunBegun):
         if line.entry.format > FORMAT:
@@ -184,29 +196,43 @@ def _add(recordings: list[Recording], path: Path, number: int, data: bytes) -> N
         recordings[-1].lines.append(line)
 
 
-def follow(path: Path, *, poll: float = 0.2) -> Iterator[Line | None]:
-    """The entries of a journal as they are written, from the first on.
+POLL_SECONDS = 0.2
+
+
+def follow(path: Path, *, poll: float = POLL_SECONDS) -> Iterator[Line | OtherLine | None]:
+    """The entries of a journal as they are written, from the first on, resumed runs included.
 
     Args:
         path: The journal.
         poll: Seconds between looks.
 
     Yields:
-        An entry, or None each time there is none yet, so that whoever follows can stop.
+        An entry, or None each time there is none yet, so that whoever follows can stop. A line
+        that cannot be read is an `OtherLine` of type ``damage``.
+
+    Raises:
+        JournalError: If there is no such file.
     """
-    rest = b""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with file:
+        end = number = 0
         while True:
+            # A torn line is read again: who goes on with the run cuts it off and writes another.
+            file.seek(end)
             data = file.read()
-            *whole, rest = (rest + data).split(b"\n")
-            for each in whole:
+            whole = data[: data.rfind(b"\n") + 1]
+            end += len(whole)
+            for each in whole.split(b"\n")[:-1]:
+                number += 1
                 try:
-                    line = decode_line(each)
-                except msgspec.DecodeError:
-                    continue
-                if line is not None:
-                    yield line
-            if not data:
+                    line = decode_line(each) or decode_other(each)
+                except msgspec.DecodeError as error:
+                    line = OtherLine(0.0, "damage", {"line": number, "error": str(error)})
+                yield line
+            if not whole:
                 yield None
                 time.sleep(poll)
 
@@ -216,8 +242,12 @@ def encoded(lines: Sequence[Line]) -> bytes:
     return b"".join(encode_line(line.at, line.entry) for line in lines)
 
 
-def check_resumable(recording: Recording) -> None:
+def check_resumable(recording: Recording, *, held: bool = False) -> None:
     """Raises if a run cannot be gone on with.
+
+    Args:
+        recording: The run.
+        held: Whether it is this process that has its journal open.
 
     Raises:
         ConfigurationError: If it has ended for good.
@@ -229,7 +259,7 @@ def check_resumable(recording: Recording) -> None:
             f"the run {recording.run_id} has ended ({state}): there is nothing to go on with",
             remedy=f"to try it another way: aofctl fork {recording.run_id}",
         )
-    if state is State.RUNNING:
+    if state is State.RUNNING and not held:
         raise JournalError(
             f"the run {recording.run_id} goes on in another process",
             remedy="wait for its end, or end that process",

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.recording import Recording, read_recording
-from aof_nb.paths import state_dir
+from aof_nb.paths import make_private, state_dir
+
+DOOMED = ".pruned-"
+"""What the name of a run's directory begins with while the run is deleted."""
 
 
 def runs_dir() -> Path:
     """The directory of all runs, readable by its owner only."""
     directory = state_dir() / "runs"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     return directory
 
 
@@ -39,8 +44,8 @@ def find_run(named: str) -> Path:
     if (exact / FILE_NAME).exists():
         return exact
     directories = list(run_directories())
-    if named == "last" and directories:
-        return directories[0]
+    if named == "last" and (last := next(filter(_has_begun, directories), None)) is not None:
+        return last
     found = [each for each in directories if each.name.startswith(named)]
     if len(found) == 1:
         return found[0]
@@ -57,10 +62,46 @@ def find_run(named: str) -> Path:
     raise ConfigurationError(f"there is no run {named!r}", remedy=f"{hint}see aofctl list runs")
 
 
+def _has_begun(directory: Path) -> bool:
+    """Whether a run's first entry is whole: one that was killed before has nothing to tell."""
+    try:
+        with (directory / FILE_NAME).open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except OSError:
+        return False
+
+
 def run_directories() -> Iterator[Path]:
-    """The directories of all runs that have a journal, the newest first."""
-    directories = [path.parent for path in runs_dir().glob(f"*/{FILE_NAME}")]
-    yield from sorted(directories, key=lambda each: each.name, reverse=True)
+    """The directories of all runs that have a journal, the one that began last first."""
+    found = [(_began(path), path.parent) for path in journals()]
+    yield from (directory for _, directory in sorted(found, reverse=True))
+
+
+def journals() -> Iterator[Path]:
+    """The journals of all runs, in no order."""
+    for path in runs_dir().glob(f"*/{FILE_NAME}"):
+        if not path.parent.name.startswith(DOOMED):
+            yield path
+
+
+class _Begun(msgspec.Struct):
+    time: float
+
+
+_decode_begun = msgspec.json.Decoder(_Begun).decode
+
+
+def _began(journal: Path) -> float:
+    """When a run began: ids may be anything, and two may have a second in common."""
+    try:
+        with journal.open("rb") as file:
+            return _decode_begun(file.readline()).time
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        pass
+    try:
+        return journal.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def read_run(named: str) -> Recording:

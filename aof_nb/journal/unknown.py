@@ -51,8 +51,10 @@ class BegunTool:
         answer = await self._gate.ask(self._tool, arguments, context, REASON)
         if answer is not None and answer.approved:
             return await self._again.call(arguments, context)
-        by = "" if answer is None else f"{answer.by or 'A person'} was asked, and said no."
-        return _left_alone(by)
+        if answer is None:
+            return _left_alone("")
+        said = f"{answer.by or 'A person'} was asked, and said no."
+        return _left_alone(f"{said} {answer.reason}" if answer.reason else said)
 
 
 def _left_alone(detail: str) -> ToolOutput:

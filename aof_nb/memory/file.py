@@ -21,7 +21,6 @@ from aof_nb.memory.entries import (
     encode,
     expiry,
     export_text,
-    mended_entries,
     nameable,
     new_header,
     numbered,
@@ -43,6 +42,7 @@ from aof_nb.memory.session_file import (
     Ends,
     Newest,
     mend,
+    mended_end,
     read_ends,
     read_newest,
     read_whole,
@@ -192,7 +192,7 @@ class FileMemory:
                 if file is None or not os.fstat(file).st_size:
                     return None, []
                 whole = read_whole(file, session)
-                entries, kept = mend(path, file, whole), True
+                mended, kept = mend(path, file, whole), True
         except OSError as error:
             if to_write or error.errno not in _CANNOT_WRITE:
                 raise
@@ -200,11 +200,11 @@ class FileMemory:
                 if file is None:
                     return None, []
                 whole = read_whole(file, session)
-            entries, kept = mended_entries(whole.entries), False
-        damaged = said(path, whole.damaged, kept=kept)
+            mended, kept = mended_end(whole), False
+        damaged = said(path, whole, kept=kept)
         for each in damaged:
             _logger.warning("session %r: %s", session, each)
-        return Newest(whole.header, entries) if entries else None, damaged
+        return mended, damaged
 
     def _append(self, session: str, messages: Sequence[Message], expected: str | None) -> str:
         nameable(session)

@@ -103,13 +103,13 @@ class JsonCache:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 return self._carry_out(operation)
-            except sqlite3.DatabaseError as error:
-                if not _may_be_damage(error):
+            except (sqlite3.DatabaseError, _Unusable) as error:
+                if not (isinstance(error, _Unusable) or _may_be_damage(error)):
                     raise
                 self._close()
                 self._salvage(error)
             return self._carry_out(operation)
-        except (OSError, sqlite3.Error, *_NOT_JSON, Timeout) as error:
+        except (OSError, sqlite3.Error, *_NOT_JSON, Timeout, _Unusable) as error:
             why = error.__context__ if isinstance(error, Timeout) else error
             raise MemoryStoreError(
                 f"the memory in {self._directory} cannot be used: {why}",
@@ -126,7 +126,7 @@ class JsonCache:
             return self._cache
         self._close()
         _make_empty(self._database)
-        cache = _cache_in(self._directory)
+        cache = _opened(self._directory)
         try:
             if self._prepare is not None:
                 self._prepare(cache)
@@ -149,10 +149,10 @@ class JsonCache:
             with contextlib.suppress(sqlite3.Error):
                 cache.close()
 
-    def _salvage(self, error: sqlite3.DatabaseError) -> None:
+    def _salvage(self, error: Exception) -> None:
         """Puts a new database with all that can be read in the place of a damaged one."""
         with opened(self._directory / "lock", write=True, create=True):
-            if _is_sound(self._database):
+            if _is_sound(self._directory):
                 return
             new = self._directory / _SALVAGE
             new.mkdir(mode=0o700, exist_ok=True)
@@ -187,6 +187,19 @@ def value_of(cache: Cache, key: Any) -> Any:
         return cache.get(key)
     except _NOT_JSON as error:
         return Damaged(str(error))
+
+
+class _Unusable(Exception):
+    """diskcache does not understand what it finds in its own tables."""
+
+
+def _opened(directory: Path) -> Cache:
+    try:
+        return _cache_in(directory)
+    except (OSError, sqlite3.Error):
+        raise
+    except Exception as error:
+        raise _Unusable(f"{type(error).__name__}: {error}") from error
 
 
 def _make_empty(database: Path) -> None:
@@ -238,13 +251,16 @@ def _may_be_damage(error: sqlite3.DatabaseError) -> bool:
     return code is not None and code & 0xFF not in _NO_DAMAGE
 
 
-def _is_sound(database: Path) -> bool:
+def _is_sound(directory: Path) -> bool:
     try:
-        with contextlib.closing(sqlite3.connect(database)) as connection:
+        with contextlib.closing(sqlite3.connect(directory / _DATABASE)) as connection:
             connection.execute(f"{_ROWS} LIMIT 0")
-            return connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-    except sqlite3.DatabaseError:
+            if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+                return False
+        _opened(directory).close()
+    except (sqlite3.DatabaseError, _Unusable):
         return False
+    return True
 
 
 def _copy_readable(database: Path, directory: Path) -> int:

@@ -18,6 +18,7 @@ from aof_nb.memory.entries import (
     encode,
     mended_entries,
     new_header,
+    token,
 )
 from aof_nb.memory.locked_file import (
     aside_of,
@@ -47,12 +48,14 @@ class Whole(msgspec.Struct, frozen=True):
         entries: Its messages.
         damaged: The numbers of lines that cannot be read, and why.
         aside: These lines.
+        missing: How many messages are missing where all lines can be read.
     """
 
     header: Header
     entries: list[Entry]
     damaged: list[tuple[int, str]]
     aside: list[bytes]
+    missing: int
 
 
 class Newest(msgspec.Struct, frozen=True):
@@ -103,7 +106,9 @@ def read_newest(file: int, limit: int | None) -> Newest | None:
 
 
 def _is_complete(entries: Sequence[Entry]) -> bool:
-    return bool(entries) and not entries[-1].more
+    if not entries or entries[-1].more:
+        return False
+    return entries[-1].n - entries[0].n + 1 == len(entries)
 
 
 class Ends(msgspec.Struct, frozen=True):
@@ -174,11 +179,17 @@ def read_whole(file: int, session: str) -> Whole:
         header = new_header(session)
         if entries:
             header = msgspec.structs.replace(header, created=entries[0].at)
-    return Whole(header, entries, damaged, [lines[place - 1] for place, _ in damaged])
+    missing = 0
+    if entries and not damaged:
+        missing = max(0, entries[-1].n - entries[0].n + 1 - len(entries))
+    aside = [lines[place - 1] for place, _ in damaged]
+    return Whole(header, entries, damaged, aside, missing)
 
 
-def mend(path: Path, file: int, whole: Whole) -> list[Entry]:
+def mend(path: Path, file: int, whole: Whole) -> Newest | None:
     """Sets the damaged lines of a file aside, and leaves a conversation in it.
+
+    Its messages are numbered anew, under another incarnation.
 
     Args:
         path: The file.
@@ -186,15 +197,25 @@ def mend(path: Path, file: int, whole: Whole) -> list[Entry]:
         whole: What is in it.
 
     Returns:
-        What is in it now.
+        What is in it now; None if there is nothing left, and no file.
     """
     set_aside(path, whole.aside)
-    entries = mended_entries(whole.entries)
-    if entries:
-        rewrite(path, whole.header, entries, modified_ns=os.fstat(file).st_mtime_ns)
-    else:
+    mended = mended_end(whole)
+    if mended is None:
         path.unlink()
-    return entries
+    else:
+        rewrite(path, mended.header, mended.entries, modified_ns=os.fstat(file).st_mtime_ns)
+    return mended
+
+
+def mended_end(whole: Whole) -> Newest | None:
+    """What `mend` would leave of a file."""
+    entries = [
+        msgspec.structs.replace(entry, n=number)
+        for number, entry in enumerate(mended_entries(whole.entries), 1)
+    ]
+    header = msgspec.structs.replace(whole.header, incarnation=token())
+    return Newest(header, entries) if entries else None
 
 
 def rewrite(
@@ -205,7 +226,10 @@ def rewrite(
     replace(path, data, modified_ns=modified_ns)
 
 
-def said(path: Path, damaged: Sequence[tuple[int, str]], *, kept: bool) -> list[str]:
+def said(path: Path, whole: Whole, *, kept: bool) -> list[str]:
     """What is damaged in a file, for people."""
     where = f"; it is kept in {aside_of(path).name}" if kept else ""
-    return [f"line {number} of {path} is damaged ({why}){where}" for number, why in damaged]
+    told = [f"line {number} of {path} is damaged ({why}){where}" for number, why in whole.damaged]
+    if whole.missing:
+        told.append(f"messages are missing in {path}: {whole.missing}")
+    return told

@@ -197,7 +197,7 @@ def from_response(
         status=status,
         words=words,
         request_id=request_id_of(headers),
-        retry_after=_retry_delay(details) or asked_wait(headers),
+        retry_after=_retry_delay(details) or asked_wait(headers) or asked_wait(_told(details)),
     )
 
 
@@ -248,6 +248,14 @@ def _text(message: Any) -> str:
 
 def _word(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _told(details: dict[str, Any]) -> dict[str, str]:
+    """Headers that OpenRouter's error has in its body."""
+    metadata = details.get("metadata")
+    headers = metadata.get("headers") if isinstance(metadata, dict) else None
+    found = headers.items() if isinstance(headers, dict) else ()
+    return {str(name).lower(): str(value) for name, value in found}
 
 
 def _retry_delay(details: dict[str, Any]) -> float | None:

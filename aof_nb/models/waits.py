@@ -1,7 +1,8 @@
 """How long a provider asks to wait, as its response headers, or its message, say.
 
 Sources: RFC 9110 section 10.2.3 (``retry-after``); Anthropic's and OpenAI's pages on rate
-limits (``anthropic-ratelimit-*-reset``, ``x-ratelimit-reset-*``); Azure's ``retry-after-ms``.
+limits (``anthropic-ratelimit-*-reset``, ``x-ratelimit-reset-*``); Azure's ``retry-after-ms``;
+OpenRouter's ``x-ratelimit-reset``, which is a moment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ from email.utils import parsedate_to_datetime
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
+_LIMITS = (
+    *((f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}") for kind in _KINDS),
+    *((f"anthropic-ratelimit-{k}-remaining", f"anthropic-ratelimit-{k}-reset") for k in _KINDS),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+)
+# From here on a number is a moment: seconds since the epoch, or milliseconds.
+_LONG_AGO, _LONG_AGO_MS = 10.0**9, 10.0**11
 _SAID = re.compile(
     r"(?:try again in|retry after|retry in) "
     r"(?:(?P<seconds>\d+(?:\.\d+)?) ?seconds?\b|(?P<duration>(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)\b)",
@@ -46,13 +55,9 @@ def asked_wait(headers: Mapping[str, str], *, moment: datetime | None = None) ->
     if (given := headers.get("retry-after")) and (seconds := _seconds(given, now)) is not None:
         return seconds
     waits = []
-    for kind in ("requests", "tokens", "input-tokens", "output-tokens"):
-        for remaining, reset in (
-            (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
-            (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
-        ):
-            if headers.get(remaining) == "0":
-                waits.append(_seconds(headers.get(reset, ""), now))
+    for remaining, reset in _LIMITS:
+        if headers.get(remaining) == "0":
+            waits.append(_seconds(headers.get(reset, ""), now))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -79,7 +84,10 @@ def _seconds(text: str, now: datetime) -> float | None:
     """A number of seconds, a duration such as ``6m0s``, or a date, as seconds from now."""
     text = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        number = float(text)
+        if number < _LONG_AGO:
+            return number
+        return max(0.0, (number / 1000 if number > _LONG_AGO_MS else number) - now.timestamp())
     if _DURATION.fullmatch(text):
         return _duration(text)
     for read in (datetime.fromisoformat, parsedate_to_datetime):

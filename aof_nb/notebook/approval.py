@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import importlib
-import os
 import secrets
 import time
 from html import escape
@@ -17,7 +15,8 @@ from aof_nb.notebook.rows import GREY, in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
-from aof_nb.terminal import TerminalApprover, printable
+from aof_nb.readable import printable
+from aof_nb.terminal import TerminalApprover, user_name
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class ButtonApprover:
             raise
         finally:
             panel.close_all()
-        by = os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+        by = user_name()
         what = "Approved" if approved else "Denied"
         record = _record(request, what, similar=similar, by=by)
         self._publish(record, display_id, update=True)

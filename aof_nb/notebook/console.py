@@ -24,8 +24,8 @@ from aof_nb.events import (
 from aof_nb.messages import Outcome
 from aof_nb.notebook import panels
 from aof_nb.notebook.rows import Row
+from aof_nb.readable import printable
 from aof_nb.result import RunResult
-from aof_nb.terminal import printable
 
 
 class ConsoleRenderer:

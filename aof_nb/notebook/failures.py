@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aof_nb.errors import AofError
-from aof_nb.terminal import printable
+from aof_nb.readable import printable
 
 _RED, _BOLD, _END = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 

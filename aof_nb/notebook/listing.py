@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
 from aof_nb.notebook import registry
-from aof_nb.notebook.panels import counted
+from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus

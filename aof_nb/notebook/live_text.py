@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from aof_nb.notebook.markdown import finished, to_html
+from aof_nb.markdown import finished, to_html
 from aof_nb.notebook.screen import Bundle, Output, Screen
 
 INTERVAL = 0.05

@@ -21,8 +21,8 @@ from aof_nb.notebook.options import (
     resume_options,
     words,
 )
-from aof_nb.notebook.panels import counted
 from aof_nb.notebook.placeholders import expand, expand_known
+from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 
 from aof_nb.events import RunStatus
-from aof_nb.notebook.rows import GREY, seconds
+from aof_nb.notebook.rows import GREY
 from aof_nb.notebook.screen import Bundle
+from aof_nb.readable import counted, printable, seconds
 from aof_nb.result import RunResult
-from aof_nb.terminal import printable
 from aof_nb.truncation import truncate
 
 _THINKING_CHARS = 20_000
@@ -90,8 +90,3 @@ def _how_it_ended(result: RunResult, *, interrupted: bool) -> str:
         RunStatus.REFUSED: "refused by the model",
         RunStatus.WAITING: "waiting for an approval",
     }.get(result.status, "")
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 turn``, ``2 turns``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

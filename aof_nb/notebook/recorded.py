@@ -6,35 +6,27 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
 from aof_nb.errors import AofError, ConfigurationError
-from aof_nb.events import ApprovalAnswered, ApprovalRequested, LimitReached, RunStatus, Steered
-from aof_nb.journal.entries import (
-    Entry,
-    ModelFailed,
-    ModelResponded,
-    RunEnded,
-    RunResumed,
-    ToolIntended,
-    ToolRefused,
-    ToolReturned,
-)
+from aof_nb.events import RunStatus
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.reading import read_timeline
 from aof_nb.journal.recording import Recording, State, read_recordings
 from aof_nb.journal.replay import journal_path
-from aof_nb.journal.runs import read_run, recordings
+from aof_nb.journal.runs import find_run, read_run
+from aof_nb.journal.summary import summaries
+from aof_nb.journal.timeline_text import as_text
+from aof_nb.journal.wording import shortened
 from aof_nb.messages import Usage
 from aof_nb.notebook import registry
 from aof_nb.notebook.cell_run import RunOptions, show_in_cell
 from aof_nb.notebook.failures import failed
 from aof_nb.notebook.listing import table
-from aof_nb.notebook.panels import counted
-from aof_nb.notebook.rows import in_short, seconds
 from aof_nb.policy import ApproveMode
+from aof_nb.readable import counted, printable, seconds
 from aof_nb.result import RunResult
-from aof_nb.terminal import printable
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -48,13 +40,13 @@ def runs() -> str:
     rows = [
         (
             each.run_id,
-            each.begun.agent,
-            str(each.state),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(each.begun.time)),
+            printable(each.agent),
+            each.status,
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began)),
             seconds(each.duration),
-            _short(each.begun.prompt),
+            printable(shortened(" ".join(each.prompt.split()), _WIDEST)),
         )
-        for each in itertools.islice(recordings(), _SHOWN)
+        for each in itertools.islice(summaries(), _SHOWN)
     ]
     if not rows:
         return "No runs yet."
@@ -62,57 +54,13 @@ def runs() -> str:
 
 
 def show(named: str) -> str:
-    """What happened in a run, a line for each thing that did.
+    """What happened in a run, from its first entry to its last.
 
     Raises:
         ConfigurationError: If there is no such run.
         JournalError: If its journal cannot be read.
     """
-    recording = read_run(named)
-    begun = recording.begun
-    head = [
-        f"{recording.run_id}: {recording.state}, agent {begun.agent}, model {begun.model}",
-        f"prompt: {_short(begun.prompt)}",
-    ]
-    said = [(line.at, each) for line in recording.lines for each in _said(line.entry) if each]
-    return "\n".join([*head, *(f"{at:8.1f} s  {each}" for at, each in said)])
-
-
-def _said(entry: Entry) -> Iterator[str]:
-    match entry:
-        case ModelResponded(message=message):
-            yield _short(message.text)
-            for call in message.tool_calls:
-                yield f"→ {call.name} {in_short(call.arguments)}"
-        case ModelFailed(message=why):
-            yield f"✗ the model failed: {_short(why)}"
-        case ToolReturned(tool=tool, output=output, duration=duration):
-            mark = "⊘" if output.denied else "✗" if output.is_error else "✓"
-            why = f": {_short(output.content)}" if output.is_error else ""
-            yield f"{mark} {tool} ({seconds(duration)}){why}"
-        case ToolRefused(tool=tool, content=content):
-            yield f"✗ {tool}: {_short(content)}"
-        case ToolIntended(tool=tool, effect=effect) if effect != "read":
-            yield f"{tool} is called ({effect})"
-        case ApprovalRequested(tool=tool):
-            yield f"? {tool} needs an approval"
-        case ApprovalAnswered(approved=approved, by=by, via=via):
-            yield f"{'approved' if approved else 'denied'} by {by} ({via})"
-        case Steered(text=text):
-            yield f"said meanwhile: {_short(text)}"
-        case LimitReached(limit=limit, detail=detail):
-            yield f"limit {limit}: {detail}"
-        case RunResumed(time=when):
-            yield time.strftime("resumed, %Y-%m-%d %H:%M", time.localtime(when))
-        case RunEnded(status=status, error=error):
-            yield f"{status}{f': {_short(error)}' if error else ''}"
-        case _:
-            pass
-
-
-def _short(text: str) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
+    return str(as_text(read_timeline(find_run(named) / FILE_NAME))).rstrip()
 
 
 async def cost() -> str:

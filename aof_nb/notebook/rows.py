@@ -12,7 +12,7 @@ import msgspec
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.screen import Bundle
-from aof_nb.terminal import printable
+from aof_nb.readable import printable, seconds
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
@@ -173,13 +173,3 @@ def _value(value: Any) -> str:
 def _first_line(text: str) -> str:
     line = printable(" ".join(text.strip().split("\n", 1)[0].split()))
     return line if len(line) <= _SUMMARY_CHARS else line[: _SUMMARY_CHARS - 1] + "…"
-
-
-def seconds(duration: float) -> str:
-    """A duration as people read it."""
-    if duration < 0.9995:
-        return f"{duration * 1000:.0f} ms"
-    if duration < 60:
-        return f"{duration:.1f} s"
-    minutes, rest = divmod(round(duration), 60)
-    return f"{minutes} min {rest} s"

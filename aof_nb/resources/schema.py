@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -16,20 +15,18 @@ from pydantic import (
     model_validator,
 )
 
+from aof_nb.durations import duration
 from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Effect
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(value: Any) -> Any:
     """A duration such as ``30``, ``30s`` or ``2m``, in seconds."""
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("not a duration | write 30s, 2m or 1h")
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        try:
+            return duration(value)
+        except ValueError:
+            raise ValueError("not a duration | write 30s, 2m or 1h") from None
     return value
 
 

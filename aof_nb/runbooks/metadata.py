@@ -68,6 +68,7 @@ class RunbookMetadata(Spec):
         time_limit: Seconds for a whole run; written as ``30s``, ``10m`` or ``1h``.
         effect: What running it does to the world: ``read``, ``write`` or ``destructive``.
         policy: What its agents may do at most, whatever their own policies say.
+        made_of_run: The run that it was saved from, if it was.
         sanitize: What is taken out of its outputs before tests compare them.
 
     Example:
@@ -82,6 +83,7 @@ class RunbookMetadata(Spec):
     time_limit: Seconds | None = None
     effect: Effect | None = None
     policy: BoundSpec | None = None
+    made_of_run: Text = ""
     sanitize: tuple[SanitizeSpec, ...] = ()
 
 

@@ -43,7 +43,7 @@ def output_difference(
         return ""
     # People read the plain text; the same in HTML is shown only where it alone differs.
     for kinds in (_without_html, _everything):
-        told = unified("output", kinds(was_parts), kinds(now_parts), before=before)
+        told = unified("output", kinds(was_parts), kinds(now_parts), sides=(before, "this"))
         if told:
             return told
     return "the outputs are the same but for the ends of their lines"

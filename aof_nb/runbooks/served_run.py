@@ -29,8 +29,8 @@ from mcp_types import (
 )
 
 from aof_nb.policy import Answer, ApprovalRequest
+from aof_nb.readable import printable, readable
 from aof_nb.runbooks.progress import CellStarted, Progress
-from aof_nb.terminal import printable, readable
 
 HEARTBEAT = 10.0
 """Seconds without news after which the client is told that the run goes on."""

@@ -28,7 +28,9 @@ HEAVY = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["list", "models"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["version"], ["list", "models"], ["list", "runs"]]
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\n"
@@ -47,7 +49,8 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_the_help_names_every_command(invoke: Invoke) -> None:
     done = invoke("--help")
     assert done.exit_code == 0
-    for command in ("run", "validate", "list", "mcp", "lab", "version"):
+    commands = "run validate list show logs diff approve deny runs mcp lab version"
+    for command in commands.split():
         assert f" {command} " in done.stdout
     assert "--approve" in invoke("run", "--help").stdout
     assert "break" in invoke("lab", "--help").stdout

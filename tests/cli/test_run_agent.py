@@ -117,8 +117,7 @@ def test_the_terminal_is_asked_even_when_the_input_is_piped(
     assert b"write_file" in shown
     assert b"note.txt" in shown
     os.write(keyboard, key.encode() + b"\n")
-    read_until(keyboard, last)
-    read_until(keyboard, b"tokens")
+    assert last in read_until(keyboard, b"tokens")
     assert process.wait(timeout=60) == 0
     os.close(keyboard)
     assert (tmp_path / "note.txt").exists() == (key == "y")

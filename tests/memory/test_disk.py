@@ -341,20 +341,28 @@ async def test_what_can_be_read_of_a_damaged_database_is_kept(
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(data=st.data())
-async def test_whatever_happens_to_the_database(data: st.DataObject, tmp_path: Path) -> None:
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.floats(0, 1), st.integers(1, 3_000), st.binary(min_size=1, max_size=4), st.booleans()
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+async def test_whatever_happens_to_the_database(
+    changes: list[tuple[float, int, bytes, bool]], tmp_path: Path
+) -> None:
     directory = tmp_path / f"{time.monotonic_ns()}"
     memory = DiskMemory(directory)
     for n in range(6):
         await memory.append("s", exchange(n, output=random.Random(n).randbytes(4_000).hex()))
     await memory._cache.run(lambda _: memory._cache.erase_deleted())
     content = bytearray((directory / "cache.db").read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(content) - 1))
-        length = data.draw(st.integers(1, 3_000))
-        content[start : start + length] = data.draw(st.binary(min_size=1, max_size=4)) * (
-            length // 2
-        )
+    for where, length, pattern, moves in changes:
+        start = int(where * (len(content) - 1))
+        new = (pattern * length)[:length]
+        content[start : start + (length // 2 if moves else length)] = new
     (directory / "cache.db").write_bytes(content)
     fresh = DiskMemory(directory)
     assert is_valid(await fresh.load("s"))

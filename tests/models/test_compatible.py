@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.fakes import Failure, FakeOpenAI, Raw, Reply, Usage
 from tests.fakes import Thinking as Thought
 from tests.fakes import ToolCall as Call
 from tests.fakes import chat_completions as chat
+from tests.fakes.compatible import FakeCompatible
 
 DIALECTS = {
     "deepseek": chat.DEEPSEEK,
@@ -234,6 +236,19 @@ async def test_thinking_is_asked_for_where_a_provider_takes_a_budget(
     assert (body.get("max_tokens") or body["max_completion_tokens"]) == (
         500 if name == "groq" else 3072
     )
+
+
+async def test_openrouter_says_in_its_error_when_there_is_more() -> None:
+    reset = str(int((time.time() + 40) * 1000))
+    told = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+    error = {"code": 429, "message": "Rate limit exceeded", "metadata": {"headers": told}}
+    endpoint = endpoint_named("openrouter")
+    async with FakeCompatible("openrouter") as fake:
+        fake.reply(Failure(429, body=json.dumps({"error": error}).encode()))
+        with pytest.raises(errors.RateLimited) as caught:
+            await answer(served(endpoint, fake), ask())
+    assert caught.value.retry_after is not None
+    assert 30 < caught.value.retry_after <= 40
 
 
 async def test_ollama_that_does_not_run_or_lacks_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aof_nb.markdown import finished
 from aof_nb.notebook.live_text import Budget, LiveText
-from aof_nb.notebook.markdown import finished
 from tests.notebook.fakes import Clock, Recording
 
 
@@ -125,7 +125,7 @@ async def test_a_pause_shows_what_is_there() -> None:
 
 @given(st.text(alphabet="ab \n#-`*>1.|~", max_size=80), st.text(alphabet="ab \n#-`", max_size=40))
 def test_finished_blocks_do_not_change(text: str, more: str) -> None:
-    from aof_nb.notebook.markdown import to_html
+    from aof_nb.markdown import to_html
 
     end = finished(text)
     assert 0 <= end <= len(text)

@@ -95,9 +95,10 @@ def test_a_run_that_waits_is_gone_on_with_and_shown_again(kernel: Kernel, direct
     assert replayed.reply["status"] == "ok"
     assert timeless(replayed) == [each for each in shown if "from the journal" not in each]
     told = kernel.run(f"%aof show {run}").printed
-    assert told.startswith(f"{run}: completed, agent sre, model script:fix.yaml (scripted)\n")
-    for happened in ("? restart needs an approval", "resumed, 20", "✓ restart", "completed"):
+    assert told.startswith(f"Run {run}: completed\n")
+    for happened in ("asked at ", "resumed with script:", "restart service=checkout · ok · write"):
         assert happened in told
+    assert told.endswith("# Done\n\ncheckout is **up** again.\n")
     assert "1 run: $0.0000" in kernel.run("%aof cost").printed
 
 

@@ -7,8 +7,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from aof_nb.notebook.markdown import finished, to_html
+from aof_nb.markdown import finished, to_html, without_html
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,30 @@ def test_where_blocks_end() -> None:
     fence = "Text.\n\n```python\nprint(1)\n\n\nprint(2)\n"
     assert finished(fence) == len("Text.\n\n")
     assert finished(fence + "```\n\nMore\n") == len(fence + "```\n\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("1 < 2, x<y, <https://a.example>, **a**", "1 < 2, x<y, <https://a.example>, **a**"),
+        ("`<name>` and <pod>", "`<name>` and &lt;pod>"),
+        ("``a ` <b>`` <i>", "``a ` <b>`` &lt;i>"),
+        ("`a\n<b>` <i>", "`a\n<b>` &lt;i>"),
+        ("\\`<b>\\`", "\\`&lt;b>\\`"),
+        ("![a](http://b.example)", "!\\[a](http://b.example)"),
+        ("```\n<a>\n```\n<b>\n\n    <c>\n", "```\n<a>\n```\n&lt;b>\n\n    <c>\n"),
+        ("| `<a>` | <b> |\n|---|---|\n", "| `<a>` | &lt;b> |\n|---|---|\n"),
+        ("> `<a>`\n> <b>", "> `<a>`\n> &lt;b>"),
+    ],
+)
+def test_only_what_is_markup_is_escaped(text: str, harmless: str) -> None:
+    assert without_html(text) == harmless
+
+
+@given(st.text(alphabet="`~<>!a/?-[]() \n\\|&", max_size=40))
+def test_no_markdown_keeps_html_or_images(text: str) -> None:
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    kinds = set()
+    for token in parser.parse(without_html(text)):
+        kinds |= {token.type, *(each.type for each in token.children or ())}
+    assert not kinds & {"html_block", "html_inline", "image"}

@@ -1,0 +1,79 @@
+"""Values as people read them in a line or on a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+
+def printable(text: str) -> str:
+    r"""Text whose control characters are shown, not obeyed: a model wrote it.
+
+    Example:
+        >>> print(printable("tab\there"))
+        tab\there
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
+    )
+
+
+_UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Text whose control characters, and those that reorder it, are shown; its lines are kept.
+
+    Unlike `printable` it leaves what joins the letters of some scripts and the parts of emojis.
+
+    Example:
+        >>> print(visible("a\x1b[31mb"))
+        a\x1b[31mb
+    """
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def readable(value: Any) -> str:
+    """An argument as a person reads it: a command line as such, other structures as JSON.
+
+    Example:
+        >>> readable(["kubectl", "get", "pods"])
+        'kubectl get pods'
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        import shlex
+
+        return printable(shlex.join(value))
+    return printable(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def seconds(duration: float) -> str:
+    """A duration in seconds, as people read it.
+
+    Example:
+        >>> seconds(0.25), seconds(3.14), seconds(75), seconds(7260)
+        ('250 ms', '3.1 s', '1 min 15 s', '2 h 1 min')
+    """
+    if duration < 0.9995:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 59.95:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 turn``, ``2 turns``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
