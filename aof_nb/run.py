@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aof_nb.cancellation import uncancelled
-from aof_nb.errors import AofError, ApprovalPending
+from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
-from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
 from aof_nb.journal.cell_runs import cell_runs
 from aof_nb.journal.entries import RunBegun
 from aof_nb.journal.notebook_cell import NotebookCell, current_cell
@@ -249,7 +249,10 @@ class Run:
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
                             yield Notice(problem)
-                    yield self._journal.noted(event) if type(event) in NOTED else event
+                    noted = self._journal.noted(event) if type(event) in NOTED else event
+                    if isinstance(noted, RunFinished):
+                        record.duration = noted.duration
+                    yield noted
         finally:
             record.status = record.status or RunStatus.CANCELLED
             try:
@@ -257,6 +260,8 @@ class Run:
                 # What fails here must not hide why the run has ended.
                 record.error = record.error or next(iter(problems.values()), None)
             finally:
+                if self._replay is not None and isinstance(record.error, ReplayMismatch):
+                    self._replay.note(record.error)
                 if telemetry is not None:
                     telemetry.end(record.status.value, record.usage, record.text, record.error)
                 self._log_end()
@@ -492,10 +497,9 @@ class Run:
             model = cached(model, directory=directory, keyed_by=models[0])
         return model
 
-    def _artifacts(self) -> Artifacts | None:
-        if not self._asks and not self._repeats:
-            return None
-        return Artifacts(lambda: run_dir(self.run_id) / "artifacts")
+    def _artifacts(self) -> Artifacts:
+        kind = Artifacts if self._asks or self._repeats else RecordedArtifacts
+        return kind(lambda: run_dir(self.run_id) / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that failed or was cancelled too.

@@ -85,6 +85,8 @@ class RunJournal:
         self._required = required
         self._record_to = record_to
         self._journal: Journal | None = None
+        self._before = 0.0
+        self._durations: dict[str, float] = {}
         self._begun = False
         self.notices: list[str] = []
         self.playback: Playback | None = None
@@ -129,7 +131,6 @@ class RunJournal:
                 another process.
         """
         recording = self._recording
-        before = 0.0
         if recording is not None:
             if recording.path.resolve() != (run_dir(run_id) / FILE_NAME).resolve():
                 raise ConfigurationError(
@@ -140,7 +141,7 @@ class RunJournal:
         began = time.monotonic()
 
         def elapsed() -> float:
-            return before + time.monotonic() - began
+            return self._before + time.monotonic() - began
 
         try:
             self._journal = journal = Journal(run_dir(run_id), elapsed=elapsed)
@@ -153,7 +154,7 @@ class RunJournal:
             # Another process may have gone on with it since it was read.
             self._recording = recording = read_recording(journal.path)
             check_resumable(recording, held=True)
-            before = recording.duration
+            self._before = recording.duration
             self.playback = self._played(recording)
         elif journal.path.stat().st_size:
             journal.close()
@@ -237,7 +238,7 @@ class RunJournal:
         guarded: list[Tool] = gate.guard(inner)
         if traced is not None:
             guarded = list(traced(guarded))
-        outer = guarded if journal is None else journaled(guarded, journal)
+        outer = guarded if journal is None else journaled(guarded, journal, self._durations)
         if playback is None or not playback.plays_tools:
             return outer
         assert self._recording is not None
@@ -246,7 +247,7 @@ class RunJournal:
             layers = [
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
-            begun = list(journaled(layers, journal))
+            begun = list(journaled(layers, journal, self._durations))
         played: list[Tool] = [
             PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
             for tool, other, own in zip(outer, begun, tools, strict=True)
@@ -312,14 +313,16 @@ class RunJournal:
         return event
 
     def _tool_finished(self, event: ToolFinished, call_id: str) -> ToolFinished:
-        if self.playback is not None and call_id in self.playback.durations:
-            duration = self.playback.durations[call_id]
-            return msgspec.structs.replace(event, duration=duration)
-        return event
+        """The event with the duration that is in the journal, if there is one."""
+        playback, duration = self.playback, self._durations.get(call_id)
+        if playback is not None and duration is None:
+            duration = playback.durations.get(call_id)
+        return event if duration is None else msgspec.structs.replace(event, duration=duration)
 
     def refused(self, call: ToolCall, complaint: str) -> None:
         """Writes down that the loop itself has answered a call."""
         if self._journal is not None:
+            self._durations[call.id] = 0.0
             with contextlib.suppress(JournalError):
                 entry = ToolRefused(call_id=call.id, tool=call.name, content=complaint)
                 self._journal.write(entry)
@@ -343,7 +346,7 @@ class RunJournal:
             text=record.text,
             turns=record.turns,
             tool_calls=record.tool_calls,
-            duration=journal.elapsed(),
+            duration=self._before + record.duration,
             usage_by_model=dict(record.usage_by_model),
             limit=record.limit,
             error=record.error.message if record.error else None,

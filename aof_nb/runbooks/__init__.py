@@ -6,6 +6,7 @@ terminal is the command line's.
 
 from __future__ import annotations
 
+from aof_nb.runbooks.cell_checks import CellProblem
 from aof_nb.runbooks.metadata import CellMetadata, RunbookMetadata, check_runbook
 from aof_nb.runbooks.parameters import Parameter, ParameterError
 from aof_nb.runbooks.playbook import Undecided, WaitingApproval
@@ -19,15 +20,18 @@ from aof_nb.runbooks.run import (
     run_notebook,
 )
 from aof_nb.runbooks.steps import StepFailed, StepResult, Steps
+from aof_nb.runbooks.testing import NotebookTestResult, test_notebook
 
 __all__ = [
     "CellFailure",
     "CellFinished",
     "CellMetadata",
+    "CellProblem",
     "CellStarted",
     "NotebookInfo",
     "NotebookResult",
     "NotebookStatus",
+    "NotebookTestResult",
     "Parameter",
     "ParameterError",
     "Progress",
@@ -42,4 +46,5 @@ __all__ = [
     "inspect_notebook",
     "resume_playbook",
     "run_notebook",
+    "test_notebook",
 ]

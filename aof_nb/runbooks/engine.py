@@ -13,10 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import zmq
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import from_dict
 from papermill.clientwrap import PapermillNotebookClient
@@ -24,6 +20,7 @@ from papermill.engines import Engine, papermill_engines
 from papermill.iorw import papermill_io
 
 from aof_nb.runbooks.execution import Execution
+from aof_nb.runbooks.kernel import ThisPython
 from aof_nb.runbooks.playbook import CellTask, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted
 from aof_nb.runbooks.saving import SCHEME, WholeFiles
@@ -47,31 +44,6 @@ def _failure(place: int, title: str, problem: Exception) -> CellFailure:
     if isinstance(problem, CellExecutionError):
         return CellFailure(place, title, problem.ename, problem.evalue, problem.traceback)
     return CellFailure(place, title, type(problem).__name__, str(problem), "")
-
-
-class _ThisPython(AsyncKernelManager):
-    """Starts this interpreter, whatever kernel the notebook names.
-
-    The name in a notebook is the one of the machine it was written on; what a run needs is the
-    environment that aof_nb and its tools are installed in, which is this one.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if self.has_trait("transport_encryption") and zmq.has("curve"):
-            self.transport_encryption = "auto"
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        spec = get_kernel_dict()
-        return KernelSpec(
-            # A kernel that is shut down is interrupted first, and some versions log that as an
-            # error, into the terminal of who runs the notebook.
-            argv=[*spec["argv"], "--log-level=CRITICAL"],
-            display_name=spec["display_name"],
-            language=spec["language"],
-            metadata=spec["metadata"],
-        )
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -237,7 +209,7 @@ class _Engine(Engine):  # type: ignore[misc]
             nb_man,
             execution,
             kernel_name=kernel_name,
-            kernel_manager_class=_ThisPython,
+            kernel_manager_class=ThisPython,
             startup_timeout=options.get("start_timeout", 60),
             timeout=None,
         )

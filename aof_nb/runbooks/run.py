@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from aof_nb.errors import AofError, ConfigurationError, JournalError
 from aof_nb.journal.playbook_entries import PlaybookBegun
 from aof_nb.journal.replay import VARIABLE
@@ -382,16 +380,13 @@ async def _environment(
 ) -> AsyncGenerator[dict[str, str], None]:
     """The kernel's environment: the way to whoever approves, and what agents may do at most."""
     from aof_nb import approval_channel
-    from aof_nb.policy import BOUNDS, bounds_from_environment
+    from aof_nb.policy import bounded
 
-    environment = {**os.environ, "AOF_APPROVE": approve}
+    environment = bounded({**os.environ, "AOF_APPROVE": approve}, bound)
     if environment.get("AOF_STATE_DIR"):
         # Elsewhere a relative path would be another one.
         environment["AOF_STATE_DIR"] = _absolute(environment["AOF_STATE_DIR"])
     environment.pop(approval_channel.VARIABLE, None)
-    if bound is not None:
-        bounds = (*bounds_from_environment(), bound)
-        environment[BOUNDS] = msgspec.json.encode(bounds).decode()
     if approve != "ask" or approver is None:
         yield environment
         return
