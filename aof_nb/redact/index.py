@@ -1,0 +1,168 @@
+"""All that is looked for, as one automaton: the shapes' anchors, and the heads of known secrets.
+
+Aho and Corasick, *Efficient string matching: an aid to bibliographic search*, CACM 18 (1975), as
+the Rust crate behind `ahocorasick_rs` has it: a text without any of hundreds of strings is passed
+at a nanosecond or three a character.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from aof_nb.redact.assignments import ASSIGNMENTS
+from aof_nb.redact.encodings import Form, around, encoded, forms
+from aof_nb.redact.kubernetes import KUBERNETES
+from aof_nb.redact.shapes import SHAPES
+from aof_nb.redact.spans import Found, Matcher, Span, at_boundary
+
+if TYPE_CHECKING:
+    from ahocorasick_rs import AhoCorasick
+
+_HEAD = 4
+_GLUED = 3
+_HEX_TAIL = re.compile(
+    r"(?<![A-Za-z0-9])[0-9a-f]+(?:(?<=[0-9a-f]{32})(?:-(?:us?\d{0,2})?|F{1,4}(?:N(?:RA?)?)?)"
+    r"|(?<=[0-9a-f]{36})N(?:RA?)?)?\Z"
+)
+_NO_HEX = re.compile(r"[^0-9a-f]")
+_LONGEST_HEX = 64
+
+
+class Known(NamedTuple):
+    """A known secret in one of its forms."""
+
+    form: Form
+    secret: str
+
+
+class Hit(NamedTuple):
+    """An anchor in a text."""
+
+    anchor: int
+    start: int
+    end: int
+
+
+class Index:
+    """What is looked for.
+
+    Args:
+        known: Secrets that are looked for wherever they may stand, besides all shapes.
+    """
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        from ahocorasick_rs import AhoCorasick
+
+        self.known = frozenset(known)
+        heads: defaultdict[str, list[Known]] = defaultdict(list)
+        for secret in sorted(self.known):
+            for form in forms(secret):
+                heads[form.text[:_HEAD]].append(Known(form, secret))
+        matchers = _matchers()
+        anchors = list(dict.fromkeys([*matchers, *heads]))
+        self._automaton: AhoCorasick = AhoCorasick(anchors)
+        self._matchers: list[tuple[Matcher, ...]] = [matchers.get(each, ()) for each in anchors]
+        self._known: list[Sequence[Known]] = [heads.get(each, ()) for each in anchors]
+        self.longest = max(map(len, anchors))
+        self._beginnings = _beginnings() | {
+            head[:size] for head in heads for size in range(1, len(head))
+        }
+        self._glued = {head[:_GLUED] for head in heads}
+        self._longest_beginning = max(map(len, self._beginnings))
+
+    def hits(self, text: str) -> list[Hit] | list[tuple[int, int, int]]:
+        """The anchors in a text, those within others included."""
+        return self._automaton.find_matches_as_indexes(text, overlapping=True)
+
+    def found(self, text: str, hit: tuple[int, int, int], whole: bool) -> Iterable[Found]:
+        """What an anchor gives away.
+
+        Args:
+            text: The text.
+            hit: The anchor in it.
+            whole: Whether the text ends where it ends.
+        """
+        anchor, start, end = hit
+        for matcher in self._matchers[anchor]:
+            yield matcher(text, start, end, whole)
+        for known in self._known[anchor]:
+            yield _at(text, start, known, whole)
+
+    def beginning(self, text: str) -> int:
+        """How many of a text's last characters may be the beginning of an anchor or a secret.
+
+        Args:
+            text: The text, as far as it has come.
+        """
+        last = text[-1:]
+        if last in _SPACES:
+            return 0
+        word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
+        if word.isalpha():
+            if word in self._beginnings or not _NO_HEX.search(word):
+                return len(word)
+            return _GLUED if text[-_GLUED:] in self._glued else 0
+        for size in range(min(self._longest_beginning, len(text)), 0, -1):
+            if text[-size:] in self._beginnings:
+                start = len(text) - size
+                if size >= _GLUED or at_boundary(text, start):
+                    return size
+        if last in _IN_HEX_TAIL:
+            tail = _HEX_TAIL.search(text, max(0, len(text) - _LONGEST_HEX))
+            if tail is not None:
+                return len(text) - tail.start()
+        return 0
+
+
+_SPACES = frozenset(" \n\t\r")
+_IN_HEX_TAIL = frozenset("0123456789abcdef-usFNRA")
+
+
+def _at(text: str, start: int, known: Known, whole: bool) -> Found:
+    form, secret = known
+    shown = form.text
+    if not text.startswith(shown, start):
+        return start if not whole and shown.startswith(text[start:]) else ()
+    end = start + len(shown)
+    if form.inner:
+        start, end = around(text, start, end)
+        if not whole and end == len(text):
+            return start
+        for encoding in ("base64", "base64url"):
+            if text[start:end] == encoded(secret, encoding):
+                return (Span(start, end, "", secret, encoding, rank=4),)
+        return (Span(start, end, "base64", rank=4),)
+    if form.encoding.startswith("base64") and not whole and end == len(text):
+        return start
+    return (Span(start, end, "", secret, form.encoding, rank=5),)
+
+
+@functools.cache
+def _matchers() -> dict[str, tuple[Matcher, ...]]:
+    found: dict[str, tuple[Matcher, ...]] = {}
+    for shape in (*SHAPES, *ASSIGNMENTS, *KUBERNETES):
+        for anchor in shape.anchors:
+            found[anchor] = (*found.get(anchor, ()), shape.matcher)
+    return found
+
+
+@functools.cache
+def _beginnings() -> frozenset[str]:
+    """What may become an anchor with which a secret begins."""
+    return frozenset(
+        anchor[:size]
+        for shape in SHAPES
+        if shape.begins
+        for anchor in shape.anchors
+        for size in range(1, len(anchor))
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def index_of(known: frozenset[str]) -> Index:
+    """The index of a set of known secrets; kept, as runs of one process know the same ones."""
+    return Index(known)

@@ -1,0 +1,275 @@
+"""The values of Kubernetes Secrets, in manifests and in what kubectl prints: YAML and JSON.
+
+All that stands under ``data`` and ``stringData`` of an object of kind Secret counts, whatever it
+looks like; nothing of a ConfigMap does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from aof_nb.json_text import json_values
+from aof_nb.redact.spans import Found, Shape, Span, at_boundary
+from aof_nb.redact.values import is_harmless
+
+_KIND = re.compile(r"kind\\{0,7}[\"']?\s{0,5}:\s{0,5}\\{0,7}[\"']?Secret(?:List)?(?![A-Za-z0-9])")
+_LINE = re.compile(
+    r"(?P<indent>[ ]*(?:-[ ]+)*)(?P<key>[A-Za-z0-9_./-]+|\"[^\"\n]*\"|'[^'\n]*')[ ]*:(?:[ ]+(?P<value>\S.*?))?[ ]*\r?$"
+)
+_BLOCK = re.compile(r"[|>][-+0-9]*")
+_DEEPEST = 4
+
+
+class Entry(NamedTuple):
+    """One value of a Secret.
+
+    Args:
+        key: Its key.
+        shown: The text that shows it.
+        secret: The value.
+        encoding: How `shown` encodes it.
+    """
+
+    key: str
+    shown: str
+    secret: str
+    encoding: str
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text may hold an object of kind Secret."""
+    return _KIND.search(text) is not None
+
+
+def secret_spans(text: str) -> list[Span]:
+    """The values of the Secrets in a text, in YAML and in JSON.
+
+    Example:
+        >>> secret_spans("kind: Secret\\ndata:\\n  password: aHVudGVyMg==")[0][2:5]
+        ('password', 'hunter2', 'base64')
+    """
+    spans = list(_in_yaml(text))
+    if "\\n" in text:
+        spans += _in_yaml(_LITERAL.sub(_unescaped, text))
+    for entry in _entries(json_values(text) if '"' in text else ()):
+        spans += _placed(text, entry)
+    return spans
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """An escape of a JSON string as what it stands for, in as many characters."""
+    return {"\\n": " \n", '\\"': ' "', '"': "\n"}.get(match[0], match[0])
+
+
+_LITERAL = re.compile(r"\\.|\"")
+
+
+def entries_of(manifest: dict[str, Any]) -> Iterator[tuple[str, str, Entry]]:
+    """The field, key and value of each entry of an object that is a Secret.
+
+    Args:
+        manifest: The object, decoded from JSON.
+    """
+    if manifest.get("kind") != "Secret":
+        return
+    for field in ("data", "stringData"):
+        values = manifest.get(field)
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if isinstance(key, str) and isinstance(value, str) and value:
+                    yield field, key, _entry(key, value, encoded=field == "data")
+
+
+def _entry(key: str, shown: str, *, encoded: bool) -> Entry:
+    if encoded:
+        try:
+            secret = base64.b64decode(shown, validate=True).decode()
+        except (binascii.Error, ValueError):
+            return Entry(key, shown, shown, "")
+        if secret and base64.b64encode(secret.encode()).decode() == shown:
+            return Entry(key, shown, secret, "base64")
+    return Entry(key, shown, shown, "")
+
+
+def _entries(values: Any, depth: int = 0) -> Iterator[Entry]:
+    for value in values:
+        if isinstance(value, dict):
+            for _, _, entry in entries_of(value):
+                yield entry
+            yield from _entries(value.values(), depth)
+        elif isinstance(value, list):
+            yield from _entries(value, depth)
+        elif isinstance(value, str) and depth < _DEEPEST and holds_secret(value):
+            yield from _entries(json_values(value), depth + 1)
+            for span in _in_yaml(value):
+                shown = value[span.start : span.end]
+                yield Entry(span.kind, shown, span.secret or shown, span.encoding)
+
+
+def _placed(text: str, entry: Entry) -> Iterator[Span]:
+    """Where a text shows an entry, which may be in JSON within JSON."""
+    key, shown = entry.key, entry.shown
+    for _ in range(_DEEPEST):
+        pattern = re.compile(
+            rf"{re.escape(key)}[\\\"']*\s*:\s*[\\\"']*({re.escape(shown)})(?![A-Za-z0-9+/=])"
+        )
+        for match in pattern.finditer(text):
+            yield Span(*match.span(1), _kind(entry.key), entry.secret, entry.encoding, rank=3)
+        again_key, again = json.dumps(key)[1:-1], json.dumps(shown)[1:-1]
+        if (again_key, again) == (key, shown):
+            return
+        key, shown = again_key, again
+
+
+def _kind(key: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:60] or "secret"
+
+
+class _Line(NamedTuple):
+    start: int
+    end: int
+    column: int
+    dash: bool
+    key: str
+    value: str
+    value_start: int
+
+
+def _lines(text: str) -> Iterator[_Line | None]:
+    """The lines that have a key, and None for those that separate documents."""
+    start = 0
+    for raw in text.splitlines(keepends=True):
+        match = _LINE.match(raw.rstrip("\n"))
+        if match is not None:
+            value = match["value"] or ""
+            yield _Line(
+                start,
+                start + len(raw),
+                len(match["indent"]),
+                "-" in match["indent"],
+                match["key"].strip("\"'"),
+                value,
+                start + match.start("value") if value else -1,
+            )
+        elif raw.startswith(("---", "...", "```")):
+            yield None
+        start += len(raw)
+
+
+def _in_yaml(text: str) -> Iterator[Span]:
+    lines = list(_lines(text))
+    for place, line in enumerate(lines):
+        if (
+            line is not None
+            and line.key in {"data", "stringData"}
+            and (not line.value or line.value.startswith(("#", "&")))
+            and _kind_of_object(lines, place) == "Secret"
+        ):
+            yield from _values(text, lines, place)
+
+
+def _kind_of_object(lines: list[_Line | None], place: int) -> str:
+    """The kind of the object that a field belongs to: what its siblings say."""
+    field = lines[place]
+    assert field is not None
+    for step in (-1, 1):
+        each = place if step == -1 else place + 1
+        while 0 <= each < len(lines):
+            line = lines[each]
+            if line is None or line.column < field.column:
+                break
+            if line.column == field.column:
+                if step == 1 and line.dash:
+                    break
+                if line.key == "kind":
+                    return line.value.strip("\"'")
+                if step == -1 and line.dash:
+                    break
+            each += step
+    return ""
+
+
+def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
+    field = lines[place]
+    assert field is not None
+    encoded = field.key == "data"
+    column = -1
+    following = place + 1
+    while following < len(lines):
+        line = lines[following]
+        following += 1
+        if line is None or line.column <= field.column:
+            return
+        column = line.column if column == -1 else column
+        if line.column != column or not line.value:
+            continue
+        if _BLOCK.fullmatch(line.value):
+            end = _block_end(text, line.end, column)
+            start = line.end + _indentation(text, line.end)
+            block = text[start:end].rstrip()
+            if block:
+                secret = textwrap.dedent(text[line.end : start + len(block)])
+                yield Span(start, start + len(block), _kind(line.key), secret, rank=3)
+            continue
+        shown = line.value.partition(" #")[0].rstrip()
+        start = line.value_start
+        if shown[:1] in {'"', "'"} and shown[-1:] == shown[:1] and len(shown) > 2:
+            shown, start = shown[1:-1], start + 1
+        if shown in {'""', "''", "null", "~", "{}"} or "[secret:" in shown:
+            continue
+        if is_harmless(shown) and not shown.isalnum():
+            continue
+        entry = _entry(line.key, shown, encoded=encoded)
+        yield Span(start, start + len(shown), _kind(line.key), entry.secret, entry.encoding, rank=3)
+
+
+def _indentation(text: str, start: int) -> int:
+    return len(text[start:]) - len(text[start:].lstrip())
+
+
+def _block_end(text: str, start: int, column: int) -> int:
+    """Where the lines end that are deeper than a column."""
+    end = start
+    while end < len(text):
+        stop = text.find("\n", end) + 1 or len(text)
+        line = text[end:stop]
+        if line.strip() and len(line) - len(line.lstrip()) <= column:
+            break
+        end = stop
+    return end
+
+
+_ANY_KIND = re.compile(r"kind\\{0,7}[\"']?\s{0,5}:\s{0,5}\\{0,7}[\"']?([A-Za-z]+)(?=[^A-Za-z])")
+_COLON = re.compile(r"\\{0,7}[\"']?\s{0,5}(?::|\Z)")
+# A separator, the end of a fence, or a line that belongs to no manifest.
+_ENDING = re.compile(r"\n(?:---|```|\.\.\.|[A-Za-z*>][^:\n]{0,2000}\n)")
+_LONGEST = 100_000
+
+
+def _unfinished(text: str, start: int, end: int, whole: bool) -> Found:
+    """Where a manifest begins of which it is not known yet whether it is a Secret's, or ends."""
+    if whole or len(text) - start > _LONGEST or _ENDING.search(text, start):
+        return ()
+    if not at_boundary(text, start) or _COLON.match(text, end) is None:
+        return ()
+    kind = _ANY_KIND.search(text, start)
+    return start if kind is None or kind[1] in {"Secret", "SecretList"} else ()
+
+
+def _unfinished_secret(text: str, start: int, _end: int, whole: bool) -> Found:
+    if whole or len(text) - start > _LONGEST or _ENDING.search(text, start):
+        return ()
+    return start if _KIND.match(text, start) else ()
+
+
+KUBERNETES: tuple[Shape, ...] = (
+    Shape("kubernetes-secret", ("apiVersion",), _unfinished, begins=False),
+    Shape("kubernetes-secret", ("kind: Secret", 'kind":'), _unfinished_secret, begins=False),
+)
+"""What holds a stream back while a manifest is written; `secret_spans` finds the values."""

@@ -1,0 +1,535 @@
+"""The redactor of a run: secrets out, placeholders in, and back again."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from aof_nb.events import (
+    ApprovalRequested,
+    Event,
+    LimitReached,
+    ModelEvent,
+    ModelFellBack,
+    ModelResponse,
+    Notice,
+    RetryScheduled,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+)
+from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult, sendable
+from aof_nb.ports import ToolOutput
+from aof_nb.redact.assignments import accepted
+from aof_nb.redact.declared import declared_secrets, looked_for
+from aof_nb.redact.encodings import forms
+from aof_nb.redact.index import Index, index_of
+from aof_nb.redact.kubernetes import entries_of, holds_secret, secret_spans
+from aof_nb.redact.names import kind_of
+from aof_nb.redact.placeholders import PLACEHOLDER, Placeholders, RedactionState
+from aof_nb.redact.settings import RedactionPolicy
+from aof_nb.redact.spans import Span
+from aof_nb.redact.stream import StreamRedactor
+from aof_nb.redact.values import is_distinct
+
+_MOST_KNOWN = 5000
+_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*")
+
+T = TypeVar("T")
+E = TypeVar("E", bound="Event | ModelEvent")
+
+
+class Scan(NamedTuple):
+    """What a text holds.
+
+    Args:
+        spans: The secrets, in order, none within another.
+        open: From where on a secret may be that has not come wholly; None if there is none.
+    """
+
+    spans: list[Span]
+    open: int | None
+
+
+class Redactor:
+    """Replaces secrets by placeholders, and placeholders by secrets; for one run.
+
+    The same secret has the same placeholder wherever it appears, encoded or not. A secret that
+    is found by its shape or place is looked for everywhere from then on. Safe for use by
+    several threads.
+
+    Args:
+        secrets: What is known to be secret, by name.
+        policy: What else counts as secret.
+        state: Of the run that this one goes on with.
+
+    Example:
+        >>> redactor = Redactor({"DEPLOY_TOKEN": "c0rrect-h0rse"})
+        >>> redactor.text("curl -H 'X-Token: c0rrect-h0rse' && export DB_PASSWORD=hunter2")
+        "curl -H 'X-Token: [secret:DEPLOY_TOKEN]' && export DB_PASSWORD=[secret:db-password-1]"
+    """
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        policy: RedactionPolicy | None = None,
+        state: RedactionState | None = None,
+    ) -> None:
+        declared = dict(secrets or {})
+        self.policy = policy or RedactionPolicy()
+        self._placeholders = Placeholders(declared, state)
+        self._index = index_of(looked_for(declared))
+        self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
+        self._allow = [re.compile(each) for each in self.policy.allow]
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_environment(
+        cls,
+        *more: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        policy: RedactionPolicy | None = None,
+        state: RedactionState | None = None,
+    ) -> Redactor:
+        """A redactor that knows the secrets of a process.
+
+        Args:
+            more: Further variables, and HTTP headers, whose names say what is secret: an agent's,
+                an MCP server's.
+            environment: The environment; this process's if None.
+            policy: What else counts as secret.
+            state: Of the run that this one goes on with.
+        """
+        variables = policy.variables if policy else ()
+        sources = (os.environ if environment is None else environment, *more)
+        return cls(declared_secrets(*sources, variables=variables), policy=policy, state=state)
+
+    @property
+    def state(self) -> RedactionState:
+        """What is to be kept beside the run, for one that goes on with it."""
+        with self._lock:
+            return self._placeholders.state
+
+    @property
+    def count(self) -> int:
+        """How many secrets have been replaced so far; `state` changes when it grows."""
+        return len(self._placeholders)
+
+    @property
+    def index(self) -> Index:
+        """What is looked for now."""
+        return self._index
+
+    @property
+    def watches_all(self) -> bool:
+        """Whether there are patterns that may begin with anything."""
+        return bool(self._patterns)
+
+    def text(self, text: str, *, origin: str = "") -> str:
+        """The text without its secrets; the same object if it has none.
+
+        Args:
+            text: Any text.
+            origin: What shows it, in words for a model, such as *the call of shell*.
+        """
+        try:
+            hits = self._index.hits(text)
+        except UnicodeEncodeError:
+            text = sendable(text)
+            hits = self._index.hits(text)
+        if not hits and not self._patterns:
+            return text
+        with self._lock:
+            spans = self.scan(text, hits).spans
+            if not spans:
+                return text
+            self._learn(spans, text, origin)
+            spans = self._merged([*spans, *self._elsewhere(text, spans)], text)
+            return self.replaced(text, spans, origin=origin)
+
+    def scan(self, text: str, hits: Sequence[tuple[int, int, int]], *, whole: bool = True) -> Scan:
+        """The secrets in a text.
+
+        Args:
+            text: The text.
+            hits: The index's hits in it.
+            whole: Whether the text ends where it ends, or goes on.
+        """
+        taken = [match.span() for match in PLACEHOLDER.finditer(text)] if "[secret:" in text else []
+        spans: list[Span] = []
+        opened: int | None = None
+        for hit in hits:
+            if taken and _within(hit[1], taken):
+                continue
+            for found in self._index.found(text, hit, whole):
+                if isinstance(found, int):
+                    opened = found if opened is None else min(opened, found)
+                else:
+                    spans += found
+        if hits and "Secret" in text and holds_secret(text):
+            spans += secret_spans(text)
+        for kind, pattern in self._patterns:
+            spans += _matches(kind, pattern, text)
+        if taken:
+            spans = [span for span in spans if not _overlaps(span, taken)]
+        if self._allow:
+            spans = [span for span in spans if not self._allowed(text, span)]
+        return Scan(self._merged(spans, text), opened)
+
+    def _allowed(self, text: str, span: Span) -> bool:
+        shown = text[span.start : span.end]
+        return any(
+            pattern.fullmatch(shown) or (span.secret and pattern.fullmatch(span.secret))
+            for pattern in self._allow
+        )
+
+    @staticmethod
+    def _merged(spans: Iterable[Span], text: str) -> list[Span]:
+        """In order, the wider one where one is in another, one where they overlap."""
+        merged: list[Span] = []
+        for span in sorted(spans, key=lambda each: (each.start, -each.end, -each.rank)):
+            last = merged[-1] if merged else None
+            if last is None or span.start >= last.end:
+                if span.end > span.start:
+                    merged.append(span)
+            elif span.end > last.end:
+                merged[-1] = Span(last.start, span.end, last.kind or "secret")
+        return merged
+
+    def replaced(self, text: str, spans: Sequence[Span], *, origin: str = "") -> str:
+        """A text with placeholders in the place of secrets.
+
+        Args:
+            text: The text.
+            spans: The secrets in it, in order, none within another.
+            origin: What shows it.
+        """
+        pieces: list[str] = []
+        place = 0
+        for span in spans:
+            pieces.append(text[place : span.start])
+            pieces.append(self._placeholder(text, span, origin))
+            place = span.end
+        pieces.append(text[place:])
+        return "".join(pieces)
+
+    def _placeholder(self, text: str, span: Span, origin: str) -> str:
+        secret = span.secret or text[span.start : span.end]
+        found = self._placeholders.of(secret, span.kind, span.encoding, origin=origin)
+        return f'"{found}"' if span.quoted else found
+
+    def learn(self, spans: Sequence[Span], text: str) -> None:
+        """Looks for the secrets in spans everywhere from now on, if they are unlike other text.
+
+        Args:
+            spans: Secrets in a text.
+            text: The text.
+        """
+        with self._lock:
+            self._learn(spans, text, "")
+
+    def _learn(self, spans: Sequence[Span], text: str, origin: str) -> None:
+        known = self._index.known
+        new = set()
+        for span in spans:
+            secret = span.secret or text[span.start : span.end]
+            self._placeholders.of(secret, span.kind, origin=origin)
+            if secret not in known and is_distinct(secret):
+                new.add(secret)
+        if new and len(known) < _MOST_KNOWN:
+            self._index = Index(known | new)
+
+    def _elsewhere(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
+        """Where else in the text the secrets are that its spans gave away."""
+        for secret in {span.secret or text[span.start : span.end] for span in spans}:
+            if not is_distinct(secret):
+                continue
+            for form in forms(secret):
+                start = -1 if form.inner else text.find(form.text)
+                while start != -1:
+                    end = start + len(form.text)
+                    if not any(span.start < end and start < span.end for span in spans):
+                        yield Span(start, end, "", secret, form.encoding)
+                    start = text.find(form.text, end)
+
+    def stream(self) -> StreamRedactor:
+        """What redacts one text that comes in pieces."""
+        return StreamRedactor(self)
+
+    def value(self, value: Any, *, origin: str = "") -> Any:
+        """JSON data without its secrets, in keys and values; the same object if it has none.
+
+        Fields are judged by their names too, and objects of kind Secret as Kubernetes has them.
+
+        Args:
+            value: Anything; what is no JSON is left as it is.
+            origin: What shows it.
+        """
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return self.text(value, origin=origin)
+        if not self._patterns:
+            try:
+                if not self._index.hits(msgspec.json.encode(value).decode()):
+                    return value
+            except (TypeError, ValueError, RecursionError):
+                pass
+        with self._lock:
+            return self._value(value, origin)
+
+    def _value(self, value: Any, origin: str) -> Any:
+        if isinstance(value, str):
+            return self.text(value, origin=origin)
+        if isinstance(value, dict):
+            return self._mapping(value, origin)
+        if isinstance(value, list | tuple):
+            items = list(self._items(value, origin))
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            return value if same else items
+        return value
+
+    def _items(self, values: Sequence[Any], origin: str) -> Iterator[Any]:
+        before = ""
+        for value in values:
+            if isinstance(value, str) and before and accepted(before.strip("-"), value):
+                yield self._whole(value, before, origin)
+            else:
+                yield self._value(value, origin)
+            option = isinstance(value, str) and _OPTION.fullmatch(value)
+            before = value if option else ""
+
+    def _mapping(self, mapping: dict[Any, Any], origin: str) -> dict[Any, Any]:
+        secret = {
+            (field, entry.key): Span(
+                0, len(entry.shown), kind_of(entry.key), entry.secret, entry.encoding
+            )
+            for field, _, entry in entries_of(mapping)
+        }
+        found: dict[Any, Any] = {}
+        same = True
+        named = mapping.get("name")
+        for key, value in mapping.items():
+            shown = self.text(key, origin=origin) if isinstance(key, str) else key
+            if secret and key in {"data", "stringData"} and isinstance(value, dict):
+                new: Any = {
+                    each: self._entry(inner, secret.get((key, each)), origin)
+                    for each, inner in value.items()
+                }
+                new = value if all(new[each] is value[each] for each in value) else new
+            else:
+                name = named if key == "value" and isinstance(named, str) else key
+                new = self._field(name, value, origin)
+            same = same and shown is key and new is value
+            found[shown] = new
+        return mapping if same else found
+
+    def _entry(self, value: Any, span: Span | None, origin: str) -> Any:
+        if span is None or "[secret:" in value:
+            return self._value(value, origin)
+        self._learn([span], value, origin)
+        return self._placeholder(value, span, origin)
+
+    def _field(self, name: Any, value: Any, origin: str) -> Any:
+        if not isinstance(name, str):
+            return self._value(value, origin)
+        if isinstance(value, str):
+            if accepted(name, value):
+                return self._whole(value, name, origin)
+            if name.lower() in _HEADERS:
+                line = f"{name}: {value}"
+                new = self.text(line, origin=origin)
+                return value if new is line else new[len(name) + 2 :]
+        elif type(value) is int and accepted(name, str(value)):
+            return self._whole(str(value), name, origin)
+        return self._value(value, origin)
+
+    def _whole(self, value: str, name: str, origin: str) -> str:
+        """The placeholder of a value that is wholly secret because of its name."""
+        span = Span(0, len(value), kind_of(name))
+        if self._allow and self._allowed(value, span):
+            return value
+        inner = self.text(value, origin=origin)
+        if PLACEHOLDER.fullmatch(inner):
+            return inner
+        self._learn([span], value, origin)
+        return self._placeholder(value, span, origin)
+
+    def message(self, message: Message) -> Message:
+        """A message without secrets; the same object if it has none.
+
+        What only a provider understands stays as it is unless a secret is in it; reasoning that
+        holds one is no longer sent to the provider, as it would refuse it changed.
+        """
+        parts = tuple(self._part(part) for part in message.parts)
+        if message.role == "user":
+            self._mentioned(parts)
+        if all(new is old for new, old in zip(parts, message.parts, strict=True)):
+            return message
+        return msgspec.structs.replace(message, parts=parts)
+
+    def _part(self, part: Part) -> Part:
+        match part:
+            case Text(text=text):
+                new = self.text(text)
+                return part if new is text else Text(new)
+            case Thinking(text=text, opaque=opaque):
+                new, block = self.text(text), self.value(opaque)
+                if new is text and block is opaque:
+                    return part
+                return Thinking(new, "", {})
+            case Opaque(block=block):
+                new = self.value(block)
+                return part if new is block else Opaque(part.provider, new)
+            case ToolCall():
+                return self.call(part)
+            case ToolResult(content=content):
+                new = self.text(content)
+                return part if new is content else msgspec.structs.replace(part, content=new)
+
+    def call(self, call: ToolCall) -> ToolCall:
+        """A tool call without secrets; the same object if it has none."""
+        arguments, raw = self.value(call.arguments), self.text(call.raw_arguments)
+        opaque = self.value(call.opaque) if call.opaque else call.opaque
+        if arguments is call.arguments and raw is call.raw_arguments and opaque is call.opaque:
+            return call
+        return msgspec.structs.replace(call, arguments=arguments, raw_arguments=raw, opaque=opaque)
+
+    def _mentioned(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            if isinstance(part, Text):
+                self.mentioned(part.text)
+
+    def mentioned(self, text: str) -> None:
+        """Notes the placeholders that a user has written: they may be used as if shown.
+
+        Args:
+            text: What a user wrote; not what a tool returned.
+        """
+        if "[secret:" in text:
+            with self._lock:
+                for match in PLACEHOLDER.finditer(text):
+                    self._placeholders.mention(match["name"])
+
+    def output(self, output: ToolOutput, *, origin: str = "") -> ToolOutput:
+        """A tool's output without secrets; the same object if it has none.
+
+        Args:
+            output: The output.
+            origin: The call it came from.
+        """
+        data = self.value(output.data, origin=origin)
+        content = self.text(output.content, origin=origin)
+        if content is output.content and data is output.data:
+            return output
+        return msgspec.structs.replace(output, content=content, data=data)
+
+    def event(self, event: E) -> E:
+        """An event without secrets; the same object if it has none."""
+        fields = _FIELDS.get(type(event))
+        if fields is None:
+            return event
+        changed: dict[str, Any] = {}
+        for field in fields:
+            old = getattr(event, field)
+            new: Any
+            if isinstance(old, Message):
+                new = self.message(old)
+            elif isinstance(old, ToolCall):
+                new = self.call(old)
+            else:
+                new = self.value(old)
+            if new is not old:
+                changed[field] = new
+        return msgspec.structs.replace(event, **changed) if changed else event
+
+    def restore(self, value: T) -> T:
+        """JSON data with the true values in the place of placeholders.
+
+        Args:
+            value: Anything; the same object if there is no placeholder in it.
+
+        Raises:
+            ToolError: If a placeholder's value is not known.
+        """
+        with self._lock:
+            return self._restored(value)  # type: ignore[no-any-return]
+
+    def _restored(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if "[secret:" not in value:
+                return value
+            return PLACEHOLDER.sub(self._placeholders.value, value)
+        if isinstance(value, dict):
+            found = {self._restored(key): self._restored(each) for key, each in value.items()}
+            same = all(new is old for new, old in zip(found.values(), value.values(), strict=True))
+            return value if same and found.keys() == value.keys() else found
+        if isinstance(value, list | tuple):
+            items = [self._restored(each) for each in value]
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            return value if same else items
+        return value
+
+
+def mentions_secret(value: Any) -> bool:
+    """Whether there is a placeholder anywhere in JSON data.
+
+    Example:
+        >>> mentions_secret({"argv": ["curl", "-H", "X-Key: [secret:API_KEY]"]})
+        True
+    """
+    if isinstance(value, str):
+        return "[secret:" in value and PLACEHOLDER.search(value) is not None
+    if isinstance(value, dict):
+        return any(mentions_secret(each) for item in value.items() for each in item)
+    if isinstance(value, list | tuple):
+        return any(mentions_secret(each) for each in value)
+    return False
+
+
+def _matches(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    group: str | int = "secret" if "secret" in pattern.groupindex else 0
+    for match in pattern.finditer(text):
+        start, end = match.span(group)
+        if end > start:
+            yield Span(start, end, kind, rank=1)
+
+
+def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
+def _overlaps(span: Span, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(span.start < end and start < span.end for start, end in spans)
+
+
+_FIELDS: Mapping[type, tuple[str, ...]] = {
+    ApprovalRequested: ("arguments", "reason"),
+    LimitReached: ("detail",),
+    ModelFellBack: ("reason",),
+    ModelResponse: ("message",),
+    Notice: ("text",),
+    RetryScheduled: ("reason",),
+    RunFinished: ("text", "error", "remedy", "output"),
+    RunStarted: ("prompt",),
+    TextDelta: ("text",),
+    ThinkingDelta: ("text",),
+    ToolCallDelta: ("arguments",),
+    ToolFinished: ("content", "data"),
+    ToolProgress: ("message",),
+    ToolStarted: ("call",),
+    TurnFinished: ("message",),
+}
