@@ -36,15 +36,15 @@ def _is_secret(name: str) -> bool:
 def declared_secrets(*sources: Mapping[str, str], variables: Sequence[str] = ()) -> dict[str, str]:
     """The secrets among variables, options and headers, by their names.
 
-    A URL's password is the secret rather than the URL, an HTTP header's token rather than its scheme.
+    A URL's password is the secret rather than the URL, a header's token rather than its scheme.
 
     Args:
         sources: Variables or headers by name; the first that names a value names it for all.
         variables: Shell-style patterns of names that are secret besides those that say so.
 
     Example:
-        >>> declared_secrets({"GITHUB_TOKEN": "t0p-s3cret", "DATABASE_URL": "pg://u:hunter2@db", "HOME": "/"})
-        {'DATABASE_URL': 'hunter2', 'GITHUB_TOKEN': 't0p-s3cret'}
+        >>> declared_secrets({"TOKEN": "t0p-s3cret", "DB_URL": "pg://u:hunter2@db", "PORT": "80"})
+        {'DB_URL': 'hunter2', 'TOKEN': 't0p-s3cret'}
     """
     found: dict[str, str] = {}
     for source in sources:

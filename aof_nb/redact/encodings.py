@@ -28,8 +28,12 @@ class Form(NamedTuple):
     inner: bool = False
 
 
+def _bytes(secret: str) -> bytes:
+    return secret.encode(errors="surrogatepass")
+
+
 def _base64(secret: str) -> str:
-    return base64.b64encode(secret.encode(errors="surrogatepass")).decode()
+    return base64.b64encode(_bytes(secret)).decode()
 
 
 def _json(secret: str) -> str:
@@ -38,16 +42,14 @@ def _json(secret: str) -> str:
 
 ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "base64": _base64,
-    "base64url": lambda secret: base64.urlsafe_b64encode(
-        secret.encode(errors="surrogatepass")
-    ).decode(),
-    "url": lambda secret: quote(secret, safe=""),
-    "form": quote_plus,
+    "base64url": lambda secret: base64.urlsafe_b64encode(_bytes(secret)).decode(),
+    "url": lambda secret: quote(_bytes(secret), safe=""),
+    "form": lambda secret: quote_plus(_bytes(secret)),
     "json": _json,
     "json-ascii": lambda secret: json.dumps(secret)[1:-1],
     "json-json": lambda secret: _json(_json(secret)),
-    "hex": lambda secret: secret.encode(errors="surrogatepass").hex(),
-    "HEX": lambda secret: secret.encode(errors="surrogatepass").hex().upper(),
+    "hex": lambda secret: _bytes(secret).hex(),
+    "HEX": lambda secret: _bytes(secret).hex().upper(),
 }
 """How a secret is encoded, by the name that its placeholder bears."""
 
@@ -70,6 +72,26 @@ def encoded(secret: str, encoding: str) -> str | None:
     return None if encode is None else encode(secret)
 
 
+def unescaped(text: str, encoding: str) -> str | None:
+    r"""What a text is that stands in a JSON string; None if it cannot be escaped to it again.
+
+    Args:
+        text: The inside of a JSON string.
+        encoding: ``json``, or ``json-json`` for one within another.
+
+    Example:
+        >>> unescaped(r"a\"b", "json")
+        'a"b'
+    """
+    secret = text
+    try:
+        for _ in range(encoding.count("json")):
+            secret = json.loads(f'"{secret}"')
+    except ValueError:
+        return None
+    return secret if encoded(secret, encoding) == text else None
+
+
 @functools.lru_cache(maxsize=4096)
 def forms(secret: str) -> tuple[Form, ...]:
     """The forms to look for, the secret itself first.
@@ -82,7 +104,7 @@ def forms(secret: str) -> tuple[Form, ...]:
         text = encode(secret)
         if len(text) >= _SHORTEST:
             found.setdefault(text, Form(text, encoding))
-    for text in _within_base64(secret.encode(errors="surrogatepass")):
+    for text in _within_base64(_bytes(secret)):
         found.setdefault(text, Form(text, "", inner=True))
     lines = secret.splitlines()
     for number, line in enumerate(lines if len(lines) > 1 else (), 1):

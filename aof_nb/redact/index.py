@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aof_nb.redact.assignments import ASSIGNMENTS
 from aof_nb.redact.encodings import Form, around, encoded, forms
+from aof_nb.redact.headers import HEADERS
 from aof_nb.redact.kubernetes import KUBERNETES
 from aof_nb.redact.shapes import SHAPES
 from aof_nb.redact.spans import Found, Matcher, Span, at_boundary
@@ -144,7 +145,7 @@ def _at(text: str, start: int, known: Known, whole: bool) -> Found:
 @functools.cache
 def _matchers() -> dict[str, tuple[Matcher, ...]]:
     found: dict[str, tuple[Matcher, ...]] = {}
-    for shape in (*SHAPES, *ASSIGNMENTS, *KUBERNETES):
+    for shape in (*SHAPES, *ASSIGNMENTS, *HEADERS, *KUBERNETES):
         for anchor in shape.anchors:
             found[anchor] = (*found.get(anchor, ()), shape.matcher)
     return found

@@ -20,7 +20,8 @@ from aof_nb.redact.values import is_harmless
 
 _KIND = re.compile(r"kind\\{0,7}[\"']?\s{0,5}:\s{0,5}\\{0,7}[\"']?Secret(?:List)?(?![A-Za-z0-9])")
 _LINE = re.compile(
-    r"(?P<indent>[ ]*(?:-[ ]+)*)(?P<key>[A-Za-z0-9_./-]+|\"[^\"\n]*\"|'[^'\n]*')[ ]*:(?:[ ]+(?P<value>\S.*?))?[ ]*\r?$"
+    r"(?P<indent>[ ]*(?:-[ ]+)*)(?P<key>[A-Za-z0-9_./-]+|\"[^\"\n]*\"|'[^'\n]*')[ ]*:"
+    r"(?:[ ]+(?P<value>\S.*?))?[ ]*\r?$"
 )
 _BLOCK = re.compile(r"[|>][-+0-9]*")
 _DEEPEST = 4
@@ -48,10 +49,10 @@ def holds_secret(text: str) -> bool:
 
 
 def secret_spans(text: str) -> list[Span]:
-    """The values of the Secrets in a text, in YAML and in JSON.
+    r"""The values of the Secrets in a text, in YAML and in JSON.
 
     Example:
-        >>> secret_spans("kind: Secret\\ndata:\\n  password: aHVudGVyMg==")[0][2:5]
+        >>> secret_spans("kind: Secret\ndata:\n  password: aHVudGVyMg==")[0][2:5]
         ('password', 'hunter2', 'base64')
     """
     spans = list(_in_yaml(text))

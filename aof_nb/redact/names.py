@@ -18,163 +18,25 @@ _KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "accountkey", "licensekey",
     "sharedaccesskey", "encryptionkey", "signingkey", "primarykey", "masterkey",
 )  # fmt: skip
-_BEFORE_KEY = frozenset(
-    [
-        "access",
-        "account",
-        "admin",
-        "aes",
-        "api",
-        "app",
-        "application",
-        "auth",
-        "cipher",
-        "client",
-        "consumer",
-        "crypto",
-        "decryption",
-        "deploy",
-        "deployment",
-        "encryption",
-        "function",
-        "functions",
-        "geniekey",
-        "hmac",
-        "host",
-        "ingest",
-        "ingestion",
-        "integration",
-        "jwt",
-        "license",
-        "licence",
-        "management",
-        "master",
-        "mgmt",
-        "private",
-        "project",
-        "rclone",
-        "recovery",
-        "registration",
-        "restricted",
-        "root",
-        "routing",
-        "rsa",
-        "secret",
-        "security",
-        "service",
-        "session",
-        "shared",
-        "shovel",
-        "sign",
-        "signature",
-        "signing",
-        "ssh",
-        "ssl",
-        "storage",
-        "subscription",
-        "team",
-        "tls",
-        "unseal",
-        "upload",
-        "user",
-        "webhook",
-        "wireguard",
-        "write",
-    ]
+_BEFORE_KEY = re.compile(
+    r"access|account|admin|aes|api|app|application|auth|cipher|client|consumer|"
+    r"crypto|decryption|deploy|deployment|encryption|function|functions|geniekey|hmac|"
+    r"host|ingest|ingestion|integration|jwt|licence|license|management|master|mgmt|"
+    r"private|project|rclone|recovery|registration|restricted|root|routing|rsa|secret|"
+    r"security|service|session|shared|shovel|sign|signature|signing|ssh|ssl|storage|"
+    r"subscription|team|tls|unseal|upload|user|webhook|wireguard|write"
 )
-_NOT_BEFORE_KEY = frozenset(
-    [
-        "bucket",
-        "cache",
-        "column",
-        "config",
-        "configmap",
-        "composite",
-        "duplicate",
-        "exit",
-        "field",
-        "file",
-        "foreign",
-        "group",
-        "hash",
-        "hot",
-        "i18n",
-        "idempotency",
-        "index",
-        "item",
-        "json",
-        "label",
-        "lock",
-        "log",
-        "lookup",
-        "map",
-        "message",
-        "metric",
-        "no",
-        "object",
-        "order",
-        "page",
-        "partition",
-        "primary",
-        "public",
-        "queue",
-        "range",
-        "rate",
-        "redis",
-        "registry",
-        "resource",
-        "row",
-        "s3",
-        "search",
-        "shard",
-        "sort",
-        "sorting",
-        "state",
-        "storage",
-        "store",
-        "tag",
-        "task",
-        "translation",
-        "trace",
-        "trigger",
-        "type",
-        "unique",
-    ]
+_NOT_BEFORE_KEY = re.compile(
+    r"bucket|cache|column|composite|config|configmap|duplicate|exit|field|file|"
+    r"foreign|group|hash|hot|i18n|idempotency|index|item|json|label|lock|log|lookup|"
+    r"map|message|metric|no|object|order|page|partition|primary|public|queue|range|"
+    r"rate|redis|registry|resource|row|s3|search|shard|sort|sorting|state|storage|"
+    r"store|tag|task|trace|translation|trigger|type|unique"
 )
-_NOT_BEFORE_TOKEN = frozenset(
-    [
-        "bos",
-        "continue",
-        "continuation",
-        "cursor",
-        "delimiter",
-        "end",
-        "eos",
-        "eot",
-        "fim",
-        "first",
-        "last",
-        "mask",
-        "max",
-        "min",
-        "next",
-        "nextpage",
-        "num",
-        "page",
-        "pagination",
-        "pad",
-        "per",
-        "previous",
-        "prev",
-        "prompt",
-        "resume",
-        "skip",
-        "special",
-        "start",
-        "stop",
-        "sync",
-        "unk",
-    ]
+_NOT_BEFORE_TOKEN = re.compile(
+    r"bos|continuation|continue|cursor|delimiter|end|eos|eot|fim|first|last|mask|"
+    r"max|min|next|nextpage|num|pad|page|pagination|per|prev|previous|prompt|resume|"
+    r"skip|special|start|stop|sync|unk"
 )
 _LAST_WORDS = frozenset(
     {"value", "string", "plain", "plaintext", "text", "data", "raw", "old", "new"}
@@ -184,7 +46,7 @@ _LAST_WORDS = frozenset(
 class Secrecy(enum.Enum):
     """How sure a name makes one of its value."""
 
-    PASSWORD = "password"
+    PASSWORD = "password"  # noqa: S105  it is a word
     """Whatever it is."""
     KEY = "key"
     """If it looks made by a generator: names of tokens and keys are called so too."""
@@ -220,14 +82,16 @@ def _of_words(parts: list[str], *, upper: bool) -> Secrecy | None:
         # PWD alone is the shell's working directory.
         return Secrecy.PASSWORD if before not in {"", "old"} or not upper else None
     if last.endswith(_SECRETS):
-        known = last.endswith("token") and (before in _NOT_BEFORE_TOKEN or last == "nexttoken")
+        known = last.endswith("token") and (
+            _NOT_BEFORE_TOKEN.fullmatch(before) or last == "nexttoken"
+        )
         return None if known else Secrecy.KEY
     if last in {"credential", "credentials", "creds", "jwt", "dsn"}:
         return Secrecy.KEY
     if last == "key":
-        if before in _BEFORE_KEY and before != "primary":
+        if _BEFORE_KEY.fullmatch(before):
             return Secrecy.KEY
-        return Secrecy.KEY if upper and before and before not in _NOT_BEFORE_KEY else None
+        return Secrecy.KEY if upper and before and not _NOT_BEFORE_KEY.fullmatch(before) else None
     if last.endswith(_KEYS):
         return Secrecy.KEY
     if last == "auth":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,21 +28,18 @@ from aof_nb.events import (
     ToolStarted,
     TurnFinished,
 )
-from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult, sendable
+from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from aof_nb.ports import ToolOutput
 from aof_nb.redact.assignments import accepted
-from aof_nb.redact.declared import declared_secrets, looked_for
-from aof_nb.redact.encodings import forms
-from aof_nb.redact.index import Index, index_of
-from aof_nb.redact.kubernetes import entries_of, holds_secret, secret_spans
+from aof_nb.redact.declared import declared_secrets
+from aof_nb.redact.kubernetes import entries_of
 from aof_nb.redact.names import kind_of
-from aof_nb.redact.placeholders import PLACEHOLDER, Placeholders, RedactionState
+from aof_nb.redact.placeholders import PLACEHOLDER, RedactionState
 from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.spans import Span
 from aof_nb.redact.stream import StreamRedactor
-from aof_nb.redact.values import is_distinct
+from aof_nb.redact.texts import TextRedactor
 
-_MOST_KNOWN = 5000
 _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*")
 
@@ -51,24 +47,12 @@ T = TypeVar("T")
 E = TypeVar("E", bound="Event | ModelEvent")
 
 
-class Scan(NamedTuple):
-    """What a text holds.
-
-    Args:
-        spans: The secrets, in order, none within another.
-        open: From where on a secret may be that has not come wholly; None if there is none.
-    """
-
-    spans: list[Span]
-    open: int | None
-
-
-class Redactor:
+class Redactor(TextRedactor):
     """Replaces secrets by placeholders, and placeholders by secrets; for one run.
 
-    The same secret has the same placeholder wherever it appears, encoded or not. A secret that
-    is found by its shape or place is looked for everywhere from then on. Safe for use by
-    several threads.
+    The same secret has the same placeholder wherever it appears; one that is encoded says how. A
+    secret that is found by its shape or place is looked for everywhere from then on. Safe for
+    use by several threads.
 
     Args:
         secrets: What is known to be secret, by name.
@@ -80,21 +64,6 @@ class Redactor:
         >>> redactor.text("curl -H 'X-Token: c0rrect-h0rse' && export DB_PASSWORD=hunter2")
         "curl -H 'X-Token: [secret:DEPLOY_TOKEN]' && export DB_PASSWORD=[secret:db-password-1]"
     """
-
-    def __init__(
-        self,
-        secrets: Mapping[str, str] | None = None,
-        *,
-        policy: RedactionPolicy | None = None,
-        state: RedactionState | None = None,
-    ) -> None:
-        declared = dict(secrets or {})
-        self.policy = policy or RedactionPolicy()
-        self._placeholders = Placeholders(declared, state)
-        self._index = index_of(looked_for(declared))
-        self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
-        self._allow = [re.compile(each) for each in self.policy.allow]
-        self._lock = threading.RLock()
 
     @classmethod
     def from_environment(
@@ -127,143 +96,6 @@ class Redactor:
     def count(self) -> int:
         """How many secrets have been replaced so far; `state` changes when it grows."""
         return len(self._placeholders)
-
-    @property
-    def index(self) -> Index:
-        """What is looked for now."""
-        return self._index
-
-    @property
-    def watches_all(self) -> bool:
-        """Whether there are patterns that may begin with anything."""
-        return bool(self._patterns)
-
-    def text(self, text: str, *, origin: str = "") -> str:
-        """The text without its secrets; the same object if it has none.
-
-        Args:
-            text: Any text.
-            origin: What shows it, in words for a model, such as *the call of shell*.
-        """
-        try:
-            hits = self._index.hits(text)
-        except UnicodeEncodeError:
-            text = sendable(text)
-            hits = self._index.hits(text)
-        if not hits and not self._patterns:
-            return text
-        with self._lock:
-            spans = self.scan(text, hits).spans
-            if not spans:
-                return text
-            self._learn(spans, text, origin)
-            spans = self._merged([*spans, *self._elsewhere(text, spans)], text)
-            return self.replaced(text, spans, origin=origin)
-
-    def scan(self, text: str, hits: Sequence[tuple[int, int, int]], *, whole: bool = True) -> Scan:
-        """The secrets in a text.
-
-        Args:
-            text: The text.
-            hits: The index's hits in it.
-            whole: Whether the text ends where it ends, or goes on.
-        """
-        taken = [match.span() for match in PLACEHOLDER.finditer(text)] if "[secret:" in text else []
-        spans: list[Span] = []
-        opened: int | None = None
-        for hit in hits:
-            if taken and _within(hit[1], taken):
-                continue
-            for found in self._index.found(text, hit, whole):
-                if isinstance(found, int):
-                    opened = found if opened is None else min(opened, found)
-                else:
-                    spans += found
-        if hits and "Secret" in text and holds_secret(text):
-            spans += secret_spans(text)
-        for kind, pattern in self._patterns:
-            spans += _matches(kind, pattern, text)
-        if taken:
-            spans = [span for span in spans if not _overlaps(span, taken)]
-        if self._allow:
-            spans = [span for span in spans if not self._allowed(text, span)]
-        return Scan(self._merged(spans, text), opened)
-
-    def _allowed(self, text: str, span: Span) -> bool:
-        shown = text[span.start : span.end]
-        return any(
-            pattern.fullmatch(shown) or (span.secret and pattern.fullmatch(span.secret))
-            for pattern in self._allow
-        )
-
-    @staticmethod
-    def _merged(spans: Iterable[Span], text: str) -> list[Span]:
-        """In order, the wider one where one is in another, one where they overlap."""
-        merged: list[Span] = []
-        for span in sorted(spans, key=lambda each: (each.start, -each.end, -each.rank)):
-            last = merged[-1] if merged else None
-            if last is None or span.start >= last.end:
-                if span.end > span.start:
-                    merged.append(span)
-            elif span.end > last.end:
-                merged[-1] = Span(last.start, span.end, last.kind or "secret")
-        return merged
-
-    def replaced(self, text: str, spans: Sequence[Span], *, origin: str = "") -> str:
-        """A text with placeholders in the place of secrets.
-
-        Args:
-            text: The text.
-            spans: The secrets in it, in order, none within another.
-            origin: What shows it.
-        """
-        pieces: list[str] = []
-        place = 0
-        for span in spans:
-            pieces.append(text[place : span.start])
-            pieces.append(self._placeholder(text, span, origin))
-            place = span.end
-        pieces.append(text[place:])
-        return "".join(pieces)
-
-    def _placeholder(self, text: str, span: Span, origin: str) -> str:
-        secret = span.secret or text[span.start : span.end]
-        found = self._placeholders.of(secret, span.kind, span.encoding, origin=origin)
-        return f'"{found}"' if span.quoted else found
-
-    def learn(self, spans: Sequence[Span], text: str) -> None:
-        """Looks for the secrets in spans everywhere from now on, if they are unlike other text.
-
-        Args:
-            spans: Secrets in a text.
-            text: The text.
-        """
-        with self._lock:
-            self._learn(spans, text, "")
-
-    def _learn(self, spans: Sequence[Span], text: str, origin: str) -> None:
-        known = self._index.known
-        new = set()
-        for span in spans:
-            secret = span.secret or text[span.start : span.end]
-            self._placeholders.of(secret, span.kind, origin=origin)
-            if secret not in known and is_distinct(secret):
-                new.add(secret)
-        if new and len(known) < _MOST_KNOWN:
-            self._index = Index(known | new)
-
-    def _elsewhere(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
-        """Where else in the text the secrets are that its spans gave away."""
-        for secret in {span.secret or text[span.start : span.end] for span in spans}:
-            if not is_distinct(secret):
-                continue
-            for form in forms(secret):
-                start = -1 if form.inner else text.find(form.text)
-                while start != -1:
-                    end = start + len(form.text)
-                    if not any(span.start < end and start < span.end for span in spans):
-                        yield Span(start, end, "", secret, form.encoding)
-                    start = text.find(form.text, end)
 
     def stream(self) -> StreamRedactor:
         """What redacts one text that comes in pieces."""
@@ -498,22 +330,6 @@ def mentions_secret(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(mentions_secret(each) for each in value)
     return False
-
-
-def _matches(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    group: str | int = "secret" if "secret" in pattern.groupindex else 0
-    for match in pattern.finditer(text):
-        start, end = match.span(group)
-        if end > start:
-            yield Span(start, end, kind, rank=1)
-
-
-def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= place < end for start, end in spans)
-
-
-def _overlaps(span: Span, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(span.start < end and start < span.end for start, end in spans)
 
 
 _FIELDS: Mapping[type, tuple[str, ...]] = {

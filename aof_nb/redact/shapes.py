@@ -11,14 +11,17 @@ import binascii
 import re
 from collections.abc import Sequence
 
+from aof_nb.redact.encodings import unescaped
 from aof_nb.redact.spans import Found, Shape, Span, after, ended_by, is_word, token
 
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{1,100000}(?:\s{1,40}[A-Za-z0-9+/_-]{40,100})*={0,2}")
 _DIGIT = re.compile(r"\d")
 _HEADER = re.compile(r"-----BEGIN ((?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?)-----")
 _UNFINISHED_HEADER = re.compile(r"-----BEGIN [A-Z0-9 ]{0,60}-{0,5}\Z")
+_LONGEST_KEY = 50_000
 _KEY_BODY = re.compile(
-    r"(?:(?:[ \t]|\r?\n|\\+[nr])+(?:[A-Z][A-Za-z-]+:[^\n\\]*|[A-Za-z0-9+/=]+)(?=[ \t]*(?:[\r\n\\\"']|\Z)))*"
+    r"(?:(?:[ \t]|\r?\n|\\+[nr])+(?:[A-Z][A-Za-z-]+:[^\n\\]*|[A-Za-z0-9+/=]+)"
+    r"(?=[ \t]*(?:[\r\n\\\"']|\Z)))*"
 )
 
 
@@ -42,15 +45,21 @@ def _private_key(text: str, start: int, _end: int, whole: bool) -> Found:
     if match is None:
         return start if not whole and _UNFINISHED_HEADER.match(text, start) else ()
     footer = f"-----END {match[1]}-----"
-    place = text.find(footer, match.end())
-    if place == -1:
-        if not whole:
-            return start
+    place = text.find(footer, match.end(), match.end() + _LONGEST_KEY)
+    if place != -1:
+        end = place + len(footer)
+    elif not whole and len(text) - start < _LONGEST_KEY:
+        return start
+    else:
         # Cut off, as by the end of what was read: what is there of it is a secret too.
         body = _KEY_BODY.match(text, match.end())
-        end = body.end() if body else match.end()
-        return (Span(start, len(text[:end].rstrip()), "private-key", rank=2),)
-    return (Span(start, place + len(footer), "private-key", rank=2),)
+        end = match.end() if body is None else body.end()
+    shown = text[start:end].rstrip()
+    for encoding in ("json", "json-json") if "\\" in shown else ():
+        secret = unescaped(shown, encoding)
+        if secret is not None and "\\" not in secret:
+            return (Span(start, end, "private-key", secret, encoding, rank=2),)
+    return (Span(start, start + len(shown), "private-key", rank=2),)
 
 
 def _encoded_private_key(text: str, start: int, _end: int, whole: bool) -> Found:

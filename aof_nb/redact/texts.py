@@ -1,0 +1,210 @@
+"""Redacting text: where its secrets are, and what stands in their place."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from aof_nb.messages import sendable
+from aof_nb.redact.declared import looked_for
+from aof_nb.redact.encodings import forms
+from aof_nb.redact.index import Index, index_of
+from aof_nb.redact.kubernetes import holds_secret, secret_spans
+from aof_nb.redact.placeholders import PLACEHOLDER, Placeholders, RedactionState
+from aof_nb.redact.settings import RedactionPolicy
+from aof_nb.redact.spans import Span
+from aof_nb.redact.values import is_distinct
+
+_MOST_KNOWN = 5000
+
+
+class Scan(NamedTuple):
+    """What a text holds.
+
+    Args:
+        spans: The secrets, in order, none within another.
+        open: From where on a secret may be that has not come wholly; None if there is none.
+    """
+
+    spans: list[Span]
+    open: int | None
+
+
+class TextRedactor:
+    """What a `Redactor` does to text.
+
+    Args:
+        secrets: What is known to be secret, by name.
+        policy: What else counts as secret.
+        state: Of the run that this one goes on with.
+    """
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        policy: RedactionPolicy | None = None,
+        state: RedactionState | None = None,
+    ) -> None:
+        declared = dict(secrets or {})
+        self.policy = policy or RedactionPolicy()
+        self._placeholders = Placeholders(declared, state)
+        self._index = index_of(looked_for(declared))
+        self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
+        self._allow = [re.compile(each) for each in self.policy.allow]
+        self._lock = threading.RLock()
+
+    @property
+    def index(self) -> Index:
+        """What is looked for now."""
+        return self._index
+
+    @property
+    def watches_all(self) -> bool:
+        """Whether there are patterns that may begin with anything."""
+        return bool(self._patterns)
+
+    def text(self, text: str, *, origin: str = "") -> str:
+        """The text without its secrets; the same object if it has none.
+
+        Args:
+            text: Any text.
+            origin: What shows it, in words for a model, such as *the call of shell*.
+        """
+        try:
+            hits = self._index.hits(text)
+        except UnicodeEncodeError:
+            text = sendable(text)
+            hits = self._index.hits(text)
+        if not hits and not self._patterns:
+            return text
+        with self._lock:
+            spans = self.scan(text, hits).spans
+            if not spans:
+                return text
+            self._learn(spans, text, origin)
+            spans = self._merged([*spans, *self._elsewhere(text, spans)], text)
+            return self.replaced(text, spans, origin=origin)
+
+    def scan(self, text: str, hits: Sequence[tuple[int, int, int]], *, whole: bool = True) -> Scan:
+        """The secrets in a text.
+
+        Args:
+            text: The text.
+            hits: The index's hits in it.
+            whole: Whether the text ends where it ends, or goes on.
+        """
+        taken = [match.span() for match in PLACEHOLDER.finditer(text)] if "[secret:" in text else []
+        spans: list[Span] = []
+        opened: int | None = None
+        for hit in hits:
+            if taken and _within(hit[1], taken):
+                continue
+            for found in self._index.found(text, hit, whole):
+                if isinstance(found, int):
+                    opened = found if opened is None else min(opened, found)
+                else:
+                    spans += found
+        if hits and "Secret" in text and holds_secret(text):
+            spans += secret_spans(text)
+        for kind, pattern in self._patterns:
+            spans += _matches(kind, pattern, text)
+        if taken:
+            spans = [span for span in spans if not _overlaps(span, taken)]
+        if self._allow:
+            spans = [span for span in spans if not self._allowed(text, span)]
+        return Scan(self._merged(spans, text), opened)
+
+    def _allowed(self, text: str, span: Span) -> bool:
+        shown = text[span.start : span.end]
+        return any(
+            pattern.fullmatch(shown) or (span.secret and pattern.fullmatch(span.secret))
+            for pattern in self._allow
+        )
+
+    @staticmethod
+    def _merged(spans: Iterable[Span], text: str) -> list[Span]:
+        """In order, the wider one where one is in another, one where they overlap."""
+        merged: list[Span] = []
+        for span in sorted(spans, key=lambda each: (each.start, -each.end, -each.rank)):
+            last = merged[-1] if merged else None
+            if last is None or span.start >= last.end:
+                if span.end > span.start:
+                    merged.append(span)
+            elif span.end > last.end:
+                merged[-1] = Span(last.start, span.end, last.kind or "secret")
+        return merged
+
+    def replaced(self, text: str, spans: Sequence[Span], *, origin: str = "") -> str:
+        """A text with placeholders in the place of secrets.
+
+        Args:
+            text: The text.
+            spans: The secrets in it, in order, none within another.
+            origin: What shows it.
+        """
+        pieces: list[str] = []
+        place = 0
+        for span in spans:
+            pieces.append(text[place : span.start])
+            pieces.append(self._placeholder(text, span, origin))
+            place = span.end
+        pieces.append(text[place:])
+        return "".join(pieces)
+
+    def _placeholder(self, text: str, span: Span, origin: str) -> str:
+        secret = span.secret or text[span.start : span.end]
+        found = self._placeholders.of(secret, span.kind, span.encoding, origin=origin)
+        return f'"{found}"' if span.quoted else found
+
+    def learn(self, spans: Sequence[Span], text: str) -> None:
+        """Looks for the secrets in spans everywhere from now on, if they are unlike other text.
+
+        Args:
+            spans: Secrets in a text.
+            text: The text.
+        """
+        with self._lock:
+            self._learn(spans, text, "")
+
+    def _learn(self, spans: Sequence[Span], text: str, origin: str) -> None:
+        known = self._index.known
+        new = set()
+        for span in spans:
+            secret = span.secret or text[span.start : span.end]
+            self._placeholders.of(secret, span.kind, origin=origin)
+            if secret not in known and is_distinct(secret):
+                new.add(secret)
+        if new and len(known) < _MOST_KNOWN:
+            self._index = Index(known | new)
+
+    def _elsewhere(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
+        """Where else in the text the secrets are that its spans gave away."""
+        for secret in {span.secret or text[span.start : span.end] for span in spans}:
+            if not is_distinct(secret):
+                continue
+            for form in forms(secret):
+                start = -1 if form.inner else text.find(form.text)
+                while start != -1:
+                    end = start + len(form.text)
+                    if not any(span.start < end and start < span.end for span in spans):
+                        yield Span(start, end, "", secret, form.encoding)
+                    start = text.find(form.text, end)
+
+
+def _matches(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    group: str | int = "secret" if "secret" in pattern.groupindex else 0
+    for match in pattern.finditer(text):
+        start, end = match.span(group)
+        if end > start:
+            yield Span(start, end, kind, rank=1)
+
+
+def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
+def _overlaps(span: Span, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(span.start < end and start < span.end for start, end in spans)
