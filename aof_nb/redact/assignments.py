@@ -28,6 +28,7 @@ _SEPARATOR = re.compile(
 _UNFINISHED = re.compile(r"\\{0,7}[\"']?\]?[ \t]{0,20}(?::|=|:=|=>|==)?[ \t]{0,80}\\{0,7}\Z")
 _BARE = re.compile(r"[^\s\"'`]{1,20000}")
 _SPACES = re.compile(r"[ \t]*")
+_FOLLOWING = re.compile(r"[ \t]*(?P<word>(?<=[ \t])[A-Za-z0-9]*)")
 _FIELD = re.compile(r"[A-Za-z_][\w.-]*\\*[\"']?[=:]")
 _BYTES = re.compile(r"[ \t]+bytes\b")
 _LONGEST_QUOTED = 20000
@@ -108,13 +109,20 @@ def _quoted(text: str, place: int, quote: str, lead: _Lead, whole: bool) -> Foun
     if end is None:
         return place if not whole and len(text) - place < _LONGEST_QUOTED else ()
     value = text[place:end]
-    if not _accepted(value, lead.secrecy) or is_prose(value) or (is_code(value) and "(" in value):
+    if not _accepted(value, lead.secrecy) or is_prose(value) or _is_after_quote(value):
+        return ()
+    if is_code(value) and "(" in value:
         return ()
     encoding = {'"': "json", '\\"': "json-json"}.get(quote, "")
     secret = unescaped(value, encoding) if "\\" in value and encoding else None
     if secret is not None:
         return (Span(place, end, kind_of(lead.name), secret, encoding),)
     return (Span(place, end, kind_of(lead.name)),)
+
+
+def _is_after_quote(value: str) -> bool:
+    """Whether the quote before it has ended a text rather than begun a value."""
+    return value[0] in ")],;" or ("\n" in value and "-----" not in value)
 
 
 def _closing(text: str, place: int, quote: str) -> int | None:
@@ -141,19 +149,22 @@ def _bare(text: str, place: int, lead: _Lead, whole: bool) -> Found:
     if not whole and match.end() == len(text):
         return place
     value = _alone(match[0], lead.sign, in_query=_in_query(text, place, lead.name))
-    if not _accepted(value, lead.secrecy):
+    if not _accepted(value, lead.secrecy) or _is_name_of_secret(value, lead.name):
         return ()
     if lead.sign in {"=", ":", ":="} and is_code(value) and text[place - 1] in " \t":
         return ()
     end = place + len(value)
     if lead.sign == " " and _NO_VALUE_OF_OPTION.fullmatch(value.lower()):
         return ()
-    if lead.sign == ":" and value.isalpha() and value.islower():
-        spaces = _SPACES.match(text, end)
-        after = end if spaces is None else spaces.end()
-        if not whole and after == len(text):
+    if lead.sign == ":" and value.isalpha():
+        following = _FOLLOWING.match(text, end)
+        if not whole and following is not None and following.end() == len(text):
             return place
-        if after > end and text[after : after + 1].isalnum():
+        if (
+            following is not None
+            and following["word"]
+            and text[following.end() : following.end() + 1] not in {":", "="}
+        ):
             return ()
     if value.isdigit():
         if not whole and len(text) - end < len(" bytes ") and "\n" not in text[end:]:
@@ -161,6 +172,16 @@ def _bare(text: str, place: int, lead: _Lead, whole: bool) -> Found:
         if _BYTES.match(text, end):
             return ()
     return (Span(place, end, kind_of(lead.name), quoted=lead.in_json),)
+
+
+def _is_name_of_secret(value: str, name: str) -> bool:
+    """Whether it is a variable's name, which the program or template puts the value in for."""
+    if value == name:
+        return True
+    return _VARIABLE.fullmatch(value) is not None and secrecy(value) is not None
+
+
+_VARIABLE = re.compile(r"[A-Za-z]+(?:[_.][A-Za-z]+)+")
 
 
 def _in_query(text: str, place: int, name: str) -> bool:
@@ -217,6 +238,8 @@ def _accepted(value: str, secret: Secrecy) -> bool:
         return False
     if secret is Secrecy.PASSWORD:
         return len(value) >= 3
+    if secret is Secrecy.UNLIKE_A_WORD:
+        return len(value) >= 4 and not value.isalpha()
     if secret is Secrecy.ENCODED:
         return ":" in _decoded(value)
     return looks_random(value) or _is_phrase(value)
@@ -224,7 +247,8 @@ def _accepted(value: str, secret: Secrecy) -> bool:
 
 def _is_phrase(value: str) -> bool:
     """Whether it has the length of a secret, and characters that no name has."""
-    return len(value) >= 12 and any(c in "!@#$%^&*+=~" for c in value) and " " not in value
+    special = any(c in "!@#$%^&*+=~" for c in value)
+    return len(value) >= 12 and special and " " not in value and "://" not in value
 
 
 def _decoded(value: str) -> str:

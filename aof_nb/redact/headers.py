@@ -84,7 +84,7 @@ def _sessions(text: str, start: int, end: int) -> Iterator[Span]:
             yield Span(*cookie.span("value"), "session-cookie", rank=1)
 
 
-_WORD = r"(?P<value>[^\s\"']{3,400})"
+_WORD = r"(?P<value>[^\s\"']{1,400})"
 _PROGRAMS = {
     "curl": re.compile(
         r"[^\n]{0,600}?\s(?:-u\s{0,5}|--user[\s=]\s{0,5}|-x\s{0,5}|--proxy-user[\s=]\s{0,5})[\"']?"
@@ -110,7 +110,7 @@ def _of_program(text: str, start: int, end: int, whole: bool) -> Found:
     if not whole and match.end() == len(text):
         return match.start("value")
     value = match["value"]
-    if is_harmless(value) or (value.isdigit() and len(value) < 8):
+    if len(value) < 3 or is_harmless(value) or (value.isdigit() and len(value) < 8):
         return ()
     return (Span(*match.span("value"), "password", rank=1),)
 

@@ -107,16 +107,16 @@ class Index:
             if word in self._beginnings or not _NO_HEX.search(word):
                 return len(word)
             return _GLUED if text[-_GLUED:] in self._glued else 0
-        for size in range(min(self._longest_beginning, len(text)), 0, -1):
+        kept = 0
+        if last in _IN_HEX_TAIL:
+            tail = _HEX_TAIL.search(text, max(0, len(text) - _LONGEST_HEX))
+            kept = 0 if tail is None else len(text) - tail.start()
+        for size in range(min(self._longest_beginning, len(text)), kept, -1):
             if text[-size:] in self._beginnings:
                 start = len(text) - size
                 if size >= _GLUED or at_boundary(text, start):
                     return size
-        if last in _IN_HEX_TAIL:
-            tail = _HEX_TAIL.search(text, max(0, len(text) - _LONGEST_HEX))
-            if tail is not None:
-                return len(text) - tail.start()
-        return 0
+        return kept
 
 
 _SPACES = frozenset(" \n\t\r")

@@ -12,7 +12,7 @@ _TRAILING_NUMBER = re.compile(r"\d+$")
 _LONGEST = 120
 
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode")
-_SHORT_PASSWORDS = frozenset({"pwd", "pass", "pw", "psw"})
+_SHORT_PASSWORDS = frozenset({"pass", "psw", "pw", "pwd"})
 _SECRETS = ("secret", "token")
 _KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "accountkey", "licensekey",
@@ -34,12 +34,12 @@ _NOT_BEFORE_KEY = re.compile(
     r"store|tag|task|trace|translation|trigger|type|unique"
 )
 _NOT_BEFORE_TOKEN = re.compile(
-    r"bos|continuation|continue|cursor|delimiter|end|eos|eot|fim|first|last|mask|"
-    r"max|min|next|nextpage|num|pad|page|pagination|per|prev|previous|prompt|resume|"
+    r"bos|change|continuation|continue|cursor|delimiter|end|eos|eot|fim|first|last|mask|"
+    r"max|min|next|nextpage|num|output|pad|page|pagination|paging|per|prev|previous|prompt|request|resume|"
     r"skip|special|start|stop|sync|unk"
 )
 _LAST_WORDS = frozenset(
-    {"value", "string", "plain", "plaintext", "text", "data", "raw", "old", "new"}
+    {"base", "value", "string", "plain", "plaintext", "text", "data", "raw", "old", "new"}
 )
 
 
@@ -48,6 +48,8 @@ class Secrecy(enum.Enum):
 
     PASSWORD = "password"  # noqa: S105  it is a word
     """Whatever it is."""
+    UNLIKE_A_WORD = "unlike a word"
+    """If it is no word: the name is one of several things."""
     KEY = "key"
     """If it looks made by a generator: names of tokens and keys are called so too."""
     ENCODED = "encoded"
@@ -80,7 +82,7 @@ def _of_words(parts: list[str], *, upper: bool) -> Secrecy | None:
         return Secrecy.PASSWORD
     if last in _SHORT_PASSWORDS:
         # PWD alone is the shell's working directory.
-        return Secrecy.PASSWORD if before not in {"", "old"} or not upper else None
+        return Secrecy.UNLIKE_A_WORD if before not in {"", "old"} or not upper else None
     if last.endswith(_SECRETS):
         known = last.endswith("token") and (
             _NOT_BEFORE_TOKEN.fullmatch(before) or last == "nexttoken"

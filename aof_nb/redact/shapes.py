@@ -17,7 +17,7 @@ from aof_nb.redact.spans import Found, Shape, Span, after, ended_by, is_word, to
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{1,100000}(?:\s{1,40}[A-Za-z0-9+/_-]{40,100})*={0,2}")
 _DIGIT = re.compile(r"\d")
 _HEADER = re.compile(r"-----BEGIN ((?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?)-----")
-_UNFINISHED_HEADER = re.compile(r"-----BEGIN [A-Z0-9 ]{0,60}-{0,5}\Z")
+_UNFINISHED_HEADER = re.compile(r"-----BEGIN(?: [A-Z0-9 ]{0,60}-{0,5})?\Z")
 _LONGEST_KEY = 50_000
 _KEY_BODY = re.compile(
     r"(?:(?:[ \t]|\r?\n|\\+[nr])+(?:[A-Z][A-Za-z-]+:[^\n\\]*|[A-Za-z0-9+/=]+)"
@@ -38,6 +38,10 @@ def _random(value: str) -> bool:
 
 def _unlike_words(value: str) -> bool:
     return _DIGIT.search(value) is not None and not (value.islower() and "-" in value)
+
+
+def _has_digit(value: str) -> bool:
+    return _DIGIT.search(value) is not None
 
 
 def _private_key(text: str, start: int, _end: int, whole: bool) -> Found:
@@ -116,25 +120,26 @@ def _in_url(text: str, _start: int, end: int, whole: bool) -> Found:
 
 
 _TELEGRAM = re.compile(r"AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])")
-_AZURE = re.compile(r"Q~[A-Za-z0-9_~.-]{31,36}")
+_AZURE = re.compile(r"[A-Za-z0-9_~.-]{31,36}")
 
 
-def _telegram(text: str, start: int, _end: int, whole: bool) -> Found:
+def _telegram(text: str, start: int, end: int, whole: bool) -> Found:
     if not text[max(0, start - 8) : start].isdigit() or start < 8:
         return ()
-    if not whole and len(text) - start <= 36:
-        return start + 1
-    match = _TELEGRAM.match(text, start + 1)
+    begin = end - len("AA")
+    if not whole and len(text) - begin <= 35:
+        return begin
+    match = _TELEGRAM.match(text, begin)
     return () if match is None else (Span(*match.span(), "telegram-bot-token", rank=2),)
 
 
-def _azure_secret(text: str, start: int, _end: int, whole: bool) -> Found:
+def _azure_secret(text: str, start: int, end: int, whole: bool) -> Found:
     before = text[max(0, start - 4) : start]
     if len(before) < 4 or not before[3].isdigit() or not all(_in_secret(c) for c in before):
         return ()
-    if not whole and len(text) - start <= 38:
-        return start
-    match = _AZURE.match(text, start)
+    if not whole and len(text) - end <= 36:
+        return end
+    match = _AZURE.match(text, end)
     return () if match is None else (Span(*match.span(), "azure-client-secret", rank=2),)
 
 
@@ -163,7 +168,7 @@ def _gitlab() -> Sequence[Shape]:
 
 _WORD = "[A-Za-z0-9]"
 _TEXT = "[A-Za-z0-9_-]"
-_BASE64 = "[A-Za-z0-9+/]"
+_BASE64 = "(?:[A-Za-z0-9+/]|%2[BFbf])"
 
 SHAPES: tuple[Shape, ...] = (
     token(
@@ -180,6 +185,7 @@ SHAPES: tuple[Shape, ...] = (
         "slack-token",
         ("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xoxe."),
         r"xox[abcdeoprs](?:\.xox[bp])?-[A-Za-z0-9%/+=-]{10,}",
+        _has_digit,
     ),
     token("slack-token", ("xapp-",), r"xapp-\d-[A-Za-z0-9-]{20,}"),
     after(
@@ -250,7 +256,7 @@ SHAPES: tuple[Shape, ...] = (
     token("bitbucket-token", ("ATBB",), rf"ATBB{_WORD}{{24,}}"),
     token("hashicorp-vault-token", ("hvs.", "hvb.", "hvr."), rf"hv[sbr]\.{_TEXT}{{24,}}"),
     after("terraform-token", (".atlasv1.",), rf"{_TEXT}{{60,}}"),
-    Shape("telegram-bot-token", (":AA",), _telegram, begins=False),
+    Shape("telegram-bot-token", (":AA", "%3AAA"), _telegram, begins=False),
     token(
         "discord-token",
         ("MD", "MT", "Mj", "Mz", "ND", "NT", "Nj", "Nz", "OD", "OT"),
@@ -258,7 +264,7 @@ SHAPES: tuple[Shape, ...] = (
     ),
     token("twilio-key", ("SK",), r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
     token("sendgrid-key", ("SG.",), rf"SG\.{_TEXT}{{16,32}}\.{_TEXT}{{32,64}}"),
-    token("mailgun-key", ("key-",), r"key-[0-9a-z]{32}(?![0-9A-Za-z])", _unlike_words),
+    token("mailgun-key", ("key-",), r"key-[0-9a-z]{32}(?![0-9A-Za-z])", _random),
     token("brevo-key", ("xkeysib-",), r"xkeysib-[0-9a-f]{64}-[A-Za-z0-9]{16}"),
     ended_by("mailchimp-key", "-us", r"[0-9a-f]{32}-us\d{1,2}(?![A-Za-z0-9])"),
     ended_by("newrelic-license-key", "NRAL", r"(?:[0-9a-f]{36}|[0-9a-f]{32}FFFF)NRAL"),
@@ -281,7 +287,9 @@ SHAPES: tuple[Shape, ...] = (
     token("supabase-key", ("sb_secret_",), rf"sb_secret_{_TEXT}{{20,}}"),
     token("planetscale-token", ("pscale_",), r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{30,}"),
     token(
-        "fly-token", ("fm2_", "fm1r_", "fm1a_", "fo1_"), r"f(?:m2|m1r|m1a|o1)_[A-Za-z0-9+/=_-]{40,}"
+        "fly-token",
+        ("fm2_", "fm1r_", "fm1a_", "fo1_"),
+        r"f(?:m2|m1r|m1a|o1)_(?:[A-Za-z0-9+/=_-]|%[0-9A-F]{2}){40,}",
     ),
     token(
         "doppler-token",
@@ -331,7 +339,7 @@ SHAPES: tuple[Shape, ...] = (
         "url-signature",
         ("sig=", "ignature="),
         r"[A-Za-z0-9%+/=_-]{30,}",
-        lambda v: bool(_DIGIT.search(v)),
+        _has_digit,
     ),
     token(
         "password-hash",

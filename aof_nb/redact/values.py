@@ -10,8 +10,9 @@ import re
 
 _NOTHING = re.compile(r"(?i)(.)\1{2,}|[*•.?#_x-]+|")
 _REFERENCE = re.compile(
-    r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|\{\{.*|\{%.*|\{[A-Za-z_][\w.]*\}|%\(.*|%[sdvq]|"
+    r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|\{\{.*|\{%.*|\{[A-Za-z_][^{}]*\}|%\(.*|%[sdvq]|"
     r"%[A-Z_]+%|@[A-Za-z_.]+@|\*[a-z_]+|\*\*.*|&[a-z_]+|\[[A-Za-z _*-]*\]?|\([A-Za-z _]*\)?|"
+    r"\([A-Za-z_][\w.]*|~[A-Za-z_.]+|"
     r"!(?:vault|secret|env|ENV|reference|encrypted|Ref|Sub|GetAtt|ImportValue|Join)\b.*|"
     r"<(?:[A-Za-z][A-Za-z0-9 _.:'/-]*)?>?|"
     r"(?:process\.|os\.|env\.|ENV\[|secrets?\.|vars?\.|local\.|module\.|data\.|config\.|vault:|"
@@ -94,7 +95,9 @@ def _is_name(value: str) -> bool:
     parts = [part for part in _SEPARATORS.split(value.replace("\\", "/")) if part]
     named = [part for part in parts if _WORD.fullmatch(part) and _is_readable(part)]
     # Kubernetes and others add one random part to a name.
-    short = [part for part in parts if part not in named and len(part) <= 10 and part.islower()]
+    short = [
+        part for part in parts if part not in named and len(part) <= 10 and part == part.lower()
+    ]
     return bool(named) and len(named) + len(short[:2]) >= len(parts)
 
 
