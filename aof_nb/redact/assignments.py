@@ -26,12 +26,12 @@ _SEPARATOR = re.compile(
     r"(?P<quote>\\{0,7}[\"'`])?"
 )
 _UNFINISHED = re.compile(r"\\{0,7}[\"']?\]?[ \t]{0,20}(?::|=|:=|=>|==)?[ \t]{0,80}\\{0,7}\Z")
-_BARE = re.compile(r"[^\s\"'`]{1,20000}")
+_BARE = re.compile(r"[^\s\"'`]{1,8192}")
 _SPACES = re.compile(r"[ \t]*")
 _FOLLOWING = re.compile(r"[ \t]*(?P<word>(?<=[ \t])[A-Za-z0-9]*)")
 _FIELD = re.compile(r"[A-Za-z_][\w.-]*\\*[\"']?[=:]")
 _BYTES = re.compile(r"[ \t]+bytes\b")
-_LONGEST_QUOTED = 20000
+_LONGEST_QUOTED = 16384
 _NO_VALUE_OF_OPTION = re.compile(
     r"a|and|are|argument|can|flag|for|from|has|in|instead|is|may|must|of|on|option|or|parameter|"
     r"should|so|the|to|was|when|which|will|with|you"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from aof_nb.redact.names import secrecy
@@ -49,7 +49,7 @@ def declared_secrets(*sources: Mapping[str, str], variables: Sequence[str] = ())
     found: dict[str, str] = {}
     for source in sources:
         for name in sorted(source):
-            for secret in _of(name, source[name], variables):
+            for secret in _of(name, source[name], tuple(variables)):
                 _add(found, name, secret)
     return found
 
@@ -63,22 +63,19 @@ def _add(found: dict[str, str], name: str, secret: str) -> None:
     found[unique] = secret
 
 
-def _of(name: str, value: str, variables: Sequence[str]) -> Iterable[str]:
-    url = _URL.match(value)
-    if url is not None:
-        yield url["password"]
-        yield unquote(url["password"])
-        return
+@functools.lru_cache(maxsize=1024)
+def _of(name: str, value: str, variables: tuple[str, ...]) -> tuple[str, ...]:
+    if "://" in value and (url := _URL.match(value)) is not None:
+        return url["password"], unquote(url["password"])
     listed = any(fnmatch.fnmatchcase(name, pattern) for pattern in variables)
     if not listed and not _is_secret(name):
-        return
+        return ()
     if _ANY_URL.match(value) and not listed and not _WEBHOOK.search(name):
-        return
+        return ()
     secret = value.strip()
     if (scheme := _SCHEME.fullmatch(secret)) is not None:
         secret = scheme[1]
-    if secret and (listed or not is_harmless(secret)):
-        yield secret
+    return (secret,) if secret and (listed or not is_harmless(secret)) else ()
 
 
 def looked_for(declared: Mapping[str, str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from aof_nb.redact.values import is_harmless, looks_random
 
 _CREDENTIALS = re.compile(
     r"\\{0,7}[\"']?[ \t]{0,20}[:=,][ \t]{0,20}(?:\\{0,7}[\"'])?"
-    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9-]{2,20})[ \t]{1,20})?(?P<value>[^\s\"'`,;\\]{1,20000})"
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9-]{2,20})[ \t]{1,20})?(?P<value>[^\s\"'`,;\\]{1,8192})"
 )
 _UNFINISHED_CREDENTIALS = re.compile(
     r"\\{0,7}[\"']?[ \t]{0,20}(?:[:=,][ \t]{0,20}(?:\\{0,7}[\"'])?"
@@ -44,8 +44,8 @@ def _authorization(text: str, _start: int, end: int, whole: bool) -> Found:
     return (Span(*match.span("value"), "authorization", rank=1),)
 
 
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]{20,20000}={0,2}")
-_BEARER_SO_FAR = re.compile(r"[A-Za-z0-9._~+/-]{0,20000}={0,2}\Z")
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]{20,8192}={0,2}")
+_BEARER_SO_FAR = re.compile(r"[A-Za-z0-9._~+/-]{0,8192}={0,2}\Z")
 
 
 def _bearer(text: str, _start: int, end: int, whole: bool) -> Found:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from aof_nb.redact.assignments import ASSIGNMENTS
@@ -23,7 +23,7 @@ from aof_nb.redact.spans import Found, Matcher, Span, at_boundary
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
-_HEAD = 4
+_HEAD = 8
 _GLUED = 3
 _HEX_TAIL = re.compile(
     r"(?<![A-Za-z0-9])[0-9a-f]+(?:(?<=[0-9a-f]{32})(?:-(?:us?\d{0,2})?|F{1,4}(?:N(?:RA?)?)?)"
@@ -72,8 +72,10 @@ class Index:
         self._beginnings = _beginnings() | {
             head[:size] for head in heads for size in range(1, len(head))
         }
-        self._glued = {head[:_GLUED] for head in heads}
-        self._longest_beginning = max(map(len, self._beginnings))
+        sizes: defaultdict[str, set[int]] = defaultdict(set)
+        for each in self._beginnings:
+            sizes[each[-1]].add(len(each))
+        self._sizes = {last: sorted(each, reverse=True) for last, each in sizes.items()}
 
     def hits(self, text: str) -> list[Hit] | list[tuple[int, int, int]]:
         """The anchors in a text, those within others included."""
@@ -91,7 +93,14 @@ class Index:
         for matcher in self._matchers[anchor]:
             yield matcher(text, start, end, whole)
         for known in self._known[anchor]:
-            yield _at(text, start, known, whole)
+            yield _at(text, start, known, whole=whole)
+
+    def known_at(self, text: str, hit: tuple[int, int, int]) -> Iterator[Span]:
+        """The known secrets at an anchor of a whole text."""
+        for known in self._known[hit[0]]:
+            found = _at(text, hit[1], known, whole=True)
+            if not isinstance(found, int):
+                yield from found
 
     def beginning(self, text: str) -> int:
         """How many of a text's last characters may be the beginning of an anchor or a secret.
@@ -106,16 +115,19 @@ class Index:
         if word.isalpha():
             if word in self._beginnings or not _NO_HEX.search(word):
                 return len(word)
-            return _GLUED if text[-_GLUED:] in self._glued else 0
-        kept = 0
-        if last in _IN_HEX_TAIL:
+            kept = 0
+        elif last in _IN_HEX_TAIL:
             tail = _HEX_TAIL.search(text, max(0, len(text) - _LONGEST_HEX))
             kept = 0 if tail is None else len(text) - tail.start()
-        for size in range(min(self._longest_beginning, len(text)), kept, -1):
-            if text[-size:] in self._beginnings:
-                start = len(text) - size
-                if size >= _GLUED or at_boundary(text, start):
-                    return size
+        else:
+            kept = 0
+        for size in self._sizes.get(last, ()):
+            if size <= kept:
+                break
+            if text[-size:] in self._beginnings and (
+                size >= _GLUED or at_boundary(text, len(text) - size)
+            ):
+                return size
         return kept
 
 
@@ -123,7 +135,7 @@ _SPACES = frozenset(" \n\t\r")
 _IN_HEX_TAIL = frozenset("0123456789abcdef-usFNRA")
 
 
-def _at(text: str, start: int, known: Known, whole: bool) -> Found:
+def _at(text: str, start: int, known: Known, *, whole: bool) -> Found:
     form, secret = known
     shown = form.text
     if not text.startswith(shown, start):

@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from aof_nb.json_text import json_values
@@ -24,7 +24,9 @@ _LINE = re.compile(
     r"(?:[ ]+(?P<value>\S.*?))?[ ]*\r?$"
 )
 _BLOCK = re.compile(r"[|>][-+0-9]*")
+_BLANK = re.compile(r"\s*")
 _DEEPEST = 4
+_MOST_ODD = 500
 
 
 class Entry(NamedTuple):
@@ -58,8 +60,8 @@ def secret_spans(text: str) -> list[Span]:
     spans = list(_in_yaml(text))
     if "\\n" in text:
         spans += _in_yaml(_LITERAL.sub(_unescaped, text))
-    for entry in _entries(json_values(text) if '"' in text else ()):
-        spans += _placed(text, entry)
+    if '"' in text:
+        spans += _placed(text, _entries(json_values(text)))
     return spans
 
 
@@ -113,19 +115,38 @@ def _entries(values: Any, depth: int = 0) -> Iterator[Entry]:
                 yield Entry(span.kind, shown, span.secret or shown, span.encoding)
 
 
-def _placed(text: str, entry: Entry) -> Iterator[Span]:
-    """Where a text shows an entry, which may be in JSON within JSON."""
-    key, shown = entry.key, entry.shown
-    for _ in range(_DEEPEST):
-        pattern = re.compile(
-            rf"{re.escape(key)}[\\\"']*\s*:\s*[\\\"']*({re.escape(shown)})(?![A-Za-z0-9+/=])"
-        )
-        for match in pattern.finditer(text):
-            yield Span(*match.span(1), _kind(entry.key), entry.secret, entry.encoding, rank=3)
-        again_key, again = json.dumps(key)[1:-1], json.dumps(shown)[1:-1]
-        if (again_key, again) == (key, shown):
-            return
-        key, shown = again_key, again
+_FIELD = re.compile(
+    r"(?P<key>[A-Za-z0-9_.-]{1,253})[\\\"']{0,9}\s{0,9}:\s{0,9}[\\\"']{0,9}"
+    r"(?P<value>[^\s\\\"',}]{1,2000000})"
+)
+
+
+def _placed(text: str, entries: Iterable[Entry]) -> Iterator[Span]:
+    """Where a text shows the entries of Secrets in it, which may be in JSON within JSON."""
+    plain: dict[tuple[str, str], Entry] = {}
+    odd: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        fields = plain if _FIELD.fullmatch(f"{entry.key}:{entry.shown}") else odd
+        fields[entry.key, entry.shown] = entry
+    for match in _FIELD.finditer(text) if plain else ():
+        if (found := plain.get((match["key"], match["value"]))) is not None:
+            yield _span(match.span("value"), found)
+    for entry in list(odd.values())[:_MOST_ODD]:
+        key, shown = entry.key, entry.shown
+        for _ in range(_DEEPEST):
+            pattern = (
+                rf"{re.escape(key)}[\\\"']*\s*:\s*[\\\"']*({re.escape(shown)})(?![A-Za-z0-9+/=])"
+            )
+            for match in re.finditer(pattern, text):
+                yield _span(match.span(1), entry)
+            again = json.dumps(key)[1:-1], json.dumps(shown)[1:-1]
+            if again == (key, shown):
+                break
+            key, shown = again
+
+
+def _span(place: tuple[int, int], entry: Entry) -> Span:
+    return Span(*place, _kind(entry.key), entry.secret, entry.encoding, rank=3)
 
 
 def _kind(key: str) -> str:
@@ -165,35 +186,37 @@ def _lines(text: str) -> Iterator[_Line | None]:
 
 def _in_yaml(text: str) -> Iterator[Span]:
     lines = list(_lines(text))
+    kinds = _kinds(lines)
     for place, line in enumerate(lines):
         if (
             line is not None
             and line.key in {"data", "stringData"}
             and (not line.value or line.value.startswith(("#", "&")))
-            and _kind_of_object(lines, place) == "Secret"
+            and kinds[place] == "Secret"
         ):
             yield from _values(text, lines, place)
 
 
-def _kind_of_object(lines: list[_Line | None], place: int) -> str:
-    """The kind of the object that a field belongs to: what its siblings say."""
-    field = lines[place]
-    assert field is not None
-    for step in (-1, 1):
-        each = place if step == -1 else place + 1
-        while 0 <= each < len(lines):
-            line = lines[each]
-            if line is None or line.column < field.column:
-                break
-            if line.column == field.column:
-                if step == 1 and line.dash:
-                    break
-                if line.key == "kind":
-                    return line.value.strip("\"'")
-                if step == -1 and line.dash:
-                    break
-            each += step
-    return ""
+def _kinds(lines: list[_Line | None]) -> list[str]:
+    """For each line the kind of the object that its field belongs to."""
+    objects: list[int] = []
+    kinds: dict[int, str] = {}
+    opened: list[tuple[int, int]] = []
+    for place, line in enumerate(lines):
+        if line is None:
+            opened.clear()
+            objects.append(-1)
+            continue
+        while opened and opened[-1][0] > line.column:
+            opened.pop()
+        if opened and opened[-1][0] == line.column and line.dash:
+            opened.pop()
+        if not opened or opened[-1][0] < line.column:
+            opened.append((line.column, place))
+        objects.append(opened[-1][1])
+        if line.key == "kind":
+            kinds[objects[-1]] = line.value.strip("\"'")
+    return [kinds.get(each, "") for each in objects]
 
 
 def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
@@ -212,7 +235,8 @@ def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
             continue
         if _BLOCK.fullmatch(line.value):
             end = _block_end(text, line.end, column)
-            start = line.end + _indentation(text, line.end)
+            blank = _BLANK.match(text, line.end)
+            start = line.end if blank is None else blank.end()
             block = text[start:end].rstrip()
             if block:
                 secret = textwrap.dedent(text[line.end : start + len(block)])
@@ -228,10 +252,6 @@ def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
             continue
         entry = _entry(line.key, shown, encoded=encoded)
         yield Span(start, start + len(shown), _kind(line.key), entry.secret, entry.encoding, rank=3)
-
-
-def _indentation(text: str, start: int) -> int:
-    return len(text[start:]) - len(text[start:].lstrip())
 
 
 def _block_end(text: str, start: int, column: int) -> int:

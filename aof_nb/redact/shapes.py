@@ -31,9 +31,10 @@ def _not_an_example(value: str) -> bool:
 
 def _random(value: str) -> bool:
     """Whether what follows a prefix that words have too is no word."""
-    digits = len(_DIGIT.findall(value))
-    longest = max(len(part) for part in value.split("-"))
-    return (digits >= 2 and len(value) >= 40) or (digits >= 1 and longest >= 16)
+    head = value[:400]
+    digits = len(_DIGIT.findall(head))
+    longest = max(len(part) for part in head.split("-"))
+    return (digits >= 2 and len(head) >= 40) or (digits >= 1 and longest >= 16)
 
 
 def _unlike_words(value: str) -> bool:
@@ -89,7 +90,7 @@ def _encoded_private_key(text: str, start: int, _end: int, whole: bool) -> Found
 
 
 _AUTHORITY = re.compile(r"[^\s/?#\"'<>\\`]{1,1024}")
-_LONG_USER = re.compile(r"[A-Za-z0-9_-]{20,}")
+_LONG_USER = re.compile(r"[A-Za-z0-9_-]{20,4096}")
 _SENTRY = re.compile(r"[0-9a-f]{32}")
 _NO_PASSWORD = re.compile(
     r"\$\{?[A-Za-z_]\w*\}?|\$\{.*\}|\{\{?.*|<.*|\*+|x{3,}|%[sdv]|\.{3}|\[.*|:?password|pass(?:wd)?|pw|"
@@ -148,10 +149,11 @@ def _in_secret(character: str) -> bool:
 
 
 def _github() -> Sequence[Shape]:
-    body = r"gh[pousr]_[A-Za-z0-9]{30,}(?:[A-Za-z0-9_-]*\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})?"
+    part = r"[A-Za-z0-9_-]{10,4096}"
+    body = rf"gh[pousr]_[A-Za-z0-9]{{30,4096}}(?:[A-Za-z0-9_-]{{0,4096}}\.{part}\.{part})?"
     return (
         token("github-token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), body),
-        token("github-token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{40,}"),
+        token("github-token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{40,4096}"),
     )
 
 
@@ -161,8 +163,8 @@ def _gitlab() -> Sequence[Shape]:
         "glimt-", "glffct-", "gloas-", "glwt-",
     )  # fmt: skip
     return (
-        token("gitlab-token", prefixes, r"gl[a-z]{2,5}-[A-Za-z0-9_.=-]{18,}[A-Za-z0-9_=-]"),
-        token("gitlab-token", ("GR1348941",), r"GR1348941[A-Za-z0-9_-]{20,}"),
+        token("gitlab-token", prefixes, r"gl[a-z]{2,5}-[A-Za-z0-9_.=-]{18,4096}[A-Za-z0-9_=-]"),
+        token("gitlab-token", ("GR1348941",), r"GR1348941[A-Za-z0-9_-]{20,4096}"),
     )
 
 
@@ -177,85 +179,91 @@ SHAPES: tuple[Shape, ...] = (
         r"A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?![A-Za-z0-9])",
         _not_an_example,
     ),
-    token("bedrock-api-key", ("ABSK",), rf"ABSK{_BASE64}{{80,}}={{0,2}}"),
-    token("bedrock-api-key", ("bedrock-api-key-",), rf"bedrock-api-key-{_BASE64}{{40,}}={{0,2}}"),
+    token("bedrock-api-key", ("ABSK",), rf"ABSK{_BASE64}{{80,4096}}={{0,2}}"),
+    token(
+        "bedrock-api-key", ("bedrock-api-key-",), rf"bedrock-api-key-{_BASE64}{{40,4096}}={{0,2}}"
+    ),
     *_github(),
     *_gitlab(),
     token(
         "slack-token",
         ("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xoxe."),
-        r"xox[abcdeoprs](?:\.xox[bp])?-[A-Za-z0-9%/+=-]{10,}",
+        r"xox[abcdeoprs](?:\.xox[bp])?-[A-Za-z0-9%/+=-]{10,4096}",
         _has_digit,
     ),
-    token("slack-token", ("xapp-",), r"xapp-\d-[A-Za-z0-9-]{20,}"),
+    token("slack-token", ("xapp-",), r"xapp-\d-[A-Za-z0-9-]{20,4096}"),
     after(
         "slack-webhook",
         ("hooks.slack.com/services/", "hooks.slack.com/workflows/", "hooks.slack.com/triggers/"),
-        r"[A-Z0-9][A-Za-z0-9_]{6,}/[A-Za-z0-9_]{6,}/[A-Za-z0-9_/]{16,}",
+        r"[A-Z0-9][A-Za-z0-9_]{6,4096}/[A-Za-z0-9_]{6,4096}/[A-Za-z0-9_/]{16,4096}",
     ),
     after(
         "discord-webhook",
         ("discord.com/api/webhooks/", "discordapp.com/api/webhooks/"),
-        r"\d{15,22}/[A-Za-z0-9_-]{50,}",
+        r"\d{15,22}/[A-Za-z0-9_-]{50,4096}",
     ),
     after(
-        "teams-webhook", ("webhook.office.com/webhookb2/",), r"[0-9a-f-]{36}@[A-Za-z0-9_/@-]{60,}"
+        "teams-webhook",
+        ("webhook.office.com/webhookb2/",),
+        r"[0-9a-f-]{36}@[A-Za-z0-9_/@-]{60,4096}",
     ),
     token(
         "stripe-key",
         ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_prod_", "rk_prod_"),
-        r"[rs]k_(?:live|test|prod)_[A-Za-z0-9_]{10,}",
+        r"[rs]k_(?:live|test|prod)_[A-Za-z0-9_]{10,4096}",
     ),
-    token("webhook-secret", ("whsec_",), rf"whsec_{_BASE64}{{24,}}={{0,2}}"),
-    token("anthropic-key", ("sk-ant-",), rf"sk-ant-[a-z]+\d\d-{_TEXT}{{40,}}"),
-    token("openai-key", ("sk-",), rf"sk-{_TEXT}{{20,}}", _random),
+    token("webhook-secret", ("whsec_",), rf"whsec_{_BASE64}{{24,4096}}={{0,2}}"),
+    token("anthropic-key", ("sk-ant-",), rf"sk-ant-[a-z]+\d\d-{_TEXT}{{40,4096}}"),
+    token("openai-key", ("sk-",), rf"sk-{_TEXT}{{20,4096}}", _random),
     token("langfuse-key", ("sk-lf-",), r"sk-lf-[0-9a-f-]{36}"),
     token("google-api-key", ("AIza",), rf"AIza{_TEXT}{{35}}(?!{_TEXT})"),
-    token("google-oauth-token", ("ya29.",), r"ya29\.[A-Za-z0-9_.-]{30,}[A-Za-z0-9_-]"),
+    token("google-oauth-token", ("ya29.",), r"ya29\.[A-Za-z0-9_.-]{30,4096}[A-Za-z0-9_-]"),
     token("google-oauth-secret", ("GOCSPX-",), rf"GOCSPX-{_TEXT}{{28}}"),
-    token("google-refresh-token", ("1//0",), rf"1//0{_TEXT}{{40,}}"),
-    token("huggingface-token", ("hf_",), rf"hf_{_WORD}{{30,}}"),
-    token("huggingface-token", ("api_org_",), rf"api_org_{_WORD}{{30,}}"),
-    token("groq-key", ("gsk_",), rf"gsk_{_WORD}{{40,}}"),
-    token("xai-key", ("xai-",), rf"xai-{_WORD}{{60,}}"),
+    token("google-refresh-token", ("1//0",), rf"1//0{_TEXT}{{40,4096}}"),
+    token("huggingface-token", ("hf_",), rf"hf_{_WORD}{{30,4096}}"),
+    token("huggingface-token", ("api_org_",), rf"api_org_{_WORD}{{30,4096}}"),
+    token("groq-key", ("gsk_",), rf"gsk_{_WORD}{{40,4096}}"),
+    token("xai-key", ("xai-",), rf"xai-{_WORD}{{60,4096}}"),
     token("replicate-token", ("r8_",), rf"r8_{_WORD}{{37}}"),
-    token("perplexity-key", ("pplx-",), rf"pplx-{_WORD}{{40,}}"),
+    token("perplexity-key", ("pplx-",), rf"pplx-{_WORD}{{40,4096}}"),
     token("langsmith-key", ("lsv2_",), r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
-    token("jwt", ("eyJ",), rf"eyJ{_TEXT}{{5,}}\.eyJ{_TEXT}{{5,}}\.{_TEXT}{{10,}}"),
+    token("jwt", ("eyJ",), rf"eyJ{_TEXT}{{5,4096}}\.eyJ{_TEXT}{{5,4096}}\.{_TEXT}{{10,4096}}"),
     token(
-        "jwe", ("eyJ",), rf"eyJ{_TEXT}{{5,}}\.{_TEXT}*\.{_TEXT}{{8,}}\.{_TEXT}{{8,}}\.{_TEXT}{{8,}}"
+        "jwe",
+        ("eyJ",),
+        rf"eyJ{_TEXT}{{5,4096}}\.{_TEXT}{{0,4096}}\.{_TEXT}{{8,4096}}\.{_TEXT}{{8,4096}}\.{_TEXT}{{8,4096}}",
     ),
-    token("grafana-key", ("eyJrIjoi",), rf"eyJrIjoi{_BASE64}{{50,}}={{0,2}}"),
+    token("grafana-key", ("eyJrIjoi",), rf"eyJrIjoi{_BASE64}{{50,4096}}={{0,2}}"),
     token("grafana-token", ("glsa_",), r"glsa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}"),
-    token("grafana-token", ("glc_",), rf"glc_eyJ{_BASE64}{{30,}}={{0,2}}"),
+    token("grafana-token", ("glc_",), rf"glc_eyJ{_BASE64}{{30,4096}}={{0,2}}"),
     Shape("private-key", ("-----BEGIN",), _private_key, begins=True),
     Shape("private-key", ("LS0tLS1CRUdJTi",), _encoded_private_key, begins=True),
-    token("age-key", ("AGE-SECRET-KEY-",), r"AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{50,}"),
+    token("age-key", ("AGE-SECRET-KEY-",), r"AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{50,4096}"),
     token("npm-token", ("npm_",), rf"npm_{_WORD}{{36}}"),
-    token("pypi-token", ("pypi-",), rf"pypi-AgE{_TEXT}{{50,}}"),
+    token("pypi-token", ("pypi-",), rf"pypi-AgE{_TEXT}{{50,4096}}"),
     token("rubygems-key", ("rubygems_",), r"rubygems_[0-9a-f]{48}"),
     token("crates-io-token", ("cio",), rf"cio{_WORD}{{32}}(?!{_WORD})", _unlike_words),
     token("nuget-key", ("oy2",), r"oy2[a-z0-9]{43}(?![a-z0-9])"),
-    token("artifactory-key", ("AKCp",), rf"AKCp\d{_WORD}{{60,}}"),
-    token("artifactory-token", ("cmVmdGtu",), rf"cmVmdGtu{_BASE64}{{40,}}"),
-    token("docker-hub-token", ("dckr_pat_", "dckr_oat_"), rf"dckr_[po]at_{_TEXT}{{27,}}"),
+    token("artifactory-key", ("AKCp",), rf"AKCp\d{_WORD}{{60,4096}}"),
+    token("artifactory-token", ("cmVmdGtu",), rf"cmVmdGtu{_BASE64}{{40,4096}}"),
+    token("docker-hub-token", ("dckr_pat_", "dckr_oat_"), rf"dckr_[po]at_{_TEXT}{{27,4096}}"),
     token(
         "digitalocean-token",
         ("dop_v1_", "doo_v1_", "dor_v1_"),
         r"do[opr]_v1_[0-9a-f]{64}",
     ),
-    token("cloudflare-key", ("v1.0-",), r"v1\.0-[0-9a-f]{24}-[0-9a-f]{140,}"),
-    token("cloudflare-token", ("cfut_", "cfat_", "cfk_"), rf"cf(?:ut|at|k)_{_WORD}{{30,}}"),
-    token("heroku-key", ("HRKU-",), rf"HRKU-{_TEXT}{{30,}}"),
+    token("cloudflare-key", ("v1.0-",), r"v1\.0-[0-9a-f]{24}-[0-9a-f]{140,4096}"),
+    token("cloudflare-token", ("cfut_", "cfat_", "cfk_"), rf"cf(?:ut|at|k)_{_WORD}{{30,4096}}"),
+    token("heroku-key", ("HRKU-",), rf"HRKU-{_TEXT}{{30,4096}}"),
     token(
         "sentry-token",
         ("sntrys_", "sntryu_", "sntrya_", "sntryi_"),
-        r"sntry[suai]_[A-Za-z0-9+/=_]{30,}",
+        r"sntry[suai]_[A-Za-z0-9+/=_]{30,4096}",
     ),
-    token("atlassian-token", ("ATATT3", "ATCTT3"), r"AT[AC]TT3[A-Za-z0-9_=-]{60,}"),
-    token("bitbucket-token", ("ATBB",), rf"ATBB{_WORD}{{24,}}"),
-    token("hashicorp-vault-token", ("hvs.", "hvb.", "hvr."), rf"hv[sbr]\.{_TEXT}{{24,}}"),
-    after("terraform-token", (".atlasv1.",), rf"{_TEXT}{{60,}}"),
+    token("atlassian-token", ("ATATT3", "ATCTT3"), r"AT[AC]TT3[A-Za-z0-9_=-]{60,4096}"),
+    token("bitbucket-token", ("ATBB",), rf"ATBB{_WORD}{{24,4096}}"),
+    token("hashicorp-vault-token", ("hvs.", "hvb.", "hvr."), rf"hv[sbr]\.{_TEXT}{{24,4096}}"),
+    after("terraform-token", (".atlasv1.",), rf"{_TEXT}{{60,4096}}"),
     Shape("telegram-bot-token", (":AA", "%3AAA"), _telegram, begins=False),
     token(
         "discord-token",
@@ -271,82 +279,86 @@ SHAPES: tuple[Shape, ...] = (
     token(
         "newrelic-key",
         ("NRAK-", "NRAA-", "NRRA-", "NRII-", "NRJS-"),
-        rf"NR[A-Z]{{2}}-{_TEXT}{{19,}}",
+        rf"NR[A-Z]{{2}}-{_TEXT}{{19,4096}}",
     ),
     token("pagerduty-key", ("u+",), rf"u\+{_TEXT}{{18}}(?!{_TEXT})", _unlike_words),
-    token("linear-key", ("lin_api_",), rf"lin_api_{_WORD}{{32,}}"),
-    token("notion-token", ("ntn_",), rf"ntn_{_WORD}{{40,}}"),
+    token("linear-key", ("lin_api_",), rf"lin_api_{_WORD}{{32,4096}}"),
+    token("notion-token", ("ntn_",), rf"ntn_{_WORD}{{40,4096}}"),
     token(
         "shopify-token",
         ("shpat_", "shpca_", "shppa_", "shpss_"),
         r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
     ),
-    token("square-token", ("sq0atp-", "sq0csp-"), rf"sq0[ac][ts]p-{_TEXT}{{22,}}"),
+    token("square-token", ("sq0atp-", "sq0csp-"), rf"sq0[ac][ts]p-{_TEXT}{{22,4096}}"),
     token("databricks-token", ("dapi",), r"dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])"),
     token("supabase-token", ("sbp_",), r"sbp_[0-9a-f]{40}"),
-    token("supabase-key", ("sb_secret_",), rf"sb_secret_{_TEXT}{{20,}}"),
-    token("planetscale-token", ("pscale_",), r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{30,}"),
+    token("supabase-key", ("sb_secret_",), rf"sb_secret_{_TEXT}{{20,4096}}"),
+    token("planetscale-token", ("pscale_",), r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{30,4096}"),
     token(
         "fly-token",
         ("fm2_", "fm1r_", "fm1a_", "fo1_"),
-        r"f(?:m2|m1r|m1a|o1)_(?:[A-Za-z0-9+/=_-]|%[0-9A-F]{2}){40,}",
+        r"f(?:m2|m1r|m1a|o1)_(?:[A-Za-z0-9+/=_-]|%[0-9A-F]{2}){40,4096}",
     ),
     token(
         "doppler-token",
         ("dp.pt.", "dp.st.", "dp.ct.", "dp.sa.", "dp.scim.", "dp.audit."),
-        r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,}",
+        r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,4096}",
     ),
     token("pulumi-token", ("pul-",), r"pul-[0-9a-f]{40}"),
     token("postman-key", ("PMAK-",), r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
     token("buildkite-token", ("bkua_",), r"bkua_[0-9a-f]{40}"),
     token(
-        "circleci-token", ("CCIPAT_", "CCIPRJ_"), rf"CCIP(?:AT|RJ)_{_WORD}{{20,}}_[0-9a-f]{{40}}"
+        "circleci-token",
+        ("CCIPAT_", "CCIPRJ_"),
+        rf"CCIP(?:AT|RJ)_{_WORD}{{20,4096}}_[0-9a-f]{{40}}",
     ),
     token(
         "dynatrace-token",
         ("dt0c01.", "dt0s01.", "dt0s16."),
         r"dt0[cs]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}",
     ),
-    token("honeycomb-key", ("hcaik_", "hcbik_", "hcxik_"), rf"hc[abx]ik_{_WORD}{{40,}}"),
+    token("honeycomb-key", ("hcaik_", "hcbik_", "hcxik_"), rf"hc[abx]ik_{_WORD}{{40,4096}}"),
     token("sonarqube-token", ("squ_", "sqp_", "sqa_"), r"sq[upa]_[0-9a-f]{40}"),
-    token("onepassword-token", ("ops_eyJ",), rf"ops_eyJ{_BASE64}{{100,}}={{0,2}}"),
+    token("onepassword-token", ("ops_eyJ",), rf"ops_eyJ{_BASE64}{{100,4096}}={{0,2}}"),
     token(
         "onepassword-key",
         ("A3-",),
         r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}",
     ),
-    token("tailscale-key", ("tskey-",), rf"tskey-[a-z]+-{_WORD}+-{_WORD}{{20,}}"),
+    token("tailscale-key", ("tskey-",), rf"tskey-[a-z]{{2,20}}-{_WORD}{{4,40}}-{_WORD}{{20,4096}}"),
     token(
         "launchdarkly-key",
         ("sdk-",),
         r"sdk-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     ),
-    token("mapbox-token", ("sk.eyJ",), rf"sk\.eyJ{_TEXT}{{30,}}\.{_TEXT}{{20,}}"),
-    token("facebook-token", ("EAA",), rf"EAA{_WORD}{{80,}}"),
+    token("mapbox-token", ("sk.eyJ",), rf"sk\.eyJ{_TEXT}{{30,4096}}\.{_TEXT}{{20,4096}}"),
+    token("facebook-token", ("EAA",), rf"EAA{_WORD}{{80,4096}}"),
     token("alibaba-key-id", ("LTAI",), rf"LTAI{_WORD}{{17,26}}(?!{_WORD})"),
-    token("yandex-key", ("AQVN",), rf"AQVN{_TEXT}{{35,}}"),
-    token("netlify-token", ("nfp_",), rf"nfp_{_WORD}{{36,}}"),
-    token("neon-key", ("napi_",), rf"napi_{_WORD}{{40,}}"),
+    token("yandex-key", ("AQVN",), rf"AQVN{_TEXT}{{35,4096}}"),
+    token("netlify-token", ("nfp_",), rf"nfp_{_WORD}{{36,4096}}"),
+    token("neon-key", ("napi_",), rf"napi_{_WORD}{{40,4096}}"),
     token("prefect-key", ("pnu_", "pnb_"), rf"pn[ub]_{_WORD}{{36}}"),
     token("resend-key", ("re_",), rf"re_{_WORD}{{8}}_{_WORD}{{24}}(?!{_WORD})"),
-    token("flutterwave-key", ("FLWSECK",), r"FLWSECK(?:_TEST)?-[0-9a-zA-Z]{12,}(?:-X)?"),
+    token("flutterwave-key", ("FLWSECK",), r"FLWSECK(?:_TEST)?-[0-9a-zA-Z]{12,4096}(?:-X)?"),
     token("easypost-key", ("EZAK", "EZTK"), rf"EZ[AT]K{_WORD}{{54}}"),
     token("readme-key", ("rdme_",), r"rdme_[a-z0-9]{70}"),
     token("clickhouse-key", ("4b1d",), r"4b1d[A-Za-z0-9]{38}(?![A-Za-z0-9])"),
-    token("elastic-key", ("essu_",), rf"essu_{_BASE64}{{40,}}={{0,2}}"),
+    token("elastic-key", ("essu_",), rf"essu_{_BASE64}{{40,4096}}={{0,2}}"),
     Shape("azure-client-secret", ("Q~",), _azure_secret, begins=False),
     after(
         "url-signature",
         ("sig=", "ignature="),
-        r"[A-Za-z0-9%+/=_-]{30,}",
+        r"[A-Za-z0-9%+/=_-]{30,4096}",
         _has_digit,
     ),
     token(
         "password-hash",
         ("$1$", "$5$", "$6$", "$y$", "$2a$", "$2b$", "$2y$", "$apr1$"),
-        r"\$(?:1|5|6|y|2[aby]|apr1)\$[./A-Za-z0-9$=]{22,}",
+        r"\$(?:1|5|6|y|2[aby]|apr1)\$[./A-Za-z0-9$=]{22,4096}",
     ),
-    token("password-hash", ("$argon2",), r"\$argon2(?:id|i|d)\$v=\d+\$m=\d+[^\s\"'`]{30,}"),
+    token(
+        "password-hash", ("$argon2",), r"\$argon2(?:id|i|d)\$v=\d{1,9}\$m=\d{1,9}[^\s\"'`]{30,4096}"
+    ),
     Shape("url-password", ("://", ":\\/\\/"), _in_url, begins=False),
 )
 """All shapes. Of two that begin alike the longer match counts."""

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 _ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _ESCAPES = frozenset("nrtbf")
 _HEX = frozenset("0123456789abcdefABCDEF")
-RUN = re.compile(r"[^\s\"'`<>,;(){}\[\]|\\]*")
+RUN = re.compile(r"[^\s\"'`<>,;(){}\[\]|\\]{0,16384}")
 """What a token may consist of, and more: it ends where this does."""
 
 

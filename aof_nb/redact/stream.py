@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from aof_nb.redact.redactor import Redactor
 
 _CONTEXT = 512
-_MOST_HELD = 200_000
+_MOST_HELD = 100_000
+_LONG = 1024
 
 
 class StreamRedactor:
@@ -34,13 +35,18 @@ class StreamRedactor:
         self._before = ""
         self._held = ""
         self._looking = redactor.watches_all
-        self._cut = False
+        self._passed = 0
+        self._undecided = 0
+        self._enough = 0
 
     def feed(self, chunk: str) -> str:
         """Takes the next piece and returns what can leave; the same object if all of it can."""
         if not chunk:
             return chunk
         fresh = self._held + chunk if self._held else chunk
+        if len(fresh) < self._enough:
+            self._held = fresh
+            return ""
         index = self._redactor.index
         if self._looking:
             return self._settled(fresh, chunk)
@@ -68,7 +74,7 @@ class StreamRedactor:
     def reset(self) -> None:
         """Forgets the text: what was shown of it is void."""
         self._before = self._held = ""
-        self._cut = False
+        self._passed = self._undecided = self._enough = 0
         self._looking = self._redactor.watches_all
 
     def _settled(self, fresh: str, chunk: str) -> str:
@@ -85,10 +91,12 @@ class StreamRedactor:
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             hits = index.hits(text)
-        if self._cut:
-            # What is before is not known, so that this may be the middle of a word.
-            hits = [hit for hit in hits if hit[1] > 0]
-        spans, opened = redactor.scan(text, hits, whole=whole)
+        # An anchor that has passed is not judged again unless its judgement was left open; what is
+        # before the first character is not known, so that it may be the middle of a word.
+        least = 1 if self._passed else 0
+        first = max(self._undecided - self._passed, least)
+        hits = [hit for hit in hits if hit[1] >= first or (hit[2] > base and hit[1] >= least)]
+        spans, opened, undecided = redactor.scan(text, hits, whole=whole)
         end = len(text)
         if not whole:
             end -= index.beginning(text)
@@ -104,6 +112,12 @@ class StreamRedactor:
         redactor.learn(leaving, text)
         shown = redactor.replaced(text[:end], leaving)[base:] if leaving else text[base:end]
         self._held = text[end:]
+        # What is long is not judged again for each piece, or its cost would grow with its square.
+        size = len(self._held)
+        self._enough = size + size // 8 if size > _LONG and not whole else 0
+        if any(span.end > end for span in spans):
+            undecided = 0
+        self._undecided = self._passed + (end if undecided is None else undecided)
         self._looking = redactor.watches_all or (opened is not None and not whole)
         self._before = text[:base]
         self._remember(text[base:end])
@@ -112,7 +126,8 @@ class StreamRedactor:
     def _remember(self, text: str) -> None:
         before = self._before + text
         if len(before) > 2 * _CONTEXT:
-            before, self._cut = before[-_CONTEXT:], True
+            self._passed += len(before) - _CONTEXT
+            before = before[-_CONTEXT:]
         self._before = before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,6 @@ from typing import NamedTuple
 
 from aof_nb.messages import sendable
 from aof_nb.redact.declared import looked_for
-from aof_nb.redact.encodings import forms
 from aof_nb.redact.index import Index, index_of
 from aof_nb.redact.kubernetes import holds_secret, secret_spans
 from aof_nb.redact.placeholders import PLACEHOLDER, Placeholders, RedactionState
@@ -17,7 +17,7 @@ from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.spans import Span
 from aof_nb.redact.values import is_distinct
 
-_MOST_KNOWN = 5000
+_MOST_KNOWN = 1000
 
 
 class Scan(NamedTuple):
@@ -26,10 +26,12 @@ class Scan(NamedTuple):
     Args:
         spans: The secrets, in order, none within another.
         open: From where on a secret may be that has not come wholly; None if there is none.
+        undecided: The first anchor that may still give something away; None if there is none.
     """
 
     spans: list[Span]
     open: int | None
+    undecided: int | None
 
 
 class TextRedactor:
@@ -84,8 +86,11 @@ class TextRedactor:
             spans = self.scan(text, hits).spans
             if not spans:
                 return text
-            self._learn(spans, text, origin)
-            spans = self._merged([*spans, *self._elsewhere(text, spans)], text)
+            if self._learn(spans, text, origin):
+                # What the text has given away may stand in it elsewhere, too.
+                index = self._index
+                again = (each for hit in index.hits(text) for each in index.known_at(text, hit))
+                spans = self._merged([*spans, *again])
             return self.replaced(text, spans, origin=origin)
 
     def scan(self, text: str, hits: Sequence[tuple[int, int, int]], *, whole: bool = True) -> Scan:
@@ -99,12 +104,17 @@ class TextRedactor:
         taken = [match.span() for match in PLACEHOLDER.finditer(text)] if "[secret:" in text else []
         spans: list[Span] = []
         opened: int | None = None
-        for hit in hits:
-            if taken and _within(hit[1], taken):
+        undecided: int | None = None
+        # What is after the place where a secret may have begun is held back with it anyway.
+        for hit in hits if whole else sorted(hits, key=_start):
+            if opened is not None and hit[1] >= opened:
+                break
+            if taken and _overlap(hit[1], hit[1] + 1, taken):
                 continue
             for found in self._index.found(text, hit, whole):
                 if isinstance(found, int):
                     opened = found if opened is None else min(opened, found)
+                    undecided = hit[1] if undecided is None else min(undecided, hit[1])
                 else:
                     spans += found
         if hits and "Secret" in text and holds_secret(text):
@@ -112,10 +122,10 @@ class TextRedactor:
         for kind, pattern in self._patterns:
             spans += _matches(kind, pattern, text)
         if taken:
-            spans = [span for span in spans if not _overlaps(span, taken)]
+            spans = [span for span in spans if not _overlap(span.start, span.end, taken)]
         if self._allow:
             spans = [span for span in spans if not self._allowed(text, span)]
-        return Scan(self._merged(spans, text), opened)
+        return Scan(self._merged(spans), opened, undecided)
 
     def _allowed(self, text: str, span: Span) -> bool:
         shown = text[span.start : span.end]
@@ -125,7 +135,7 @@ class TextRedactor:
         )
 
     @staticmethod
-    def _merged(spans: Iterable[Span], text: str) -> list[Span]:
+    def _merged(spans: Iterable[Span]) -> list[Span]:
         """In order, the wider one where one is in another, one where they overlap."""
         merged: list[Span] = []
         for span in sorted(spans, key=lambda each: (each.start, -each.end, -each.rank)):
@@ -169,7 +179,7 @@ class TextRedactor:
         with self._lock:
             self._learn(spans, text, "")
 
-    def _learn(self, spans: Sequence[Span], text: str, origin: str) -> None:
+    def _learn(self, spans: Sequence[Span], text: str, origin: str) -> bool:
         known = self._index.known
         new = set()
         for span in spans:
@@ -177,21 +187,14 @@ class TextRedactor:
             self._placeholders.of(secret, span.kind, origin=origin)
             if secret not in known and is_distinct(secret):
                 new.add(secret)
-        if new and len(known) < _MOST_KNOWN:
-            self._index = Index(known | new)
+        if not new or len(known) >= _MOST_KNOWN:
+            return False
+        self._index = Index(known | new)
+        return True
 
-    def _elsewhere(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
-        """Where else in the text the secrets are that its spans gave away."""
-        for secret in {span.secret or text[span.start : span.end] for span in spans}:
-            if not is_distinct(secret):
-                continue
-            for form in forms(secret):
-                start = -1 if form.inner else text.find(form.text)
-                while start != -1:
-                    end = start + len(form.text)
-                    if not any(span.start < end and start < span.end for span in spans):
-                        yield Span(start, end, "", secret, form.encoding)
-                    start = text.find(form.text, end)
+
+def _start(hit: tuple[int, int, int]) -> int:
+    return hit[1]
 
 
 def _matches(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
@@ -202,9 +205,8 @@ def _matches(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
             yield Span(start, end, kind, rank=1)
 
 
-def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= place < end for start, end in spans)
-
-
-def _overlaps(span: Span, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(span.start < end and start < span.end for start, end in spans)
+def _overlap(start: int, end: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a part of a text meets one of several, which are in order."""
+    place = bisect.bisect_right(spans, (start, len(spans) and spans[-1][1]))
+    before = place > 0 and spans[place - 1][1] > start
+    return before or (place < len(spans) and spans[place][0] < end)

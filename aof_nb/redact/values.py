@@ -6,6 +6,7 @@ Next to ``password:`` stands a password, ``****``, ``${PASSWORD}``, or the word 
 
 from __future__ import annotations
 
+import functools
 import re
 
 _NOTHING = re.compile(r"(?i)(.)\1{2,}|[*•.?#_x-]+|")
@@ -130,14 +131,13 @@ def looks_random(value: str) -> bool:
 
 def classes(value: str) -> int:
     """How many of lower case, upper case, digits and other characters a value has."""
-    return (
-        any("a" <= c <= "z" for c in value)
-        + any("A" <= c <= "Z" for c in value)
-        + any(c.isdigit() for c in value)
-        + any(not c.isalnum() for c in value)
-    )
+    return sum(1 for kind in _CLASSES if kind.search(value))
 
 
+_CLASSES = tuple(map(re.compile, (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^a-zA-Z0-9]")))
+
+
+@functools.lru_cache(maxsize=4096)
 def is_distinct(value: str) -> bool:
     """Whether a secret is unlike enough anything else to be looked for wherever it may stand.
 

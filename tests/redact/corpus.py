@@ -487,6 +487,13 @@ def kubernetes() -> Iterator[Secret]:
         plain = _yaml(
             {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x"}, "stringData": values}
         )
+        ini = f"[db]\nuser = app\npass = {values['password']}\n"
+        block = (
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\nstringData:\n  db.ini: |\n"
+            f"{textwrap.indent(ini, '    ')}  other: '{values['code']}x'\ntype: Opaque\n"
+        )
+        yield Secret("kubernetes secret with a file", block, values["password"])
+        yield Secret("kubernetes secret with a file", block, f"{values['code']}x")
         annotated = json.loads(json.dumps(secret))
         annotated["metadata"]["annotations"] = {
             "kubectl.kubernetes.io/last-applied-configuration": json.dumps(secret) + "\n"
