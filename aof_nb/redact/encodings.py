@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 
 _SHORTEST = 8
 _SHORTEST_LINE = 16
+_DEEPEST = 200
 
 
 class Form(NamedTuple):
@@ -68,6 +69,8 @@ def encoded(secret: str, encoding: str) -> str | None:
         if number.isdigit() and 0 < int(number) <= len(lines):
             return lines[int(number) - 1].strip()
         return None
+    if encoding.startswith("indent-") and (size := encoding.removeprefix("indent-")).isdigit():
+        return secret.replace("\n", "\n" + " " * min(int(size), _DEEPEST))
     encode = ENCODINGS.get(encoding)
     return None if encode is None else encode(secret)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from aof_nb.redact.assignments import ASSIGNMENTS
@@ -40,45 +39,65 @@ class Known(NamedTuple):
     secret: str
 
 
-class Hit(NamedTuple):
-    """An anchor in a text."""
-
-    anchor: int
-    start: int
-    end: int
-
-
 class Index:
-    """What is looked for.
+    """What is looked for. It only grows: an anchor keeps its number.
 
     Args:
         known: Secrets that are looked for wherever they may stand, besides all shapes.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
+        matchers = _matchers()
+        self.known: set[str] = set()
+        self.longest = max(map(len, matchers))
+        self._anchors = list(matchers)
+        self._matchers = list(matchers.values())
+        self._known: list[tuple[Known, ...]] = [()] * len(matchers)
+        self._places = {anchor: place for place, anchor in enumerate(matchers)}
+        self._beginnings = set(_beginnings())
+        self._sizes: dict[str, list[int]] = {}
+        for each in self._beginnings:
+            self._note_size(each)
+        self._automaton: AhoCorasick
+        self.grow(known)
+
+    def grow(self, known: Iterable[str]) -> None:
+        """Looks for further secrets.
+
+        Args:
+            known: The secrets.
+        """
         from ahocorasick_rs import AhoCorasick
 
-        self.known = frozenset(known)
-        heads: defaultdict[str, list[Known]] = defaultdict(list)
-        for secret in sorted(self.known):
+        for secret in sorted(set(known) - self.known):
+            self.known.add(secret)
             for form in forms(secret):
-                heads[form.text[:_HEAD]].append(Known(form, secret))
-        matchers = _matchers()
-        anchors = list(dict.fromkeys([*matchers, *heads]))
-        self._automaton: AhoCorasick = AhoCorasick(anchors)
-        self._matchers: list[tuple[Matcher, ...]] = [matchers.get(each, ()) for each in anchors]
-        self._known: list[Sequence[Known]] = [heads.get(each, ()) for each in anchors]
-        self.longest = max(map(len, anchors))
-        self._beginnings = _beginnings() | {
-            head[:size] for head in heads for size in range(1, len(head))
-        }
-        sizes: defaultdict[str, set[int]] = defaultdict(set)
-        for each in self._beginnings:
-            sizes[each[-1]].add(len(each))
-        self._sizes = {last: sorted(each, reverse=True) for last, each in sizes.items()}
+                self._add(Known(form, secret))
+        self._automaton = AhoCorasick(self._anchors)
 
-    def hits(self, text: str) -> list[Hit] | list[tuple[int, int, int]]:
-        """The anchors in a text, those within others included."""
+    def _add(self, known: Known) -> None:
+        head = known.form.text[:_HEAD]
+        place = self._places.get(head)
+        if place is not None:
+            self._known[place] += (known,)
+            return
+        self._places[head] = len(self._anchors)
+        self._matchers.append(())
+        self._known.append((known,))
+        for size in range(1, len(head)):
+            if head[:size] not in self._beginnings:
+                self._beginnings.add(head[:size])
+                self._note_size(head[:size])
+        # Last, as another thread may be reading.
+        self._anchors.append(head)
+
+    def _note_size(self, beginning: str) -> None:
+        sizes = self._sizes.get(beginning[-1], [])
+        if len(beginning) not in sizes:
+            self._sizes[beginning[-1]] = sorted([*sizes, len(beginning)], reverse=True)
+
+    def hits(self, text: str) -> list[tuple[int, int, int]]:
+        """The anchors in a text, those within others included: number, start and end of each."""
         return self._automaton.find_matches_as_indexes(text, overlapping=True)
 
     def found(self, text: str, hit: tuple[int, int, int], whole: bool) -> Iterable[Found]:
@@ -109,7 +128,7 @@ class Index:
             text: The text, as far as it has come.
         """
         last = text[-1:]
-        if last in _SPACES:
+        if last in _SPACES and last not in self._sizes:
             return 0
         word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
         if word.isalpha():

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from aof_nb.json_text import json_values
+from aof_nb.redact.encodings import encoded
 from aof_nb.redact.spans import Found, Shape, Span, at_boundary
 from aof_nb.redact.values import is_harmless
 
@@ -239,8 +240,7 @@ def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
             start = line.end if blank is None else blank.end()
             block = text[start:end].rstrip()
             if block:
-                secret = textwrap.dedent(text[line.end : start + len(block)])
-                yield Span(start, start + len(block), _kind(line.key), secret, rank=3)
+                yield _block_span(text, line, start, start + len(block))
             continue
         shown = line.value.partition(" #")[0].rstrip()
         start = line.value_start
@@ -252,6 +252,15 @@ def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
             continue
         entry = _entry(line.key, shown, encoded=encoded)
         yield Span(start, start + len(shown), _kind(line.key), entry.secret, entry.encoding, rank=3)
+
+
+def _block_span(text: str, line: _Line, start: int, end: int) -> Span:
+    """A value of several lines, which are indented where it is shown."""
+    secret, shown = textwrap.dedent(text[line.end : end]).strip("\n"), text[start:end]
+    encoding = f"indent-{start - 1 - text.rfind(chr(10), 0, start)}"
+    if "\n" not in shown or encoded(secret, encoding) != shown:
+        secret, encoding = "", ""
+    return Span(start, end, _kind(line.key), secret, encoding, rank=3)
 
 
 def _block_end(text: str, start: int, column: int) -> int:

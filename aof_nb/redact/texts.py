@@ -54,6 +54,7 @@ class TextRedactor:
         self.policy = policy or RedactionPolicy()
         self._placeholders = Placeholders(declared, state)
         self._index = index_of(looked_for(declared))
+        self._own_index = False
         self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
         self._allow = [re.compile(each) for each in self.policy.allow]
         self._lock = threading.RLock()
@@ -189,7 +190,10 @@ class TextRedactor:
                 new.add(secret)
         if not new or len(known) >= _MOST_KNOWN:
             return False
-        self._index = Index(known | new)
+        if self._own_index:
+            self._index.grow(new)
+        else:
+            self._index, self._own_index = Index(known | new), True
         return True
 
 
