@@ -26,12 +26,15 @@ _SEPARATOR = re.compile(
     r"(?P<quote>\\{0,7}[\"'`])?"
 )
 _UNFINISHED = re.compile(r"\\{0,7}[\"']?\]?[ \t]{0,20}(?::|=|:=|=>|==)?[ \t]{0,80}\\{0,7}\Z")
-_BARE = re.compile(r"[^\s\"'`]{1,8192}")
+_BARE = re.compile(r"[^\s\"'`]{1,4096}")
+_WHOLE_BARE = re.compile(r"[^\s\"'`]+")
+_LONGEST_BARE = 4096
 _SPACES = re.compile(r"[ \t]*")
 _FOLLOWING = re.compile(r"[ \t]*(?P<word>(?<=[ \t])[A-Za-z0-9]*)")
-_FIELD = re.compile(r"[A-Za-z_][\w.-]*\\*[\"']?[=:]")
+_NEXT_FIELD = re.compile(r"[&,](?=[A-Za-z_][A-Za-z0-9_.-]{0,64}\\{0,7}[\"']?[=:])")
+_JUDGED = 512
 _BYTES = re.compile(r"[ \t]+bytes\b")
-_LONGEST_QUOTED = 16384
+_LONGEST_QUOTED = 65536
 _NO_VALUE_OF_OPTION = re.compile(
     r"a|and|are|argument|can|flag|for|from|has|in|instead|is|may|must|of|on|option|or|parameter|"
     r"should|so|the|to|was|when|which|will|with|you"
@@ -154,6 +157,10 @@ def _bare(text: str, place: int, lead: _Lead, whole: bool) -> Found:
     if lead.sign in {"=", ":", ":="} and is_code(value) and text[place - 1] in " \t":
         return ()
     end = place + len(value)
+    if len(value) == _LONGEST_BARE and (run := _WHOLE_BARE.match(text, place)) is not None:
+        end = run.end()
+        if not whole and end == len(text):
+            return place
     if lead.sign == " " and _NO_VALUE_OF_OPTION.fullmatch(value.lower()):
         return ()
     if lead.sign == ":" and value.isalpha():
@@ -196,21 +203,12 @@ def _alone(value: str, sign: str, *, in_query: bool) -> str:
     value = value.partition(";")[0]
     if in_query:
         value = value.partition("&")[0].partition("#")[0]
-    for separator in "&,":
-        value = _before_field(value, separator)
+    if (field := _NEXT_FIELD.search(value)) is not None:
+        value = value[: field.start()]
     for escape in ("\\n", "\\r", "\\t"):
         value = value.partition(escape)[0]
     while value and value[-1] in ")]},.:!\\" and not _opened(value):
         value = value[:-1]
-    return value
-
-
-def _before_field(value: str, separator: str) -> str:
-    place = value.find(separator)
-    while place != -1:
-        if _FIELD.match(value, place + 1):
-            return value[:place]
-        place = value.find(separator, place + 1)
     return value
 
 
@@ -234,6 +232,7 @@ def accepted(name: str, value: str) -> bool:
 
 
 def _accepted(value: str, secret: Secrecy) -> bool:
+    value = value[:_JUDGED]
     if is_harmless(value):
         return False
     if secret is Secrecy.PASSWORD:

@@ -30,6 +30,7 @@ _HEX_TAIL = re.compile(
 )
 _NO_HEX = re.compile(r"[^0-9a-f]")
 _LONGEST_HEX = 64
+_BASE64 = ("base64", "base64url")
 
 
 class Known(NamedTuple):
@@ -160,16 +161,14 @@ def _at(text: str, start: int, known: Known, *, whole: bool) -> Found:
     if not text.startswith(shown, start):
         return start if not whole and shown.startswith(text[start:]) else ()
     end = start + len(shown)
-    if form.inner:
+    if form.inner or form.encoding in _BASE64:
         start, end = around(text, start, end)
         if not whole and end == len(text):
             return start
-        for encoding in ("base64", "base64url"):
+        for encoding in _BASE64:
             if text[start:end] == encoded(secret, encoding):
                 return (Span(start, end, "", secret, encoding, rank=4),)
         return (Span(start, end, "base64", rank=4),)
-    if form.encoding.startswith("base64") and not whole and end == len(text):
-        return start
     return (Span(start, end, "", secret, form.encoding, rank=5),)
 
 

@@ -15,8 +15,11 @@ from typing import NamedTuple, TypeAlias
 _ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _ESCAPES = frozenset("nrtbf")
 _HEX = frozenset("0123456789abcdefABCDEF")
-RUN = re.compile(r"[^\s\"'`<>,;(){}\[\]|\\]{0,16384}")
-"""What a token may consist of, and more: it ends where this does."""
+_RUN = r"[^\s\"'`<>,;(){}\[\]|\\]"
+RUN = re.compile(rf"{_RUN}{{0,4096}}")
+"""What a token may consist of, and more: it ends where this does, if it is no longer."""
+_WHOLE_RUN = re.compile(rf"{_RUN}*")
+_LONGEST = 4096
 
 
 class Span(NamedTuple):
@@ -118,7 +121,13 @@ def token(
         match = compiled.match(text, start)
         if match is None or (check is not None and not check(match[group])):
             return ()
-        return (Span(*match.span(group), kind, rank=2),)
+        begin, end = match.span(group)
+        if end - begin >= _LONGEST:
+            # Judged by its beginning, as a text may hold many that are no secret after all.
+            end = _whole_run_end(text, end)
+            if not whole and end == len(text):
+                return start
+        return (Span(begin, end, kind, rank=2),)
 
     return Shape(kind, tuple(anchors), matcher, begins=True)
 
@@ -175,6 +184,11 @@ def ended_by(kind: str, anchor: str, pattern: str) -> Shape:
 
 
 _LONGEST_HEX = 64
+
+
+def _whole_run_end(text: str, start: int) -> int:
+    match = _WHOLE_RUN.match(text, start)
+    return start if match is None else match.end()
 
 
 def _run_end(text: str, start: int) -> int:

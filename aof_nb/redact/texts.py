@@ -107,9 +107,12 @@ class TextRedactor:
         opened: int | None = None
         undecided: int | None = None
         # What is after the place where a secret may have begun is held back with it anyway.
-        for hit in hits if whole else sorted(hits, key=_start):
+        covered = covered_from = -1
+        for hit in sorted(hits, key=_start):
             if opened is not None and hit[1] >= opened:
                 break
+            if covered_from < hit[1] and hit[2] <= covered:
+                continue
             if taken and _overlap(hit[1], hit[1] + 1, taken):
                 continue
             for found in self._index.found(text, hit, whole):
@@ -117,7 +120,12 @@ class TextRedactor:
                     opened = found if opened is None else min(opened, found)
                     undecided = hit[1] if undecided is None else min(undecided, hit[1])
                 else:
-                    spans += found
+                    for span in found:
+                        if taken and _overlap(span.start, span.end, taken):
+                            continue
+                        spans.append(span)
+                        if span.end > covered:
+                            covered_from, covered = span.start, span.end
         if hits and "Secret" in text and holds_secret(text):
             spans += secret_spans(text)
         for kind, pattern in self._patterns:

@@ -46,6 +46,7 @@ _PROSE = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z][a-z]*(?:[A-Z][a-z]+)*\d{0,3}|[A-Z]+\d{0,3}|\d{1,4}")
 _SEPARATORS = re.compile(r"[-_./:@ ]")
+_SPACE = re.compile(r"\s")
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].*")
@@ -115,7 +116,7 @@ def looks_random(value: str) -> bool:
         >>> looks_random("9f8a7c6b5d4e3f2a1b0c"), looks_random("my-db-credentials")
         (True, False)
     """
-    if len(value) < 8 or any(character.isspace() for character in value):
+    if len(value) < 8 or _SPACE.search(value):
         return False
     if _URL.fullmatch(value) or _TIME.fullmatch(value):
         return False

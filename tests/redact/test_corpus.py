@@ -29,9 +29,7 @@ def test_the_corpus_is_what_is_asked_for() -> None:
 
 def test_recall_and_precision(capsys: pytest.CaptureFixture[str]) -> None:
     all_of_kind = Counter(each.kind for each in SECRETS)
-    found = Counter(
-        each.kind for each in SECRETS if each.secret not in Redactor().text(each.text)
-    )
+    found = Counter(each.kind for each in SECRETS if each.secret not in Redactor().text(each.text))
     taken = [each for each in HARMLESS if Redactor().text(each.text) != each.text]
     of_kind = Counter(each.kind for each in HARMLESS)
     wrongly = Counter(each.kind for each in taken)

@@ -23,7 +23,7 @@ KNOWN = {
     "DEPLOY_TOKEN": "c0rrect-h0rse/battery+staple",
     "PHRASE": "purple monkey dishwasher 7",
     "KEYFILE": "-----BEGIN PRIVATE KEY-----\nMIIabcDEF0123456789abcdefghij\n-----END PRIVATE KEY-----",
-    "ODD": 'q"u\\o\'te d%é',
+    "ODD": "q\"u\\o'te d%é",
 }
 
 
