@@ -49,6 +49,7 @@ ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "json": _json,
     "json-ascii": lambda secret: json.dumps(secret)[1:-1],
     "json-json": lambda secret: _json(_json(secret)),
+    "python": lambda secret: secret.replace("\\", "\\\\").replace("'", "\\'"),
     "hex": lambda secret: _bytes(secret).hex(),
     "HEX": lambda secret: _bytes(secret).hex().upper(),
 }

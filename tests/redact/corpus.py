@@ -104,7 +104,7 @@ class Maker:
             strong.strip("-_.!:,") + self.digit(DIGITS),
             self.one_of("hunter", "Sommer", "trust", "Tr0ub4dor&", "letmein")
             + str(self.number(2, 9999)),
-            f"{self.one_of('correct', 'purple', 'quiet')}-{self.one_of('horse', 'lamp')}-{self.number(10, 99)}",
+            f"{self.one_of('correct', 'quiet')}-horse-{self.number(10, 99)}",
         )
 
 
@@ -637,7 +637,7 @@ def _harmless(maker: Maker) -> dict[str, list[str]]:
             "key: checkout",
         ],
         "config map": [
-            f"apiVersion: v1\ndata:\n  mode: {m.base64(12)}\n  limit: '5'\nkind: ConfigMap\nmetadata:\n  name: c\n",
+            f"apiVersion: v1\ndata:\n  mode: {m.base64(12)}\n  limit: '5'\nkind: ConfigMap\n",
             json.dumps(
                 {"apiVersion": "v1", "kind": "ConfigMap", "data": {"mode": "fast", "hash": md5}}
             ),

@@ -1,4 +1,4 @@
-"""Hundreds of secrets of all kinds are found, and as many texts that look like them are left alone."""
+"""Hundreds of secrets of all kinds are found, and as many texts like them are left alone."""
 
 from __future__ import annotations
 

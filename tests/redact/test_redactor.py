@@ -213,18 +213,36 @@ def test_the_salt_is_a_run_s_own() -> None:
         ({"password": None, "token": True}, None),
         ({"password": ["is too short"]}, None),
         ({"password": "is too short"}, None),
-        ({"Authorization": "Bearer aBc123dEf456gHi789"}, {"Authorization": "Bearer [secret:authorization-1]"}),
-        ({"headers": {"Cookie": "a=b; session=abcdef0123456789"}}, {"headers": {"Cookie": "a=b; session=[secret:session-cookie-1]"}}),
-        ([{"name": "DB_PASSWORD", "value": "hunter2"}], [{"name": "DB_PASSWORD", "value": "[secret:db-password-1]"}]),
+        (
+            {"Authorization": "Bearer aBc123dEf456gHi789"},
+            {"Authorization": "Bearer [secret:authorization-1]"},
+        ),
+        (
+            {"headers": {"Cookie": "a=b; session=abcdef0123456789"}},
+            {"headers": {"Cookie": "a=b; session=[secret:session-cookie-1]"}},
+        ),
+        (
+            [{"name": "DB_PASSWORD", "value": "hunter2"}],
+            [{"name": "DB_PASSWORD", "value": "[secret:db-password-1]"}],
+        ),
         (["psql", "--password", "hunter2"], ["psql", "--password", "[secret:password-1]"]),
         ({TOKEN: 1}, {"[secret:DEPLOY_TOKEN]": 1}),
-        ({"kind": "Secret", "data": {"user": "YWRtaW4=", "empty": ""}}, {"kind": "Secret", "data": {"user": "[secret:user-1:base64]", "empty": ""}}),
-        ({"kind": "Secret", "data": {"blob": "/wD/AA=="}}, {"kind": "Secret", "data": {"blob": "[secret:blob-1]"}}),
-        ({"kind": "Secret", "stringData": {"user": "admin"}}, {"kind": "Secret", "stringData": {"user": "[secret:user-1]"}}),
+        (
+            {"kind": "Secret", "data": {"user": "YWRtaW4=", "empty": ""}},
+            {"kind": "Secret", "data": {"user": "[secret:user-1:base64]", "empty": ""}},
+        ),
+        (
+            {"kind": "Secret", "data": {"blob": "/wD/AA=="}},
+            {"kind": "Secret", "data": {"blob": "[secret:blob-1]"}},
+        ),
+        (
+            {"kind": "Secret", "stringData": {"user": "admin"}},
+            {"kind": "Secret", "stringData": {"user": "[secret:user-1]"}},
+        ),
         ({"kind": "ConfigMap", "data": {"user": "YWRtaW4="}}, None),
         ({"n": 1.5, "list": [1, "x", None, {"a": []}]}, None),
     ],
-)  # fmt: skip
+)
 def test_json_data(value: Any, shown: Any) -> None:
     redactor = Redactor(KNOWN)
     found = redactor.value(value)
@@ -307,10 +325,21 @@ def test_outputs() -> None:
         ApprovalRequested("1", "x", "write", {"k": TOKEN}, "d", "r"),
         ToolFinished("1", "x", Outcome.OK, f"out {TOKEN}", 0.1, {"k": TOKEN}),
         Notice(f"see {TOKEN}"),
-        RunFinished("r", RunStatus.FAILED, TOKEN, Usage(), 1, 1, 0.1, {}, error=f"e {TOKEN}", output={"a": TOKEN}),
+        RunFinished(
+            "r",
+            RunStatus.FAILED,
+            TOKEN,
+            Usage(),
+            1,
+            1,
+            0.1,
+            {},
+            error=f"e {TOKEN}",
+            output={"a": TOKEN},
+        ),
     ],
     ids=lambda event: type(event).__name__,
-)  # fmt: skip
+)
 def test_events(event: Any) -> None:
     shown = Redactor(KNOWN).event(event)
     assert TOKEN not in repr(shown)
@@ -424,12 +453,36 @@ def test_threads_agree() -> None:
 
 
 UNITS = [
-    *list(_matchers())[::5], "password=", "password: ", "token=a,", 'token="', '"password":"', 'password:"\\',
-    "-----BEGIN PRIVATE KEY-----", "eyJ-eyJ.", "://a:b", "://a:b@", "curl -u ", "Cookie: a=b; ",
-    "Authorization: Bearer a", "kind: Secret\ndata:\n", "kind: Secret\ndata:\n  a: b\n", "kind: Secret\n{",
-    '{"kind": "Secret", "data": {"a":"', "[secret:a]", "[secret:", "name: A_TOKEN\nvalue: ", "a0" * 16,
-    "token=aB1", "secret=a_b-", "password=a-", "pwd=$(", "kind: Secret\n{{", "data:\n  - a: b\n", "\\" * 9 + '"',
-]  # fmt: skip
+    *list(_matchers())[::5],
+    "password=",
+    "password: ",
+    "token=a,",
+    'token="',
+    '"password":"',
+    'password:"\\',
+    "-----BEGIN PRIVATE KEY-----",
+    "eyJ-eyJ.",
+    "://a:b",
+    "://a:b@",
+    "curl -u ",
+    "Cookie: a=b; ",
+    "Authorization: Bearer a",
+    "kind: Secret\ndata:\n",
+    "kind: Secret\ndata:\n  a: b\n",
+    "kind: Secret\n{",
+    '{"kind": "Secret", "data": {"a":"',
+    "[secret:a]",
+    "[secret:",
+    "name: A_TOKEN\nvalue: ",
+    "a0" * 16,
+    "token=aB1",
+    "secret=a_b-",
+    "password=a-",
+    "pwd=$(",
+    "kind: Secret\n{{",
+    "data:\n  - a: b\n",
+    "\\" * 9 + '"',
+]
 
 
 def _cost(unit: str, size: int) -> float:
