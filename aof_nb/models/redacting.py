@@ -7,8 +7,10 @@ secrets.
 from __future__ import annotations
 
 import contextlib
+import operator
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -27,6 +29,8 @@ from aof_nb.models.layer import ModelLayer
 from aof_nb.ports import Model, ModelRequest, Tool
 from aof_nb.redact import Redactor, StreamRedactor
 from aof_nb.redact.tools import redact_error, redacted_tools
+
+_Delta: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta
 
 
 def redacted(model: Model, tools: Iterable[Tool], redactor: Redactor) -> tuple[Model, list[Tool]]:
@@ -59,6 +63,7 @@ class RedactedModel(ModelLayer):
         self._redactor = redactor
         self._known: dict[int, tuple[weakref.ref[Message], Message | None]] = {}
         self._systems: dict[str, str] = {}
+        self._last: tuple[tuple[Message, ...], tuple[Message, ...]] = ((), ())
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response to the request without its secrets."""
@@ -67,22 +72,23 @@ class RedactedModel(ModelLayer):
         try:
             async with contextlib.aclosing(self._model.stream(self._without(request))) as events:
                 async for event in events:
-                    match event:
-                        case TextDelta() | ThinkingDelta() | ToolCallDelta():
-                            for delta in streams.fed(event):
-                                yield delta
-                        case ModelResponse(message=message):
-                            for delta in streams.flushed():
-                                yield delta
-                            shown = self._message(message)
-                            if shown is message:
-                                yield event
-                            else:
-                                yield msgspec.structs.replace(event, message=shown)
-                        case _:
-                            if isinstance(event, ResponseSuperseded):
-                                streams.reset()
-                            yield redactor.event(event)
+                    kind = type(event)
+                    if kind is TextDelta or kind is ThinkingDelta or kind is ToolCallDelta:
+                        if streams.passes(event):
+                            yield event
+                            continue
+                        for delta in streams.taken():
+                            yield delta
+                    elif isinstance(event, ModelResponse):
+                        for delta in streams.flushed():
+                            yield delta
+                        shown = self._message(event.message)
+                        same = shown is event.message
+                        yield event if same else msgspec.structs.replace(event, message=shown)
+                    else:
+                        if isinstance(event, ResponseSuperseded):
+                            streams.reset()
+                        yield redactor.event(event)
         except AofError as error:
             for delta in streams.flushed():
                 yield delta
@@ -104,11 +110,27 @@ class RedactedModel(ModelLayer):
         if system is None:
             self._redactor.mentioned(request.system)
             system = self._systems[request.system] = self._redactor.text(request.system)
-        messages = tuple(self._message(message) for message in request.messages)
-        same = all(new is old for new, old in zip(messages, request.messages, strict=True))
-        if same and system is request.system:
+        messages = self._redacted(request.messages)
+        if messages is request.messages and system is request.system:
             return request
         return msgspec.structs.replace(request, messages=messages, system=system)
+
+    def _redacted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """A conversation without secrets: nearly always the last one, and a few messages more."""
+        asked, sent = self._last
+        size = len(asked)
+        if messages[:size] == asked:
+            more = tuple(map(self._message, messages[size:]))
+        else:
+            sent, size = (), 0
+            more = tuple(map(self._message, messages))
+        same = sent is asked or not size
+        if same and all(map(operator.is_, more, messages[size:])):
+            sent = messages
+        else:
+            sent = (*sent, *more)
+        self._last = messages, sent
+        return sent
 
     def _message(self, message: Message) -> Message:
         """A message as it was redacted when it was first seen: later requests repeat the first."""
@@ -123,69 +145,70 @@ class RedactedModel(ModelLayer):
 
 
 class _Streams:
-    """One response's deltas. What another kind of delta follows has come to its end."""
+    """One response's deltas. A text that another kind of delta follows has come to its end."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._text: StreamRedactor | None = None
-        self._thinking: StreamRedactor | None = None
-        self._calls: dict[int, tuple[StreamRedactor, str]] = {}
+        self._streams: dict[type | int, tuple[StreamRedactor, str]] = {}
+        self._last: type | int | None = None
+        self._feed: Callable[[str], str] = str
+        self._taken: list[_Delta] = []
 
-    def fed(
-        self, delta: TextDelta | ThinkingDelta | ToolCallDelta
-    ) -> Sequence[TextDelta | ThinkingDelta | ToolCallDelta]:
-        """What can be shown now that a delta has come."""
-        match delta:
-            case TextDelta(text=text):
-                if self._text is None:
-                    ended = list(self.flushed())
-                    self._text = self._redactor.stream()
-                    return [*ended, *self.fed(delta)]
-                shown = self._text.feed(text)
-                return (delta,) if shown is text else _text(shown)
-            case ThinkingDelta(text=text):
-                if self._thinking is None:
-                    ended = list(self.flushed())
-                    self._thinking = self._redactor.stream()
-                    return [*ended, *self.fed(delta)]
-                shown = self._thinking.feed(text)
-                return (delta,) if shown is text else _thinking(shown)
-            case ToolCallDelta(index=index, name=name, arguments=arguments):
-                before = list(self._flushed_texts())
-                stream, _ = self._calls.setdefault(index, (self._redactor.stream(), name))
-                shown = stream.feed(arguments)
-                if shown is not arguments:
-                    delta = ToolCallDelta(index, name, shown)
-                return [*before, delta]
+    def passes(self, delta: Any) -> bool:
+        """Takes a delta. Whether it can be shown as it is; else `taken` has what can."""
+        kind = type(delta)
+        text: str
+        key: type | int = kind
+        if kind is ToolCallDelta:
+            key, text = delta.index, delta.arguments
+        else:
+            text = delta.text
+        if key != self._last:
+            self._begin(key, delta)
+        shown = self._feed(text)
+        if shown is text and not self._taken:
+            return True
+        if shown or kind is ToolCallDelta:
+            self._taken.append(_like(key, delta.name if kind is ToolCallDelta else "", shown))
+        return False
 
-    def flushed(self) -> Iterator[TextDelta | ThinkingDelta | ToolCallDelta]:
+    def taken(self) -> list[_Delta]:
+        """What can be shown now, of the last delta and of those before."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def _begin(self, key: type | int, delta: Any) -> None:
+        for each in (TextDelta, ThinkingDelta):
+            if each is not key and each in self._streams:
+                self._end(each)
+        if key not in self._streams:
+            name = delta.name if isinstance(delta, ToolCallDelta) else ""
+            self._streams[key] = (self._redactor.stream(), name)
+        self._last, self._feed = key, self._streams[key][0].feed
+
+    def _end(self, key: type | int) -> None:
+        stream, name = self._streams.pop(key)
+        if rest := stream.flush():
+            self._taken.append(_like(key, name, rest))
+
+    def flushed(self) -> list[_Delta]:
         """What was held back until the end."""
-        yield from self._flushed_texts()
-        for index, (stream, name) in self._calls.items():
-            if rest := stream.flush():
-                yield ToolCallDelta(index, name, rest)
-        self._calls.clear()
-
-    def _flushed_texts(self) -> Iterator[TextDelta | ThinkingDelta]:
-        text, self._text = self._text, None
-        thinking, self._thinking = self._thinking, None
-        if thinking is not None:
-            yield from _thinking(thinking.flush())
-        if text is not None:
-            yield from _text(text.flush())
+        for key in list(self._streams):
+            self._end(key)
+        self._last = None
+        return self.taken()
 
     def reset(self) -> None:
         """Forgets what was held back: the response is void."""
-        self._text = self._thinking = None
-        self._calls.clear()
+        self._streams.clear()
+        self._taken.clear()
+        self._last = None
 
 
-def _text(shown: str) -> Sequence[TextDelta]:
-    return (TextDelta(shown),) if shown else ()
-
-
-def _thinking(shown: str) -> Sequence[ThinkingDelta]:
-    return (ThinkingDelta(shown),) if shown else ()
+def _like(key: type | int, name: str, text: str) -> _Delta:
+    if isinstance(key, int):
+        return ToolCallDelta(key, name, text)
+    return ThinkingDelta(text) if key is ThinkingDelta else TextDelta(text)
 
 
 def _redact(error: AofError, redactor: Redactor) -> None:

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from aof_nb.redact.encodings import unescaped
-from aof_nb.redact.names import Secrecy, kind_of, secrecy
+from aof_nb.redact.names import KEYS, Secrecy, kind_of, secrecy
 from aof_nb.redact.spans import Found, Shape, Span
 from aof_nb.redact.values import is_code, is_harmless, is_prose, looks_random
 
@@ -291,6 +291,10 @@ def _cases(*stems: str) -> tuple[str, ...]:
 
 
 _ENDS = ("=", ":", '"', "'", "\\", " =", " :", ">")
+_WITH_ENDS = (
+    *("_key", "-key", ".key", "Key", "-Key", "_KEY", "-KEY", "pass", "Pass", "PASS"),
+    *_cases(*KEYS),
+)
 
 ASSIGNMENTS: tuple[Shape, ...] = (
     Shape(
@@ -299,7 +303,7 @@ ASSIGNMENTS: tuple[Shape, ...] = (
             *_cases("assword", "asswd", "assphrase", "asscode", "ecret", "oken", "redential"),
             *_cases("pwd", "creds", "_pw", "jwt", "dsn"),
             *("Pwd", "-key ", "key-data", 'auth"', "auth:", "auth\\", "_auth="),
-            *(f"{word}{end}" for word in ("key", "Key", "KEY", "ass", "ASS") for end in _ENDS),
+            *(f"{word}{end}" for word in _WITH_ENDS for end in _ENDS),
         ),
         _assigned,
         begins=False,

@@ -20,6 +20,10 @@ _NOT = re.compile(
     r"(?i)(?:^|_)(?:public|partition|primary|cache|sort|group|order|registry|host|foreign)_?key$|"
     r"^(?:ssh_auth_sock|gpg_key|pwd|oldpwd|gnome_keyring_control|xauthority)$"
 )
+_OF_URL = re.compile(
+    r"(?i)ur[li]|dsn|proxy|database|db|redis|mongo|postgres|mysql|amqp|broker|backend|conn|index|"
+    r"endpoint|remote|host|server"
+)
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|bot)\s+(\S+)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]*?:(?P<password>[^\s/?#]+)@")
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -46,10 +50,28 @@ def declared_secrets(*sources: Mapping[str, str], variables: Sequence[str] = ())
         >>> declared_secrets({"TOKEN": "t0p-s3cret", "DB_URL": "pg://u:hunter2@db", "PORT": "80"})
         {'DB_URL': 'hunter2', 'TOKEN': 't0p-s3cret'}
     """
+    patterns = tuple(variables)
+    told = tuple(
+        tuple((name, each[name]) for name in each if patterns or _may_hold_secret(name))
+        for each in sources
+    )
+    return dict(_declared(told, patterns))
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_hold_secret(name: str) -> bool:
+    return _is_secret(name) or _OF_URL.search(name) is not None
+
+
+@functools.lru_cache(maxsize=16)
+def _declared(
+    sources: tuple[tuple[tuple[str, str], ...], ...], variables: tuple[str, ...]
+) -> dict[str, str]:
+    # Every run of a process asks again, and hardly ever is anything else there.
     found: dict[str, str] = {}
     for source in sources:
-        for name in sorted(source):
-            for secret in _of(name, source[name], tuple(variables)):
+        for name, value in sorted(source):
+            for secret in _of(name, value, variables):
                 _add(found, name, secret)
     return found
 
@@ -63,7 +85,6 @@ def _add(found: dict[str, str], name: str, secret: str) -> None:
     found[unique] = secret
 
 
-@functools.lru_cache(maxsize=1024)
 def _of(name: str, value: str, variables: tuple[str, ...]) -> tuple[str, ...]:
     if "://" in value and (url := _URL.match(value)) is not None:
         return url["password"], unquote(url["password"])

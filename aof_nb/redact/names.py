@@ -14,10 +14,11 @@ _LONGEST = 120
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode")
 _SHORT_PASSWORDS = frozenset({"pass", "psw", "pw", "pwd"})
 _SECRETS = ("secret", "token")
-_KEYS = (
+KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "accountkey", "licensekey",
     "sharedaccesskey", "encryptionkey", "signingkey", "primarykey", "masterkey",
 )  # fmt: skip
+"""Names of keys that are written as one word."""
 _BEFORE_KEY = re.compile(
     r"access|account|admin|aes|api|app|application|auth|cipher|client|consumer|"
     r"crypto|decryption|deploy|deployment|encryption|function|functions|geniekey|hmac|"
@@ -94,7 +95,7 @@ def _of_words(parts: list[str], *, upper: bool) -> Secrecy | None:
         if _BEFORE_KEY.fullmatch(before):
             return Secrecy.KEY
         return Secrecy.KEY if upper and before and not _NOT_BEFORE_KEY.fullmatch(before) else None
-    if last.endswith(_KEYS):
+    if last.endswith(KEYS):
         return Secrecy.KEY
     if last == "auth":
         return Secrecy.ENCODED

@@ -53,7 +53,7 @@ class Placeholders:
     def __init__(
         self, declared: Mapping[str, str] | None = None, state: RedactionState | None = None
     ) -> None:
-        self._salt = bytes.fromhex(state.salt) if state and state.salt else secrets.token_bytes(16)
+        self._salt = bytes.fromhex(state.salt) if state else b""
         self._past = dict(state.names) if state else {}
         self._origins = dict(state.origins) if state else {}
         self._declared: dict[str, str] = {}
@@ -150,12 +150,14 @@ class Placeholders:
     @property
     def state(self) -> RedactionState:
         """What to keep beside the run."""
+        self._salt = self._salt or secrets.token_bytes(16)
         names = dict(self._past)
         names.update((self.digest(secret), name) for secret, name in self._names.items())
         return RedactionState(salt=self._salt.hex(), names=names, origins=dict(self._origins))
 
     def digest(self, secret: str) -> str:
         """What tells a secret again without holding it."""
+        self._salt = self._salt or secrets.token_bytes(16)
         return _digest(secret, self._salt)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -206,44 +206,26 @@ class Redactor(TextRedactor):
         What only a provider understands stays as it is unless a secret is in it; reasoning that
         holds one is no longer sent to the provider, as it would refuse it changed.
         """
-        parts = tuple(self._part(part) for part in message.parts)
+        parts = message.parts
         if message.role == "user":
-            self._mentioned(parts)
-        if all(new is old for new, old in zip(parts, message.parts, strict=True)):
-            return message
-        return msgspec.structs.replace(message, parts=parts)
-
-    def _part(self, part: Part) -> Part:
-        match part:
-            case Text(text=text):
-                new = self.text(text)
-                return part if new is text else Text(new)
-            case Thinking(text=text, opaque=opaque):
-                new, block = self.text(text), self.value(opaque)
-                if new is text and block is opaque:
-                    return part
-                return Thinking(new, "", {})
-            case Opaque(block=block):
-                new = self.value(block)
-                return part if new is block else Opaque(part.provider, new)
-            case ToolCall():
-                return self.call(part)
-            case ToolResult(content=content):
-                new = self.text(content)
-                return part if new is content else msgspec.structs.replace(part, content=new)
+            for part in parts:
+                if isinstance(part, Text):
+                    self.mentioned(part.text)
+        for place, part in enumerate(parts):
+            shown = _PARTS[type(part)](self, part)
+            if shown is not part:
+                parts = (*parts[:place], shown, *parts[place + 1 :])
+        return message if parts is message.parts else msgspec.structs.replace(message, parts=parts)
 
     def call(self, call: ToolCall) -> ToolCall:
         """A tool call without secrets; the same object if it has none."""
-        arguments, raw = self.value(call.arguments), self.text(call.raw_arguments)
-        opaque = self.value(call.opaque) if call.opaque else call.opaque
+        arguments, raw, opaque = call.arguments, call.raw_arguments, call.opaque
+        arguments = self.value(arguments) if arguments else arguments
+        raw = self.text(raw) if raw else raw
+        opaque = self.value(opaque) if opaque else opaque
         if arguments is call.arguments and raw is call.raw_arguments and opaque is call.opaque:
             return call
         return msgspec.structs.replace(call, arguments=arguments, raw_arguments=raw, opaque=opaque)
-
-    def _mentioned(self, parts: Iterable[Part]) -> None:
-        for part in parts:
-            if isinstance(part, Text):
-                self.mentioned(part.text)
 
     def mentioned(self, text: str) -> None:
         """Notes the placeholders that a user has written: they may be used as if shown.
@@ -332,6 +314,35 @@ def mentions_secret(value: Any) -> bool:
     return False
 
 
+def _text(redactor: Redactor, part: Text) -> Text:
+    text = redactor.text(part.text)
+    return part if text is part.text else Text(text)
+
+
+def _thinking(redactor: Redactor, part: Thinking) -> Thinking:
+    text, opaque = redactor.text(part.text), redactor.value(part.opaque)
+    if text is part.text and opaque is part.opaque:
+        return part
+    return Thinking(text, "", {})
+
+
+def _opaque(redactor: Redactor, part: Opaque) -> Opaque:
+    block = redactor.value(part.block)
+    return part if block is part.block else Opaque(part.provider, block)
+
+
+def _result(redactor: Redactor, part: ToolResult) -> ToolResult:
+    content = redactor.text(part.content)
+    return part if content is part.content else msgspec.structs.replace(part, content=content)
+
+
+_PARTS: Mapping[type, Callable[[Redactor, Any], Part]] = {
+    Text: _text,
+    Thinking: _thinking,
+    Opaque: _opaque,
+    ToolCall: Redactor.call,
+    ToolResult: _result,
+}
 _FIELDS: Mapping[type, tuple[str, ...]] = {
     ApprovalRequested: ("arguments", "reason"),
     LimitReached: ("detail",),
