@@ -28,6 +28,7 @@ _BLOCK = re.compile(r"[|>][-+0-9]*")
 _BLANK = re.compile(r"\s*")
 _DEEPEST = 4
 _MOST_ODD = 500
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Entry(NamedTuple):
@@ -87,18 +88,28 @@ def entries_of(manifest: dict[str, Any]) -> Iterator[tuple[str, str, Entry]]:
         if isinstance(values, dict):
             for key, value in values.items():
                 if isinstance(key, str) and isinstance(value, str) and value:
-                    yield field, key, _entry(key, value, encoded=field == "data")
+                    yield field, key, _entry(key, value, in_base64=field == "data")
 
 
-def _entry(key: str, shown: str, *, encoded: bool) -> Entry:
-    if encoded:
-        try:
-            secret = base64.b64decode(shown, validate=True).decode()
-        except (binascii.Error, ValueError):
-            return Entry(key, shown, shown, "")
-        if secret and base64.b64encode(secret.encode()).decode() == shown:
-            return Entry(key, shown, secret, "base64")
+def decoded_entry(key: str, shown: str) -> Entry:
+    """An entry whose value is shown in Base64; or as it is, where that is no text.
+
+    Args:
+        key: Its key.
+        shown: The text that shows it.
+    """
+    try:
+        secret = base64.b64decode(shown, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return Entry(key, shown, shown, "")
+    readable = secret and _CONTROL.search(secret) is None
+    if readable and encoded(secret, "base64") == shown:
+        return Entry(key, shown, secret, "base64")
     return Entry(key, shown, shown, "")
+
+
+def _entry(key: str, shown: str, *, in_base64: bool) -> Entry:
+    return decoded_entry(key, shown) if in_base64 else Entry(key, shown, shown, "")
 
 
 def _entries(values: Any, depth: int = 0) -> Iterator[Entry]:
@@ -223,7 +234,7 @@ def _kinds(lines: list[_Line | None]) -> list[str]:
 def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
     field = lines[place]
     assert field is not None
-    encoded = field.key == "data"
+    in_base64 = field.key == "data"
     column = -1
     following = place + 1
     while following < len(lines):
@@ -250,7 +261,7 @@ def _values(text: str, lines: list[_Line | None], place: int) -> Iterator[Span]:
             continue
         if is_harmless(shown) and not shown.isalnum():
             continue
-        entry = _entry(line.key, shown, encoded=encoded)
+        entry = _entry(line.key, shown, in_base64=in_base64)
         yield Span(start, start + len(shown), _kind(line.key), entry.secret, entry.encoding, rank=3)
 
 

@@ -31,16 +31,19 @@ from aof_nb.events import (
 from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from aof_nb.ports import ToolOutput
 from aof_nb.redact.assignments import accepted
+from aof_nb.redact.commands import words_of
 from aof_nb.redact.declared import declared_secrets
-from aof_nb.redact.kubernetes import entries_of
+from aof_nb.redact.kubernetes import decoded_entry, entries_of
 from aof_nb.redact.names import kind_of
 from aof_nb.redact.placeholders import PLACEHOLDER, RedactionState
 from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.spans import Span
 from aof_nb.redact.stream import StreamRedactor
 from aof_nb.redact.texts import TextRedactor
+from aof_nb.redact.values import is_distinct, is_harmless
 
 _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_MOST_REVEALED = 200
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*")
 
 T = TypeVar("T")
@@ -116,7 +119,7 @@ class Redactor(TextRedactor):
             return self.text(value, origin=origin)
         if not self._patterns:
             try:
-                if not self._index.hits(msgspec.json.encode(value).decode()):
+                if not self.index.hits(msgspec.json.encode(value).decode()):
                     return value
             except (TypeError, ValueError, RecursionError):
                 pass
@@ -237,6 +240,25 @@ class Redactor(TextRedactor):
             with self._lock:
                 for match in PLACEHOLDER.finditer(text):
                     self._placeholders.mention(match["name"])
+
+    def revealed(self, text: str, *, origin: str = "") -> None:
+        """Notes that all of a text is secret, and what it stands for if it is Base64.
+
+        Args:
+            text: What a call has printed that asks for nothing else.
+            origin: The call.
+        """
+        try:
+            runs = list(words_of(msgspec.json.decode(text)))
+        except (msgspec.DecodeError, RecursionError):
+            runs = text.split()
+        spans = [
+            Span(0, len(entry.shown), "revealed-secret", entry.secret)
+            for entry in (decoded_entry("", run) for run in runs[:_MOST_REVEALED])
+            if is_distinct(entry.secret) and not is_harmless(entry.shown)
+        ]
+        with self._lock:
+            self._learn(spans, text, origin)
 
     def output(self, output: ToolOutput, *, origin: str = "") -> ToolOutput:
         """A tool's output without secrets; the same object if it has none.

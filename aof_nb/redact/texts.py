@@ -18,6 +18,7 @@ from aof_nb.redact.spans import Span
 from aof_nb.redact.values import is_distinct
 
 _MOST_KNOWN = 1000
+_DEFAULT = RedactionPolicy()
 
 
 class Scan(NamedTuple):
@@ -41,6 +42,11 @@ class TextRedactor:
         secrets: What is known to be secret, by name.
         policy: What else counts as secret.
         state: Of the run that this one goes on with.
+
+    Attributes:
+        policy: What else counts as secret.
+        index: What is looked for now.
+        watches_all: Whether there are patterns that may begin with anything.
     """
 
     def __init__(
@@ -51,23 +57,14 @@ class TextRedactor:
         state: RedactionState | None = None,
     ) -> None:
         declared = dict(secrets or {})
-        self.policy = policy or RedactionPolicy()
+        self.policy = policy or _DEFAULT
         self._placeholders = Placeholders(declared, state)
-        self._index = index_of(looked_for(declared))
+        self.index = index_of(looked_for(declared))
         self._own_index = False
         self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
         self._allow = [re.compile(each) for each in self.policy.allow]
+        self.watches_all = bool(self._patterns)
         self._lock = threading.RLock()
-
-    @property
-    def index(self) -> Index:
-        """What is looked for now."""
-        return self._index
-
-    @property
-    def watches_all(self) -> bool:
-        """Whether there are patterns that may begin with anything."""
-        return bool(self._patterns)
 
     def text(self, text: str, *, origin: str = "") -> str:
         """The text without its secrets; the same object if it has none.
@@ -77,10 +74,10 @@ class TextRedactor:
             origin: What shows it, in words for a model, such as *the call of shell*.
         """
         try:
-            hits = self._index.hits(text)
+            hits = self.index.hits(text)
         except UnicodeEncodeError:
             text = sendable(text)
-            hits = self._index.hits(text)
+            hits = self.index.hits(text)
         if not hits and not self._patterns:
             return text
         with self._lock:
@@ -89,7 +86,7 @@ class TextRedactor:
                 return text
             if self._learn(spans, text, origin):
                 # What the text has given away may stand in it elsewhere, too.
-                index = self._index
+                index = self.index
                 again = (each for hit in index.hits(text) for each in index.known_at(text, hit))
                 spans = self._merged([*spans, *again])
             return self.replaced(text, spans, origin=origin)
@@ -115,7 +112,7 @@ class TextRedactor:
                 continue
             if taken and _overlap(hit[1], hit[1] + 1, taken):
                 continue
-            for found in self._index.found(text, hit, whole):
+            for found in self.index.found(text, hit, whole):
                 if isinstance(found, int):
                     opened = found if opened is None else min(opened, found)
                     undecided = hit[1] if undecided is None else min(undecided, hit[1])
@@ -189,7 +186,7 @@ class TextRedactor:
             self._learn(spans, text, "")
 
     def _learn(self, spans: Sequence[Span], text: str, origin: str) -> bool:
-        known = self._index.known
+        known = self.index.known
         new = set()
         for span in spans:
             secret = span.secret or text[span.start : span.end]
@@ -199,9 +196,9 @@ class TextRedactor:
         if not new or len(known) >= _MOST_KNOWN:
             return False
         if self._own_index:
-            self._index.grow(new)
+            self.index.grow(new)
         else:
-            self._index, self._own_index = Index(known | new), True
+            self.index, self._own_index = Index(known | new), True
         return True
 
 

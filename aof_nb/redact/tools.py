@@ -14,6 +14,7 @@ import msgspec
 from aof_nb.errors import AofError, ToolError
 from aof_nb.events import Event
 from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec
+from aof_nb.redact.commands import reveals
 from aof_nb.redact.redactor import Redactor, mentions_secret
 
 
@@ -88,6 +89,8 @@ class RedactedTool:
             raise ToolError(shown) from None
         if not isinstance(output, ToolOutput) or not isinstance(output.content, str):
             output = ToolOutput(str(output))
+        if not output.is_error and reveals(name, arguments):
+            redactor.revealed(output.content, origin=origin)
         return redactor.output(output, origin=origin)
 
     def _restored(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 import threading
@@ -215,3 +216,46 @@ async def test_a_value_stays_within_its_word_of_a_command_line(secret: str) -> N
     output = await RedactedTool(ShellTool(), redactor).call({"argv": line}, context())
     assert json.loads(redactor.restore(output.content)) == [f"--key={secret}", "end"]
     assert secret not in json.loads(output.content)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "printed", "hidden"),
+    [
+        (
+            "kubectl",
+            {"args": ["get", "secret", "db", "-o", "jsonpath={.data.password}"]},
+            base64.b64encode(b"tr0ub4dor&3").decode(),
+            "[secret:revealed-secret-1:base64]",
+        ),
+        (
+            "shell",
+            {"argv": "kubectl get secret db -n shop -o jsonpath={.data}"},
+            json.dumps({"user": "app-user-71", "password": "tr0ub4dor&3"}),
+            '{"user": "[secret:revealed-secret-1]", "password": "[secret:revealed-secret-2]"}',
+        ),
+        (
+            "gcloud",
+            {"args": ["secrets", "versions", "access", "latest", "--secret=db"]},
+            "tr0ub4dor&3\n",
+            "[secret:revealed-secret-1]\n",
+        ),
+        ("kubectl", {"args": ["get", "secrets"]}, "db-creds  Opaque  3", "db-creds  Opaque  3"),
+        ("kubectl", {"args": ["get", "pods"]}, "tr0ub4dor&3", "tr0ub4dor&3"),
+    ],
+)
+async def test_what_a_call_asks_for_may_be_what_makes_its_output_secret(
+    name: str, arguments: dict[str, Any], printed: str, hidden: str
+) -> None:
+    tool = Fake(lambda _: ToolOutput(printed, {"output": printed}))
+    tool.spec = ToolSpec(name=name, description="", input_schema={})
+    redactor = Redactor()
+    output = await RedactedTool(tool, redactor).call(arguments, context())
+    assert output == ToolOutput(hidden, {"output": hidden})
+    assert redactor.restore(output.content) == printed
+
+
+async def test_a_failed_call_reveals_nothing() -> None:
+    said = "Error from server (NotFound): secrets db-credentials-71 not found"
+    tool = Fake(lambda _: ToolOutput(said, is_error=True))
+    arguments = {"args": ["kubectl", "get", "secret", "db", "-o", "jsonpath={.data.x}"]}
+    assert (await RedactedTool(tool, Redactor()).call(arguments, context())).content == said
