@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import msgspec
 
 from aof_nb.agent import Agent
-from aof_nb.errors import AofError, ConfigurationError
+from aof_nb.errors import AofError
 from aof_nb.events import ModelEvent, ModelResponse, ToolFinished
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
-from aof_nb.policy import ApproveMode, Approver, Policy
+from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import ModelRequest, Tool
 from aof_nb.result import RunResult
 from aof_nb.truncation import truncate
@@ -163,7 +162,7 @@ class Steps:
             StepFailed: If it failed, was denied, or waits for an approval.
         """
         said = msgspec.json.encode(arguments, order="deterministic", enc_hook=str).decode()
-        approve = self._approve or _approve_mode()
+        approve = self._approve or approve_from_environment()
         run = self._agent.stream(
             f"{tool} {said}",
             model=_OneCall(tool, arguments),
@@ -183,14 +182,3 @@ class Steps:
         if finished.outcome is not Outcome.OK:
             raise StepFailed(f"{tool}: {finished.content}", result)
         return StepResult(tool, finished.content, finished.data, result.run_id)
-
-
-def _approve_mode() -> ApproveMode:
-    said = os.environ.get("AOF_APPROVE", "ask")
-    if said == "never":
-        return "never"
-    if said == "all":
-        return "all"
-    if said != "ask":
-        raise ConfigurationError(f"AOF_APPROVE is {said!r}", remedy="use ask, never or all")
-    return "ask"
