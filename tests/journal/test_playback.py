@@ -228,7 +228,7 @@ async def test_only_what_is_similar_needs_no_approval_when_it_goes_on() -> None:
     rest = [shell("2", "kubectl describe"), shell("3", "rm -rf /"), shell("4", "")]
     resumed = Agent(model=Turns(rest, ("done",)), tools=[tool])
     await resumed.resume(result.run_id, approver=face)
-    assert [each.arguments["service"] for each in face.asked] == ["rm -rf /", ""]
+    assert sorted(each.arguments["service"] for each in face.asked) == ["", "rm -rf /"]
     assert tool.calls == ["kubectl get", "kubectl describe"]
 
 
