@@ -6,20 +6,26 @@ from pathlib import Path
 
 from aof_nb.cli.ending import usage_error
 from aof_nb.errors import ConfigurationError
-from aof_nb.journal.recording import Recording
-from aof_nb.journal.runs import read_run
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.recording import Recording, read_recording
+from aof_nb.journal.runs import find_run
+
+
+def named_directory(named: str) -> Path:
+    """The directory of the run that the user names; ends the command if there is none."""
+    try:
+        return find_run(named)
+    except ConfigurationError as error:
+        usage_error(error.message, error.remedy)
 
 
 def named_run(named: str) -> Recording:
-    """Reads the run that the user names; ends the command if there is none.
+    """Reads the run of an agent that the user names; ends the command if there is none.
 
     Raises:
         JournalError: If its journal cannot be read.
     """
-    try:
-        return read_run(named)
-    except ConfigurationError as error:
-        usage_error(error.message, error.remedy)
+    return read_recording(named_directory(named) / FILE_NAME)
 
 
 def agent_file(recording: Recording, given: Path | None, command: str) -> Path:
