@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.events import RunStatus
-from aof_nb.journal.entries import RunBegun
+from aof_nb.journal.entries import RunBegun, RunContext
 from aof_nb.journal.fork import begin_fork
 from aof_nb.journal.recording import Recording, check_resumable
 from aof_nb.journal.replay import Replay
@@ -31,8 +31,10 @@ from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import ApproveMode, Approver, Policy
 from aof_nb.ports import Model, Sampling, Tool
+from aof_nb.redact import RedactionPolicy
 from aof_nb.result import RunResult
 from aof_nb.run import Run, new_run_id, spec_of
+from aof_nb.structured_output import expected, expected_again
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -67,6 +69,7 @@ class Agent:
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
         timeouts: When a request to a model that is named is given up.
         journal: Whether its runs are journaled, so that they can be resumed, replayed and audited.
+        redaction: What counts as secret, and which tools are told secrets.
         declared: What its YAML says, if it comes from there.
 
     Example:
@@ -93,6 +96,7 @@ class Agent:
     response_cache: bool | str | Path = False
     timeouts: Timeouts | None = None
     journal: bool = True
+    redaction: RedactionPolicy | None = None
     declared: Mapping[str, Any] | None = None
 
     def stream(
@@ -173,7 +177,7 @@ class Agent:
             model: Who is asked from here on. If not given, the model that was named instead of the
                 agent's own, if one was; else the agent's own.
             limits: How far to go, the turns before included; as before if not given.
-            output_schema: As for `stream`.
+            output_schema: As for `stream`; as before if not given.
 
         Raises:
             ConfigurationError: If there is no such run, it has ended, or is another agent's.
@@ -198,7 +202,7 @@ class Agent:
             model=model or begun.asked_model or None,
             limits=limits or begun.limits,
             run_id=recording.run_id,
-            output_schema=output_schema,
+            output_schema=output_schema or _output_schema(recording, self.output_schema),
             resumed=recording,
         )
 
@@ -393,7 +397,21 @@ async def _to_end(run: Run) -> RunResult:
             pass
     finally:
         await run.aclose()
+    run.raise_if_waiting()
     return run.result
+
+
+def _output_schema(recording: Recording, own: Any) -> Any:
+    """What a run's answer was to be: what the agent says, unless it was told otherwise."""
+    asked = next(recording.of(RunContext), None)
+    if asked is None:
+        return own
+    if asked.output_schema is None:
+        return str
+    wanted = expected(own)
+    if wanted is not None and wanted.schema == asked.output_schema:
+        return own
+    return expected_again(asked.output_schema)
 
 
 def _approve_mode(recorded: str) -> ApproveMode:

@@ -187,7 +187,13 @@ async def execute(task: Task, record: Record) -> AsyncGenerator[Event, None]:
     run = _Run(task, record)
     try:
         yield RunStarted(task.run_id, task.agent, task.model.name, task.prompt, task.session)
-        run.spending = Spending.limited(task.run_id, task.model.name, task.limits, task.fallbacks)
+        run.spending = Spending.limited(
+            task.run_id,
+            task.model.name,
+            task.limits,
+            task.fallbacks,
+            resumed=task.playback is not None,
+        )
         for text in task.notices:
             yield Notice(text)
         record.transcript.append(Message.user(task.prompt))
@@ -257,7 +263,7 @@ class _Run:
                 if playback.has_ended:
                     record.status = RunStatus.LIMIT
                     return
-            elif self.spending is not None and (playback is None or playback.live):
+            elif self.spending is not None and (playback is None or playback.is_paid_for):
                 verdict = await self.spending.admit(self._worst_case(), record.usage_by_model)
                 if verdict.notice:
                     yield Notice(verdict.notice)
@@ -574,6 +580,7 @@ _REFUSED = "Not carried out: the response that asked for it ended in a refusal."
 _WITHHELD = "Not carried out: the run has reached its limit, and tools are no longer available."
 _NO_TOKENS = "Not carried out: the run's limit of {} tokens is reached."
 _NO_TIME = "Not carried out: the run's time was over before its turn came."
+_PUT_OFF = "Not carried out: the run stopped before its turn came."
 _NO_CALLS = "Not carried out: the run's limit of {} tool calls is reached."
 _REPEATED = "Not carried out: this same call has already failed {} times."
 _DO_NOT_REPEAT = (
@@ -703,13 +710,24 @@ class _ToolPhase:
         )
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Carries the calls out, group by group."""
-        for group in self._groups():
+        """Carries the calls out, group by group, as long as none waits for a person."""
+        groups = self._groups()
+        if self._task.playback is not None:
+            self._task.playback.arrange([[self.calls[n].id for n in group] for group in groups])
+        for group in groups:
+            if self.waiting or self.failure is not None:
+                self._put_off(group)
+                continue
             if (left := self._left()) is not None and left <= 0:
                 self._refusals = dict.fromkeys(group, _NO_TIME) | self._refusals
             async with contextlib.aclosing(self._carry_out(group)) as events:
                 async for event in events:
                     yield event
+
+    def _put_off(self, group: list[int]) -> None:
+        for place in group:
+            call = self.calls[place]
+            self._results[place] = ToolResult(call.id, call.name, _PUT_OFF, Outcome.DENIED)
 
     def _groups(self) -> list[list[int]]:
         groups: list[list[int]] = []
@@ -769,12 +787,17 @@ class _ToolPhase:
         self, place: int, call: ToolCall, tool: Tool | None, complaint: str | None
     ) -> ToolOutput:
         try:
-            if complaint or tool is None:
+            if tool is None or (complaint and not self._was_made(call)):
                 return await self._refuse(call, complaint or "")
             return await self._call(tool, call)
         finally:
             # In the moment it ends: its place among the events is the one in the journal.
             self._queue.put_nowait(place)
+
+    def _was_made(self, call: ToolCall) -> bool:
+        """Whether a call was made that would not be made now: nobody is told that it was not."""
+        playback = self._task.playback
+        return playback is not None and playback.has_made(call.id)
 
     async def _refuse(self, call: ToolCall, complaint: str) -> ToolOutput:
         playback, refused = self._task.playback, self._task.on_refused

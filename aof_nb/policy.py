@@ -14,6 +14,7 @@ import enum
 import fnmatch
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -136,6 +137,18 @@ def bounds_from_environment() -> tuple[Policy, ...]:
             f"{BOUNDS} holds no policies: {error}",
             remedy="it is set for a notebook's kernel by what runs the notebook: leave it alone",
         ) from error
+
+
+def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:
+    """An environment whose agents may not exceed a policy, nor those that hold here.
+
+    Raises:
+        ConfigurationError: If those that hold here cannot be read.
+    """
+    if bound is None:
+        return dict(environment)
+    bounds = (*bounds_from_environment(), bound)
+    return {**environment, BOUNDS: msgspec.json.encode(bounds).decode()}
 
 
 def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
@@ -338,7 +351,9 @@ class Gate:
                 reason=reason,
             )
         )
+        asked = time.monotonic()
         answer = await self._approver.ask(request)
+        waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
         )
@@ -354,13 +369,24 @@ class Gate:
                 by=answer.by,
                 via=answer.via,
                 reason=answer.reason,
+                waited=waited,
             )
         )
         return given
 
-    def allow_similar(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        """Calls that are like this one need no approval any more, until the run ends."""
-        self._similar.add(_kind(tool, arguments))
+    def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
+        """Takes an approval for similar calls up again that was given before the run stopped.
+
+        Args:
+            tool: What was called.
+            arguments: What with.
+            digest: That of what was approved; a tool that is another now is asked about again.
+        """
+        asked = ApprovalRequest(
+            run_id="", call_id="", tool=tool.spec, arguments=arguments, reason=""
+        )
+        if asked.digest == digest:
+            self._similar.add(_kind(tool, arguments))
 
 
 def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,25 +8,29 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from aof_nb.cancellation import uncancelled
-from aof_nb.errors import AofError
+from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
-from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
+from aof_nb.journal.cell_runs import cell_runs
 from aof_nb.journal.entries import RunBegun
+from aof_nb.journal.notebook_cell import NotebookCell, current_cell
 from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
+from aof_nb.journal.redaction import read_redaction
 from aof_nb.journal.replay import Replay, record_path
+from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
+from aof_nb.models.redacting import RedactedModel
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.paths import state_dir
 from aof_nb.policy import (
     ApproveMode,
     Approver,
@@ -35,6 +39,8 @@ from aof_nb.policy import (
     bounds_from_environment,
 )
 from aof_nb.ports import Model, Tool
+from aof_nb.redact import RedactionPolicy, Redactor
+from aof_nb.redact.tools import redact_error, redacted_tools
 from aof_nb.result import RunResult
 from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
@@ -48,6 +54,9 @@ MOST_OF_THE_PAST = 2_000
 """Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
+_ASKED_OTHERWISE = (
+    "the prompt is another one than when this cell was executed before: the run of then is taken"
+)
 # How much may have been said in a session since a run stopped that is resumed.
 _MESSAGES_SINCE = 200
 
@@ -55,11 +64,11 @@ _MESSAGES_SINCE = 200
 def new_run_id() -> str:
     """An id for a run: when it began, to the millisecond, and a few characters of its own.
 
-    Ids sort as the runs began.
+    Ids sort as the runs began, as long as the clock is not put back.
     """
     now = time.time()
     began = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(2)}"
+    return f"{began}-{int(now * 1000) % 1000:03d}{secrets.token_hex(3)}"
 
 
 class Run:
@@ -96,7 +105,8 @@ class Run:
     ) -> None:
         self.run_id = run_id or new_run_id()
         self._agent = agent
-        self._prompt = sendable(prompt)
+        self._redactor = redactor_of(agent, run_id if resumed is not None else None)
+        self._prompt = self._without_secrets(sendable(prompt), told=True)
         self._session = session
         self._approve = approve
         self._approver = approver
@@ -108,14 +118,24 @@ class Run:
         self._replay = replay
         self._record_to = record_path() if record is None else Path(record).expanduser()
         self._source = source
-        self._cell = cell
+        here = current_cell()
+        self._cell = cell or (here.id if here is not None else "")
+        self._place = self._journaled_place(here)
+        self._repeats = False
         self._asks = True
+        self._notices: tuple[str, ...] = ()
         self._inbox: deque[str] = deque()
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
         self._damaged: Sequence[str] = ()
         self._events = self._stream()
+
+    def _journaled_place(self, here: NotebookCell | None) -> NotebookCell | None:
+        """The cell of a notebook's run that this run is known by, when that is resumed."""
+        if here is None or not here.playbook or not self._agent.journal:
+            return None
+        return here if self._replay is None and self._resumed is None else None
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
@@ -134,7 +154,24 @@ class Run:
         Args:
             text: What is said. It is lost if the run ends before another turn.
         """
-        self._inbox.append(text)
+        self._inbox.append(self._without_secrets(text, told=True))
+
+    @property
+    def notebook_run(self) -> str:
+        """The run of a notebook that it belongs to, and that can be resumed; else empty."""
+        return "" if self._place is None else self._place.run_id
+
+    def raise_if_waiting(self) -> None:
+        """Ends a notebook that is run unattended where a run of it waits for a person.
+
+        Raises:
+            ApprovalPending: If the run waits, and its notebook's run can be resumed.
+        """
+        if self.notebook_run and self._record.status is RunStatus.WAITING:
+            raise ApprovalPending(
+                f"{self._agent.name} waits for a person's approval",
+                remedy=f"aofctl approve {self.run_id}, then aofctl resume {self.notebook_run}",
+            )
 
     @property
     def transcript(self) -> list[Message]:
@@ -181,10 +218,17 @@ class Run:
         known = 0
         loop = asyncio.get_running_loop()
         begun, seconds = loop.time(), self._limits.max_seconds
-        telemetry = self._telemetry()
+        telemetry: RunTelemetry | None = None
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
+                    # An id that no directory can have is refused without a journal, too.
+                    run_dir(self.run_id)
+                    if self._place is not None:
+                        await asyncio.to_thread(self._find_in_notebook, self._place)
+                        if self._resumed is not None:
+                            self._redactor = redactor_of(self._agent, self.run_id)
+                    telemetry = self._telemetry()
                     await self._open_journal()
                     if self._session is not None and self._replay is None:
                         memory = self._agent.open_memory()
@@ -192,6 +236,8 @@ class Run:
                     known = len(record.transcript)
                     task = await self._prepare(lambda: loop.time() - begun, telemetry)
             except AofError as error:
+                if self._redactor is not None:
+                    redact_error(error, self._redactor)
                 record.status, record.error = RunStatus.FAILED, error
                 self._begin_anyhow()
                 yield self._started()
@@ -212,7 +258,10 @@ class Run:
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
                             yield Notice(problem)
-                    yield self._journal.noted(event) if type(event) in NOTED else event
+                    noted = self._journal.noted(event) if type(event) in NOTED else event
+                    if isinstance(noted, RunFinished):
+                        record.duration = noted.duration
+                    yield noted
         finally:
             record.status = record.status or RunStatus.CANCELLED
             try:
@@ -220,6 +269,8 @@ class Run:
                 # What fails here must not hide why the run has ended.
                 record.error = record.error or next(iter(problems.values()), None)
             finally:
+                if self._replay is not None and isinstance(record.error, ReplayMismatch):
+                    self._replay.note(record.error)
                 if telemetry is not None:
                     telemetry.end(record.status.value, record.usage, record.text, record.error)
                 self._log_end()
@@ -243,6 +294,14 @@ class Run:
             problems |= await self._journal.end(self._record)
         return problems
 
+    def _without_secrets(self, text: str, *, told: bool = False) -> str:
+        """A text with placeholders; one that the user `told` may name some itself."""
+        if self._redactor is None:
+            return text
+        if told:
+            self._redactor.mentioned(text)
+        return self._redactor.text(text)
+
     def _begin_anyhow(self) -> None:
         """Begins the journal of a new run that has failed before it could."""
         if self._resumed is None:
@@ -250,7 +309,7 @@ class Run:
                 self._journal.begin(self._begun([self._asked]))
 
     def _telemetry(self) -> RunTelemetry | None:
-        if self._replay is not None:
+        if self._replay is not None or self._repeats:
             return None
         return run_telemetry(
             run_id=self.run_id,
@@ -286,6 +345,35 @@ class Run:
                 },
             )
 
+    def _find_in_notebook(self, place: NotebookCell) -> None:
+        """Finds what the cell's agent has done before, to repeat it or to go on with it.
+
+        Raises:
+            JournalError: If it cannot be told, or not read.
+        """
+        earlier = cell_runs(place.playbook).find(place, self._agent.name, self._prompt)
+        if earlier is None:
+            return
+        self.run_id = earlier.run_id
+        recording = earlier.recording
+        if recording is None:
+            return
+        begun = recording.begun
+        self._prompt, self._session = begun.prompt, begun.session
+        self._limits = begun.limits or self._limits
+        self._repeats, self._asks = earlier.repeats, not earlier.repeats
+        if earlier.repeats:
+            self._journal = RunJournal(recording, replay=True, compares=False)
+        else:
+            self._resumed = recording
+        if earlier.asked_otherwise:
+            self._notices = (_ASKED_OTHERWISE,)
+
+    def _note_in_notebook(self, place: NotebookCell) -> None:
+        """Writes down that the cell has begun this run, before anything is done."""
+        runs = cell_runs(place.playbook)
+        runs.note(place, self._agent.name, self._prompt, run_dir(self.run_id))
+
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
@@ -302,10 +390,15 @@ class Run:
                 return
             # Nothing of it was recorded: it is a run like any other.
             self._replay = None
-        self._journal = RunJournal(self._resumed, record_to=self._record_to)
-        if self._agent.journal:
-            # A few calls to a local file system: a thread would cost ten times as much.
-            self._journal.open(self.run_id)
+        if not self._repeats:
+            # Without a journal, what it does would be done again when the notebook is resumed.
+            required = self._place is not None
+            self._journal = RunJournal(self._resumed, required=required, record_to=self._record_to)
+            if self._agent.journal or self._record_to is not None:
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
+        if self._place is not None:
+            await asyncio.to_thread(self._note_in_notebook, self._place)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
@@ -316,7 +409,9 @@ class Run:
         history = await memory.load(self._session, limit=most)
         # A memory of the user's own may give a plain list.
         self._damaged = getattr(history, "damaged", ())
-        return history
+        if self._redactor is None:
+            return history
+        return [self._redactor.message(message) for message in history]
 
     async def _prepare(self, elapsed: Callable[[], float], telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models.compacting import compacts_at
@@ -326,10 +421,14 @@ class Run:
         agent, journal = self._agent, self._journal
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
+        system = self._without_secrets(agent.instructions, told=True)
+        if self._redactor is not None:
+            journal.keep_placeholders(self._redactor)
         journal.begin(self._begun([each.name for each in models]))
         journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
-        tools = list(resolve_tools(agent.tools))
+        tools: list[Tool] = [] if self._repeats else list(resolve_tools(agent.tools))
+        journal.say(self._notices)
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -338,8 +437,10 @@ class Run:
 
                 offered = await pool().tools(agent.mcp_servers)
                 tools += offered.tools
-                journal.say(offered.warnings)
+                journal.say([self._without_secrets(each) for each in offered.warnings])
             check_unique([tool.spec for tool in tools])
+            if self._redactor is not None:
+                tools = redacted_tools(tools, self._redactor)
             if self.tool_layer is not None:
                 tools = list(self.tool_layer(tools))
             approver = self._approver
@@ -358,7 +459,7 @@ class Run:
             agent=agent.name,
             model=model,
             prompt=self._prompt,
-            system=agent.instructions,
+            system=system,
             tools=tools,
             limits=self._limits,
             elapsed=journal.elapsed or elapsed,
@@ -390,6 +491,7 @@ class Run:
             approve=self._approve,
             source=self._source,
             cell=self._cell,
+            notebook_run=self.notebook_run,
         )
 
     def _models(self) -> list[Model]:
@@ -417,12 +519,11 @@ class Run:
             given = agent.response_cache
             directory = None if given is True else given
             model = cached(model, directory=directory, keyed_by=models[0])
-        return model
+        return model if self._redactor is None else RedactedModel(model, self._redactor)
 
-    def _artifacts(self) -> Artifacts | None:
-        if not self._asks:
-            return None
-        return Artifacts(lambda: state_dir() / "runs" / self.run_id / "artifacts")
+    def _artifacts(self) -> Artifacts:
+        kind = Artifacts if self._asks or self._repeats else RecordedArtifacts
+        return kind(lambda: run_dir(self.run_id) / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that failed or was cancelled too.
@@ -436,6 +537,8 @@ class Run:
             # The process before may have failed or died with a part of it kept.
             kept = await memory.load(self._session, limit=len(new) + _MESSAGES_SINCE)
             new = _not_in(kept, new)
+        elif self._repeats:
+            new = _not_in(await memory.load(self._session), new)
         if new:
             await memory.append(self._session, new)
 
@@ -483,6 +586,26 @@ def _not_in(conversation: Sequence[Message], messages: list[Message]) -> list[Me
     if 0 < most < len(messages) and messages[most].role == "tool":
         most += 1
     return messages[most:]
+
+
+def redactor_of(agent: Agent, resumed: str | None) -> Redactor | None:
+    """What keeps an agent's secrets out of a run; None if it is not to.
+
+    Args:
+        agent: The agent.
+        resumed: The id of the run that goes on, whose placeholders hold.
+    """
+    policy = agent.redaction or RedactionPolicy()
+    if not policy.enabled:
+        return None
+    variables = [each.env for each in agent.mcp_servers]
+    headers = [each.headers for each in agent.mcp_servers]
+    for field in ("env", "environment"):
+        declared = (agent.declared or {}).get(field)
+        if isinstance(declared, Mapping):
+            variables.append({str(name): str(value) for name, value in declared.items()})
+    state = None if resumed is None else read_redaction(run_dir(resumed))
+    return Redactor.from_environment(*variables, *headers, policy=policy, state=state)
 
 
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:

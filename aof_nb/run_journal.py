@@ -37,12 +37,14 @@ from aof_nb.journal.playback import (
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
+from aof_nb.journal.redaction import write_redaction
 from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
-from aof_nb.journal.unknown import BegunTool
+from aof_nb.journal.unknown import BegunTool, GoneTool
 from aof_nb.messages import Message, ToolCall
 from aof_nb.policy import Approver, Gate
 from aof_nb.ports import Model, Tool
+from aof_nb.redact import Redactor
 
 if TYPE_CHECKING:
     from aof_nb.executor import Record
@@ -63,6 +65,7 @@ class RunJournal:
             are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
+        required: Whether a run whose journal cannot be written fails, and does not go on without.
         record_to: A cassette that the whole journal is added to when the run has ended.
     """
 
@@ -75,13 +78,17 @@ class RunJournal:
         compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
+        required: bool = False,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
         self._compares = compares
+        self._required = required
         self._record_to = record_to
         self._journal: Journal | None = None
+        self._before = 0.0
+        self._durations: dict[str, float] = {}
         self._begun = False
         self.notices: list[str] = []
         self.playback: Playback | None = None
@@ -126,7 +133,6 @@ class RunJournal:
                 another process.
         """
         recording = self._recording
-        before = 0.0
         if recording is not None:
             if recording.path.resolve() != (run_dir(run_id) / FILE_NAME).resolve():
                 raise ConfigurationError(
@@ -137,7 +143,7 @@ class RunJournal:
         began = time.monotonic()
 
         def elapsed() -> float:
-            return before + time.monotonic() - began
+            return self._before + time.monotonic() - began
 
         try:
             self._journal = journal = Journal(run_dir(run_id), elapsed=elapsed)
@@ -150,7 +156,7 @@ class RunJournal:
             # Another process may have gone on with it since it was read.
             self._recording = recording = read_recording(journal.path)
             check_resumable(recording, held=True)
-            before = recording.duration
+            self._before = recording.duration
             self.playback = self._played(recording)
         elif journal.path.stat().st_size:
             journal.close()
@@ -166,7 +172,7 @@ class RunJournal:
         """Writes the first entry, or that the run is resumed; a new run can go on without.
 
         Raises:
-            JournalError: If a resumed run's cannot be written.
+            JournalError: If a resumed run's cannot be written, or it is required.
         """
         if self._journal is None or self._begun:
             return
@@ -184,7 +190,27 @@ class RunJournal:
 
     def _do_without(self, error: JournalError) -> None:
         self._journal = None
+        if self._required:
+            raise error
         self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
+
+    def keep_placeholders(self, redactor: Redactor) -> None:
+        """Has a run's placeholders written before what holds them.
+
+        A run that goes on must not give one of them to another secret.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        kept = 0
+
+        def keep() -> None:
+            nonlocal kept
+            if redactor.count != kept:
+                write_redaction(journal.directory, redactor.state)
+                kept = redactor.count
+
+        journal.before_write = keep
 
     def say(self, notices: Sequence[str]) -> None:
         """Adds to what is said at the run's beginning.
@@ -232,7 +258,7 @@ class RunJournal:
         guarded: list[Tool] = gate.guard(inner)
         if traced is not None:
             guarded = list(traced(guarded))
-        outer = guarded if journal is None else journaled(guarded, journal)
+        outer = guarded if journal is None else journaled(guarded, journal, self._durations)
         if playback is None or not playback.plays_tools:
             return outer
         assert self._recording is not None
@@ -241,14 +267,19 @@ class RunJournal:
             layers = [
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
-            begun = list(journaled(layers, journal))
+            begun = list(journaled(layers, journal, self._durations))
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate)
-            for tool, other in zip(outer, begun, strict=True)
+            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
+            for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}
         gone = [spec for name, spec in specs_of(self._recording.lines).items() if name not in names]
-        return played + [PlayedTool(playback, spec, None) for spec in gone]
+        if journal is None:
+            return played + [PlayedTool(playback, spec, None) for spec in gone]
+        for spec in gone:
+            tool, other = journaled([GoneTool(spec), GoneTool(spec, begun=True)], journal)
+            played.append(PlayedTool(playback, spec, tool, begun=other))
+        return played
 
     def replayed_tools(self, local: Sequence[Tool], servers: Sequence[str]) -> list[Tool]:
         """The tools of a replay that calls none: the recorded ones, as they are declared now.
@@ -302,14 +333,16 @@ class RunJournal:
         return event
 
     def _tool_finished(self, event: ToolFinished, call_id: str) -> ToolFinished:
-        if self.playback is not None and call_id in self.playback.durations:
-            duration = self.playback.durations[call_id]
-            return msgspec.structs.replace(event, duration=duration)
-        return event
+        """The event with the duration that is in the journal, if there is one."""
+        playback, duration = self.playback, self._durations.get(call_id)
+        if playback is not None and duration is None:
+            duration = playback.durations.get(call_id)
+        return event if duration is None else msgspec.structs.replace(event, duration=duration)
 
     def refused(self, call: ToolCall, complaint: str) -> None:
         """Writes down that the loop itself has answered a call."""
         if self._journal is not None:
+            self._durations[call.id] = 0.0
             with contextlib.suppress(JournalError):
                 entry = ToolRefused(call_id=call.id, tool=call.name, content=complaint)
                 self._journal.write(entry)
@@ -333,7 +366,7 @@ class RunJournal:
             text=record.text,
             turns=record.turns,
             tool_calls=record.tool_calls,
-            duration=journal.elapsed(),
+            duration=self._before + record.duration,
             usage_by_model=dict(record.usage_by_model),
             limit=record.limit,
             error=record.error.message if record.error else None,

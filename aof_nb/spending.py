@@ -86,6 +86,8 @@ class Spending:
         per_day: The limit of all runs of a UTC day that were started with one, if there is one.
         file: Where they count together; made if it is missing.
         fallbacks: The models that may be asked in its place; a worst case is the dearest's.
+        resumed: Whether what the run has used at first was paid for before, and is in the day's
+            count already where it was paid on this day.
     """
 
     def __init__(
@@ -97,10 +99,12 @@ class Spending:
         file: Path | None = None,
         *,
         fallbacks: Sequence[str] = (),
+        resumed: bool = False,
     ) -> None:
         self._run_id = run_id
         self._model = model
         self._fallbacks = fallbacks
+        self._resumed = resumed
         self._per_run = per_run
         self._per_day = per_day
         self._file = file
@@ -110,7 +114,13 @@ class Spending:
 
     @classmethod
     def limited(
-        cls, run_id: str, model: str, limits: Limits, fallbacks: Sequence[str] = ()
+        cls,
+        run_id: str,
+        model: str,
+        limits: Limits,
+        fallbacks: Sequence[str] = (),
+        *,
+        resumed: bool = False,
     ) -> Spending | None:
         """A run's spending, if anything limits it.
 
@@ -120,7 +130,7 @@ class Spending:
         per_day = _daily_limit()
         if limits.max_cost is None and per_day is None:
             return None
-        return cls(run_id, model, limits.max_cost, per_day, fallbacks=fallbacks)
+        return cls(run_id, model, limits.max_cost, per_day, fallbacks=fallbacks, resumed=resumed)
 
     async def admit(self, worst: Usage, used: Mapping[str, Usage]) -> Verdict:
         """Whether a request may be sent; if so its worst case counts until `settle`.
@@ -179,11 +189,11 @@ class Spending:
     def _reserve(self, spent: float, next_cost: float) -> float:
         """What the day has cost without the next request, which is added if it fits."""
         day = datetime.now(UTC).date().isoformat()
-        if day != self._day:
-            self._before_today = spent if self._day else 0.0
-            self._day = day
-        own = spent - self._before_today
         with self._ledger() as ledger:
+            if day != self._day:
+                self._before_today = spent if self._day else self._paid_before(ledger, day, spent)
+                self._day = day
+            own = spent - self._before_today
             others = ledger.execute(
                 "SELECT coalesce(sum(dollars), 0) FROM spent WHERE day = ? AND run != ?",
                 (day, self._run_id),
@@ -192,6 +202,16 @@ class Spending:
             fits = others + own + next_cost <= self._per_day
             self._write(ledger, own + next_cost if fits else own)
         return float(others + own)
+
+    def _paid_before(self, ledger: sqlite3.Connection, day: str, spent: float) -> float:
+        """What the run has spent that is not to be counted on this day beside what is."""
+        if not self._resumed:
+            return 0.0
+        counted = ledger.execute(
+            "SELECT coalesce(sum(dollars), 0) FROM spent WHERE day = ? AND run = ?",
+            (day, self._run_id),
+        ).fetchone()[0]
+        return spent - float(counted)
 
     def _settle(self, used: dict[str, Usage]) -> None:
         spent, _ = self._spent(used)

@@ -134,6 +134,21 @@ def expected(declared: Any) -> Expected | None:
         return _from_type.__wrapped__(declared)
 
 
+def expected_again(schema: OutputSchema) -> Expected:
+    """What is expected of a run that goes on, whose type is not at hand: the same, as JSON data.
+
+    Example:
+        >>> numbers = expected(list[int])
+        >>> expected_again(numbers.schema).read("[1, 2]").value
+        [1, 2]
+    """
+    own = schema.schema
+    if own.get("required") == [_WRAPPER] == list(own.get("properties") or ()):
+        kept = {key: own[key] for key in ("$defs", "definitions") if key in own}
+        own = own["properties"][_WRAPPER] | kept
+    return msgspec.structs.replace(_from_schema({"schema": own}), schema=schema)
+
+
 def correction(violation: Violation) -> str:
     """What a model is told whose answer does not fit."""
     return f"{CORRECTION}: {violation}. Give the whole answer again, corrected, as JSON.]"

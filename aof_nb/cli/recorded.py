@@ -20,7 +20,7 @@ def named_directory(named: str) -> Path:
 
 
 def named_run(named: str) -> Recording:
-    """Reads the run of an agent that the user names; ends the command if there is none.
+    """Reads the run that the user names; ends the command if there is none.
 
     Raises:
         JournalError: If its journal cannot be read.
@@ -53,6 +53,9 @@ def _unknown(recording: Recording, command: str) -> tuple[str, str]:
     notebook = python
     if command == "resume":
         python, notebook = f'await agent.resume("{run_id}")', f"%aof resume {run_id}"
+    if begun.notebook_run and command == "resume":
+        there = f"aofctl resume {begun.notebook_run}"
+        return f"{whose} belongs to the run of a notebook", f"go on with that: {there}"
     if begun.cell:
         return f"{whose} was begun in a notebook", f"go on there: {notebook}; or {name_it}"
     there = f"{python}, in a notebook {notebook}" if python != notebook else python

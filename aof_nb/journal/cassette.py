@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from aof_nb.errors import JournalError, ReplayMismatch
 from aof_nb.journal.difference import unified
-from aof_nb.journal.entries import Line
+from aof_nb.journal.entries import Line, RunBegun, decode_line
 from aof_nb.journal.recording import Recording, encoded, read_recording, read_recordings
 
 _open_cassettes: dict[Path, Cassette] = {}
@@ -59,14 +63,14 @@ def add_to_cassette(path: Path, journal: Path) -> None:
     recording = read_recording(journal)
     first = recording.lines[0]
     begun = msgspec.structs.replace(recording.begun, source="")
-    lines = [Line(first.at, begun), *recording.lines[1:]]
     try:
+        rest = journal.read_bytes().partition(b"\n")[2]
+        whole = encoded([Line(first.at, begun)]) + rest[: rest.rfind(b"\n") + 1]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            kept = _others(path, recording.run_id) if path.stat().st_size else b""
+        with _held(path) as file:
+            kept = _others(file.read(), recording.run_id)
             partial = path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_bytes(kept + encoded(lines))
+            partial.write_bytes(kept + whole)
             partial.replace(path)
     except OSError as error:
         raise JournalError(
@@ -74,8 +78,31 @@ def add_to_cassette(path: Path, journal: Path) -> None:
         ) from error
 
 
-def _others(path: Path, run_id: str) -> bytes:
-    return b"".join(encoded(each.lines) for each in read_recordings(path) if each.run_id != run_id)
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[BinaryIO]:
+    """The file, for this one to replace: whoever waited for it would hold the one before."""
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    file.seek(0)
+                    yield file
+                    return
+
+
+def _others(data: bytes, run_id: str) -> bytes:
+    """The lines of other runs, as they are."""
+    kept, of = [], ""
+    for line in io.BytesIO(data):
+        if b"run_begun" in line:
+            with contextlib.suppress(msgspec.DecodeError):
+                read = decode_line(line)
+                if read is not None and isinstance(read.entry, RunBegun):
+                    of = read.entry.run_id
+        if of != run_id:
+            kept.append(line if line.endswith(b"\n") else line + b"\n")
+    return b"".join(kept)
 
 
 class Cassette:
@@ -90,8 +117,24 @@ class Cassette:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._stamp = _stamp(path)
         self.recordings = read_recordings(path)
+        self.mismatches: list[ReplayMismatch] = []
         self._used: set[int] = set()
+
+    @property
+    def unused(self) -> list[Recording]:
+        """The runs that were not taken yet."""
+        return [each for n, each in enumerate(self.recordings) if n not in self._used]
+
+    def is_out_of_date(self) -> bool:
+        """Whether the file is another one than was read: recorded anew, or gone on with."""
+        return self._stamp != _stamp(self.path)
+
+    def take_over(self, before: Cassette) -> None:
+        """Counts the runs as taken that were taken from the file as it was before."""
+        taken = {before.recordings[place].run_id for place in before._used}
+        self._used = {n for n, each in enumerate(self.recordings) if each.run_id in taken}
 
     def take(self, agent: str, prompt: str, cell: str = "") -> Recording:
         """The recorded run that a run repeats: the first of its agent and prompt not taken yet.
@@ -123,9 +166,8 @@ class Cassette:
 
     def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
         remedy = "record it again with --record, or undo the change"
-        unused = [each for n, each in enumerate(self.recordings) if n not in self._used]
-        free = unused or self.recordings
-        of_agent = [each for each in free if agent in {"", each.begun.agent}]
+        unused = self.unused or self.recordings
+        of_agent = [each for each in unused if agent in {"", each.begun.agent}]
         of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
         if not of_agent:
             names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
@@ -142,6 +184,14 @@ class Cassette:
         )
 
 
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def cassette(path: Path) -> Cassette:
     """The cassette in a file, whose runs this process takes in turn.
 
@@ -149,9 +199,41 @@ def cassette(path: Path) -> Cassette:
         JournalError: If it cannot be read.
     """
     path = path.expanduser().resolve()
-    if path not in _open_cassettes:
-        _open_cassettes[path] = Cassette(path)
+    known = _open_cassettes.get(path)
+    if known is None or known.is_out_of_date():
+        _open_cassettes[path] = read = Cassette(path)
+        if known is not None:
+            read.take_over(known)
     return _open_cassettes[path]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process has made of a cassette, for whoever watches it.
+
+    Args:
+        runs: How many of its runs were taken.
+        unused: The others, each by its agent and its prompt.
+        mismatches: What did not fit, in order.
+    """
+
+    runs: int
+    unused: list[tuple[str, str]]
+    mismatches: list[str]
+
+
+def taken(path: str | Path) -> str:
+    """What this process has made of a cassette so far: a `Taken`, as JSON.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+    read = cassette(Path(path))
+    told = Taken(
+        runs=len(read.recordings) - len(read.unused),
+        unused=[(each.begun.agent, each.begun.prompt) for each in read.unused],
+        mismatches=[each.message for each in read.mismatches],
+    )
+    return msgspec.json.encode(told).decode()
 
 
 def rewind(path: Path) -> None:

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import JournalError
-from aof_nb.journal.entries import Entry, encode_line
+from aof_nb.journal.entries import encode_line
 from aof_nb.paths import make_private
 
 FILE_NAME = "journal.jsonl"
@@ -45,18 +48,20 @@ class Journal:
         self.path = directory / FILE_NAME
         began = time.monotonic()
         self.elapsed = elapsed or (lambda: time.monotonic() - began)
+        self.before_write: Callable[[], None] = _nothing
         self._lock = threading.Lock()
         self._failure: OSError | None = None
-        self._unsynced_directory = not self.path.exists()
         try:
+            self._unsynced_directory = not self.path.exists()
             make_private(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
+            _keep_private(self._file, directory)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
             self._hold()
-            _cut_torn_line(self._file)
+            cut_torn_line(self._file)
         except BaseException:
             os.close(self._file)
             raise
@@ -83,18 +88,20 @@ class Journal:
                 return
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def write(self, *entries: Entry) -> None:
+    def write(self, *entries: msgspec.Struct) -> None:
         """Appends entries, in one write; callable from any thread.
 
         Raises:
             JournalError: If they cannot be written, or an earlier write failed.
         """
-        at = self.elapsed()
-        data = b"".join(encode_line(at, entry) for entry in entries)
         with self._lock:
+            # Times of several threads are in the order of their lines.
+            at = self.elapsed()
+            data = b"".join(encode_line(at, entry) for entry in entries)
             if self._failure is None:
                 # A write into the page cache of a local file does not wait for the disk.
                 try:
+                    self.before_write()
                     while data:
                         data = data[os.write(self._file, data) :]
                 except OSError as error:
@@ -126,9 +133,16 @@ class Journal:
         """Lets go of it; it may be opened again, to go on with the run."""
         with self._lock:
             if self._file >= 0:
+                # A thread that waits for the disk, or a child process, may have it open still.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
                 os.close(self._file)
             self._file = -1
             self._failure = self._failure or OSError("it is closed")
+
+
+def _nothing() -> None:
+    """What is done before a write where nothing is."""
 
 
 def is_held(path: Path) -> bool:
@@ -153,7 +167,16 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _cut_torn_line(file: int) -> None:
+def _keep_private(file: int, directory: Path) -> None:
+    """Takes from others what they may do with a directory or a journal that was there before."""
+    with contextlib.suppress(OSError):
+        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+            directory.chmod(0o700)
+        if stat.S_IMODE(os.fstat(file).st_mode) & 0o077:
+            os.fchmod(file, 0o600)
+
+
+def cut_torn_line(file: int) -> None:
     """Removes what a crash left of a line, so that the next one does not go on with it."""
     end = size = os.fstat(file).st_size
     while end > 0:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
+
+import msgspec
 
 from aof_nb import errors
 from aof_nb.errors import AofError, ModelError, ReplayMismatch
@@ -27,6 +29,7 @@ from aof_nb.events import (
     TextDelta,
     ToolProgress,
 )
+from aof_nb.journal.approvals import waiting
 from aof_nb.journal.difference import Recorded, difference
 from aof_nb.journal.entries import (
     MODEL_ENTRIES,
@@ -49,11 +52,13 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.recorder import RequestDigests
+from aof_nb.journal.recording import asked_models
 from aof_nb.messages import Message
 from aof_nb.policy import Gate
 from aof_nb.ports import Effect, Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
 
 _LAST = (ToolReturned, ToolRefused)
+_CUT_SECONDS = 1.0
 _EXCHANGE = (ModelRequested, ModelStreamed, ModelResponded, ModelFailed, *MODEL_ENTRIES)
 
 
@@ -81,7 +86,7 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
                 exchange = [line]
             case RunResumed():
                 settle(keep=False)
-                steps = [each for each in steps if not isinstance(each.entry, RunEnded)]
+                steps = _gone_on_with(steps)
             case ModelResponded():
                 if exchange is not None:
                     exchange.append(line)
@@ -103,7 +108,27 @@ def steps_of(lines: list[Line], *, whole: bool) -> list[Line]:
             case _:
                 pass
     settle(keep=whole)
-    return steps
+    return steps if whole else _gone_on_with(steps)
+
+
+def _gone_on_with(steps: list[Line]) -> list[Line]:
+    """The steps without how the run stopped: its end, and questions that are asked again."""
+    kept: list[Line] = []
+    answered: set[str] = set()
+    for line in reversed(steps):
+        match line.entry:
+            case RunEnded():
+                continue
+            case ApprovalAnswered(call_id=call_id) | ToolReturned(call_id=call_id):
+                answered.add(call_id)
+            case ApprovalRequested(call_id=call_id):
+                if call_id not in answered:
+                    continue
+                answered.discard(call_id)
+            case _:
+                pass
+        kept.append(line)
+    return kept[::-1]
 
 
 def _moved_to_end(steps: list[Line], call_id: str) -> list[Line]:
@@ -115,6 +140,17 @@ def _moved_to_end(steps: list[Line], call_id: str) -> list[Line]:
             return [*steps[:place], *steps[place + 1 :], steps[place]]
         place -= 1
     return steps
+
+
+def _with_who_answered(lines: list[Line]) -> list[Line]:
+    """The same, in which each response says of whom it was asked: who goes on may ask another."""
+    named = []
+    for line, asked in asked_models(lines):
+        entry = line.entry
+        if isinstance(entry, ModelResponded) and not entry.requested_model:
+            entry = msgspec.structs.replace(entry, requested_model=asked)
+        named.append(Line(line.at, entry))
+    return named
 
 
 class Playback:
@@ -142,7 +178,7 @@ class Playback:
         before: float = 0.0,
     ) -> None:
         self._compares = compares
-        self._steps = steps_of(lines, whole=strict)
+        self._steps = steps_of(_with_who_answered(lines), whole=strict)
         if not tools:
             model_only = (*_EXCHANGE, RunEnded)
             self._steps = [each for each in self._steps if isinstance(each.entry, model_only)]
@@ -158,6 +194,7 @@ class Playback:
         self.digests = RequestDigests(self._contexts)
         self.turns = 0
         self.durations: dict[str, float] = {}
+        self._called_at: dict[str, float] = {}
         self._before = before
         self._live_since: float | None = None
         self._at = 0.0
@@ -168,6 +205,11 @@ class Playback:
     def live(self) -> bool:
         """Whether the recording is at its end."""
         return self._place >= len(self._steps)
+
+    @property
+    def is_paid_for(self) -> bool:
+        """Whether what is asked now costs something: a replay asks nobody, even at its end."""
+        return self.live and not self.strict
 
     @property
     def has_ended(self) -> bool:
@@ -221,10 +263,48 @@ class Playback:
         if isinstance(head, LimitReached) and head.limit == event.limit:
             self._advance()
 
+    def arrange(self, groups: Sequence[Sequence[str]]) -> None:
+        """Puts what is recorded of a turn's calls into the order in which they are made now.
+
+        What is recorded of other calls, or of a call after its outcome, is left out: the calls
+        would wait for somebody to take it.
+
+        Args:
+            groups: The ids of the calls; each group is made when the one before has ended.
+        """
+        end = self._end_of_calls()
+        groups_by_call = {call_id: n for n, group in enumerate(groups) for call_id in group}
+        ended: set[str] = set()
+        kept: list[tuple[int, Line]] = []
+        for line in self._steps[self._place : end]:
+            assert isinstance(line.entry, TOOL_ENTRIES)
+            call_id = line.entry.call_id
+            if call_id in groups_by_call and call_id not in ended:
+                kept.append((groups_by_call[call_id], line))
+            if isinstance(line.entry, _LAST):
+                ended.add(call_id)
+        kept.sort(key=lambda each: each[0])
+        self._steps[self._place : end] = [line for _, line in kept]
+
+    def _end_of_calls(self) -> int:
+        end = self._place
+        while end < len(self._steps) and isinstance(self._steps[end].entry, TOOL_ENTRIES):
+            end += 1
+        return end
+
+    def has_made(self, call_id: str) -> bool:
+        """Whether a call of this turn was begun, as far as is recorded."""
+        coming = (line.entry for line in self._steps[self._place : self._end_of_calls()])
+        return any(
+            isinstance(entry, ToolIntended | ToolReturned) and entry.call_id == call_id
+            for entry in coming
+        )
+
     async def refusal(self, call_id: str) -> bool:
         """Takes the turn of a call that the loop refuses; returns whether it did so then, too."""
         while (entry := await self.tool_entry(call_id)) is not None:
             if isinstance(entry, _LAST):
+                self.durations[call_id] = 0.0
                 return isinstance(entry, ToolRefused)
         return False
 
@@ -254,6 +334,7 @@ class Playback:
         """
         while isinstance(head := self._head, TOOL_ENTRIES):
             if head.call_id == call_id:
+                self._called_at.setdefault(call_id, self._steps[self._place].at)
                 await self._keep_pace()
                 if isinstance(head, ToolReturned):
                     self._recorded.output(call_id, head.output)
@@ -270,12 +351,22 @@ class Playback:
             await asyncio.sleep(max(0.0, at - self._at) * self.pace)
         self._at = at
 
-    def cuts_tools(self) -> bool:
-        """Whether the recorded run ran out of time, or was cancelled, while tools were called."""
+    def waits(self) -> bool:
+        """Whether the recorded run has ended here to wait for an approval."""
+        head = self._head
+        return isinstance(head, RunEnded) and head.status is RunStatus.WAITING
+
+    def cuts_tool(self, call_id: str) -> bool:
+        """Whether the recorded run ran out of time, or was cancelled, while a tool was called."""
         head = self._head
         if isinstance(head, LimitReached):
-            return head.limit == "seconds"
-        return isinstance(head, RunEnded) or (self.strict and head is None)
+            cut = head.limit == "seconds"
+        else:
+            cut = isinstance(head, RunEnded) or (self.strict and head is None)
+        if cut:
+            ended_at = self._steps[min(self._place, len(self._steps) - 1)].at
+            self.durations[call_id] = ended_at - self._called_at.get(call_id, ended_at)
+        return cut
 
     def exchange(self, request: ModelRequest) -> list[Line]:
         """The recorded request's entries; empty if the request is to be made.
@@ -326,6 +417,7 @@ class Playback:
         for line in found:
             if isinstance(line.entry, ModelResponded):
                 self._recorded.respond(line.entry.message)
+        self._at = found[-1].at
         self._wake()
         return found
 
@@ -421,12 +513,17 @@ class PlayedModel:
                 async for event in events:
                     yield event
             return
-        async for event in self._played(recorded):
-            yield event
+        async with contextlib.aclosing(self._played(recorded)) as played:
+            async for event in played:
+                yield event
 
     async def _played(self, recorded: list[Line]) -> AsyncGenerator[ModelEvent, None]:
         pace, before = self._playback.pace, 0
         for line in recorded:
+            if pace and not isinstance(line.entry, ModelStreamed):
+                at = int((line.at - recorded[0].at) * 1000)
+                await asyncio.sleep(max(0, at - before) / 1000 * pace)
+                before = max(at, before)
             match line.entry:
                 case ModelStreamed(chunks=chunks):
                     for at, chunk in chunks:
@@ -435,13 +532,14 @@ class PlayedModel:
                             before = at
                         yield TextDelta(chunk) if isinstance(chunk, str) else chunk
                 case ModelResponded() as entry:
+                    asked = entry.requested_model
                     yield ModelResponse(
                         message=entry.message,
                         stop_reason=entry.stop_reason,
                         usage=entry.usage,
                         model=entry.model,
                         response_id=entry.response_id,
-                        requested_model=entry.requested_model,
+                        requested_model="" if asked == self.name else asked,
                     )
                     return
                 case ModelFailed() as entry:
@@ -451,8 +549,12 @@ class PlayedModel:
                 case _:
                     pass
         if self._playback.cuts_response():
-            # Until the loop cuts it off again.
-            await asyncio.Event().wait()
+            # Until the loop cuts it off again; one that has another limit does not.
+            await asyncio.sleep(_CUT_SECONDS)
+            raise ReplayMismatch(
+                "the recorded run's time was over here, and this one's is not",
+                remedy="replay it with the limits that it was recorded with",
+            )
         raise ReplayMismatch("the record ends in the middle of a response")
 
 
@@ -491,6 +593,7 @@ class PlayedTool:
         tool: What is called where the recording has no outcome; None for nothing.
         begun: What is called instead where the call had been begun, and no outcome is recorded.
         gate: Told of recorded approvals that hold for similar calls.
+        own: The tool itself, without the layers around it, as the gate knows it.
     """
 
     def __init__(
@@ -501,12 +604,14 @@ class PlayedTool:
         *,
         begun: Tool | None = None,
         gate: Gate | None = None,
+        own: Tool | None = None,
     ) -> None:
         self._playback = playback
         self._spec = spec
         self._tool = tool
         self._begun = begun
         self._gate = gate
+        self._own = own
 
     @property
     def spec(self) -> ToolSpec:
@@ -515,7 +620,7 @@ class PlayedTool:
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """What the recorded call came to; else what comes of it now."""
-        playback, begun = self._playback, False
+        playback, begun = self._playback, 0
         recording = not playback.live
         while recording and (entry := await playback.tool_entry(context.call_id)) is not None:
             match entry:
@@ -523,16 +628,20 @@ class PlayedTool:
                     playback.durations[context.call_id] = duration
                     return output
                 case ToolIntended():
-                    begun = True
+                    begun += 1
                 case ToolWithdrawn():
-                    begun = False
+                    # That of a call which is made again takes nothing from the first one.
+                    begun -= 1
                 case ApprovalRequested() | ApprovalAnswered() | ToolProgress():
                     if isinstance(entry, ApprovalAnswered) and entry.approved and entry.similar:
-                        self._approved_similar(arguments)
+                        self._approved_similar(arguments, entry)
                     context.emit(entry)
                 case _:
                     pass
-        if playback.strict and playback.plays_tools and playback.cuts_tools():
+        if recording and playback.strict and playback.waits():
+            playback.durations[context.call_id] = 0.0
+            raise waiting(self._spec.name, context.run_id)
+        if playback.strict and playback.plays_tools and playback.cuts_tool(context.call_id):
             # As the loop cancelled it then, so that it says the same of it now.
             raise asyncio.CancelledError
         if self._tool is None:
@@ -546,6 +655,6 @@ class PlayedTool:
             return await self._begun.call(arguments, context)
         return await self._tool.call(arguments, context)
 
-    def _approved_similar(self, arguments: dict[str, Any]) -> None:
-        if self._gate is not None and self._tool is not None:
-            self._gate.allow_similar(self._tool, arguments)
+    def _approved_similar(self, arguments: dict[str, Any], answered: ApprovalAnswered) -> None:
+        if self._gate is not None and self._own is not None:
+            self._gate.allow_similar(self._own, arguments, answered.digest)

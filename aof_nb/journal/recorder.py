@@ -40,6 +40,7 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.journal import Journal
+from aof_nb.journal.notebook_cell import tool_call
 from aof_nb.messages import Message, ToolResult
 from aof_nb.models.layer import ModelLayer
 from aof_nb.policy import HasPlainForm, KnowsSimilar
@@ -91,7 +92,7 @@ class RequestDigests:
 
     def __init__(self, contexts: Iterable[str] = ()) -> None:
         self._messages: tuple[Message, ...] = ()
-        self._hashes: list[str] = []
+        self._up_to: list[str] = []
         self._context: tuple[Any, ...] = ()
         self._context_digest = ""
         self._known_contexts = set(contexts)
@@ -133,8 +134,11 @@ class RequestDigests:
         new = request.messages[kept:]
         hashes = [message_digest(message) for message in new]
         self._messages = request.messages
-        self._hashes = self._hashes[:kept] + hashes
-        digest = digest_of((self._context_digest, request.tool_choice, self._hashes))
+        del self._up_to[kept:]
+        for hashed in hashes:
+            # Of the one before and the new one, so that a long conversation is not hashed again.
+            self._up_to.append(digest_of((self._up_to[-1:], hashed)))
+        digest = digest_of((self._context_digest, request.tool_choice, self._up_to[-1:]))
         messages = tuple(
             WholeMessage(message)
             if first or message.role == "user"
@@ -207,6 +211,10 @@ class JournaledModel(ModelLayer):
         except AofError as error:
             self._broken(chunks, _failed(turn, error))
             raise
+        except Exception as error:
+            message = f"{self.name} failed: {type(error).__name__}: {error}"
+            self._broken(chunks, ModelFailed(turn=turn, error="ModelError", message=message))
+            raise
         except BaseException:
             self._broken(chunks)
             raise
@@ -236,7 +244,8 @@ def _responded(turn: int, event: ModelEvent) -> Any:
 def _failed(turn: int, error: AofError) -> ModelFailed:
     fields = {}
     for name in ("provider", "status", "request_id", "retry_after", "violation", "text"):
-        if (value := getattr(error, name, None)) not in {None, ""}:
+        value = getattr(error, name, None)
+        if value is not None and value != "":
             fields[name] = value
     return ModelFailed(
         turn=turn,
@@ -274,11 +283,15 @@ class JournaledTool(ToolLayer):
     Args:
         tool: The tool.
         journal: Where.
+        durations: Noted here as well, by call: what is shown of a run is what its replay shows.
     """
 
-    def __init__(self, tool: Tool, journal: Journal) -> None:
+    def __init__(
+        self, tool: Tool, journal: Journal, durations: dict[str, float] | None = None
+    ) -> None:
         super().__init__(tool)
         self._journal = journal
+        self._durations = {} if durations is None else durations
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Calls the tool."""
@@ -291,13 +304,16 @@ class JournaledTool(ToolLayer):
             emit(event)
 
         began = time.perf_counter()
-        output = await called(self._tool, arguments, msgspec.structs.replace(context, emit=kept))
+        around = tool_call.set(f"{context.run_id}/{context.call_id}")
+        try:
+            inner = msgspec.structs.replace(context, emit=kept)
+            output = await called(self._tool, arguments, inner)
+        finally:
+            tool_call.reset(around)
         spec = self.spec
+        self._durations[context.call_id] = duration = time.perf_counter() - began
         returned = ToolReturned(
-            call_id=context.call_id,
-            tool=spec.name,
-            output=output,
-            duration=time.perf_counter() - began,
+            call_id=context.call_id, tool=spec.name, output=output, duration=duration
         )
         try:
             journal.write(returned)
@@ -369,6 +385,8 @@ def intended(tools: Sequence[Tool], journal: Journal) -> list[Tool]:
     ]
 
 
-def journaled(tools: Sequence[Tool], journal: Journal) -> list[Tool]:
+def journaled(
+    tools: Sequence[Tool], journal: Journal, durations: dict[str, float] | None = None
+) -> list[Tool]:
     """The guarded tools, their outcomes written down."""
-    return [JournaledTool(tool, journal) for tool in tools]
+    return [JournaledTool(tool, journal, durations) for tool in tools]

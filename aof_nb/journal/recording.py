@@ -12,9 +12,13 @@ from typing import TypeVar
 import msgspec
 
 from aof_nb.errors import ConfigurationError, JournalError
+from aof_nb.events import ContextCompacted, ModelFellBack, RetryScheduled
 from aof_nb.journal.entries import (
     FORMAT,
+    Entry,
     Line,
+    ModelFailed,
+    ModelRequested,
     ModelResponded,
     OtherLine,
     RunBegun,
@@ -31,7 +35,10 @@ T = TypeVar("T")
 
 
 class State(enum.StrEnum):
-    """Where a run is: the statuses of `aof_nb.events.RunStatus`, and those of one not ended."""
+    """Where a run is: the statuses of `aof_nb.events.RunStatus`, and those of one not ended.
+
+    `TIMEOUT` is one that a notebook's run ends with.
+    """
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -41,6 +48,7 @@ class State(enum.StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
 
 
 FINAL = frozenset({State.COMPLETED, State.LIMIT, State.REFUSED})
@@ -101,14 +109,26 @@ class Recording:
         return max((line.at for line in self.lines), default=0.0)
 
     @property
+    def last_time(self) -> float:
+        """When the last entry was written, in seconds of the Unix epoch."""
+        for line in reversed(self.lines):
+            if isinstance(line.entry, RunBegun | RunResumed):
+                return line.entry.time + self.lines[-1].at - line.at
+        raise AssertionError("a recording begins with RunBegun")
+
+    @property
     def usage_by_model(self) -> dict[str, Usage]:
-        """Tokens used, by the models that answered; of a run not ended as far as is known."""
-        if (ended := self.ended) is not None:
+        """Tokens used, by the models that answered, as far as is known.
+
+        What was asked for in vain before a run was resumed is counted too.
+        """
+        resumed = any(isinstance(line.entry, RunResumed) for line in self.lines)
+        if (ended := self.ended) is not None and not resumed:
             return ended.usage_by_model
         used: dict[str, Usage] = {}
-        for entry in self.of(ModelResponded):
-            model = entry.requested_model or self.begun.model
-            used[model] = used.get(model, Usage()) + entry.usage
+        for line, asked in asked_models(self.lines):
+            for model, usage in _used(line.entry, asked):
+                used[model] = used.get(model, Usage()) + usage
         return used
 
     @property
@@ -121,6 +141,40 @@ class Recording:
     def of(self, kind: type[T]) -> Iterator[T]:
         """The entries of a kind, in order."""
         return (line.entry for line in self.lines if isinstance(line.entry, kind))
+
+
+def asked_models(lines: Sequence[Line]) -> Iterator[tuple[Line, str]]:
+    """The entries of a run, each with the full name of the model that is asked then."""
+    first = asked = ""
+    for line in lines:
+        match line.entry:
+            case RunBegun(model=model):
+                first = asked = model
+            case RunResumed(model=model):
+                first = asked = model or first
+            case ModelRequested():
+                asked = first
+            case ModelFellBack(fallback=fallback):
+                yield line, asked
+                asked = fallback
+                continue
+            case _:
+                pass
+        yield line, asked
+
+
+def _used(entry: Entry, asked: str) -> Iterator[tuple[str, Usage]]:
+    match entry:
+        case ModelResponded():
+            yield entry.requested_model or asked, entry.usage
+        case ModelFailed(usage=usage) if usage is not None:
+            yield asked, usage
+        case RetryScheduled() | ModelFellBack() if entry.usage.total_tokens:
+            yield entry.model, entry.usage
+        case ContextCompacted() if entry.usage.total_tokens:
+            yield entry.summary_model, entry.usage
+        case _:
+            pass
 
 
 def read_recording(path: Path) -> Recording:
@@ -159,6 +213,11 @@ def read_recordings(path: Path) -> list[Recording]:
     if rest and recordings:
         recordings[-1].torn = True
     if not recordings:
+        if data.partition(b"\n")[0].find(b'"type":"playbook_begun"') >= 0:
+            raise JournalError(
+                f"{path} is the journal of a notebook's run, not of an agent's",
+                remedy=f"go on with it by aofctl resume {path.parent.name}",
+            )
         raise JournalError(
             f"{path} is no journal: it does not begin with a run",
             remedy="name the journal.jsonl of a run, or a cassette",

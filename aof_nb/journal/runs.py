@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from aof_nb.paths import make_private, state_dir
 
 DOOMED = ".pruned-"
 """What the name of a run's directory begins with while the run is deleted."""
+
+LAST = "last"
+"""What names the run that began last, so that no run can be called so."""
+
+# What a shell, a terminal and a file system take without a second thought.
+_ID = re.compile(r"(?![.\s-])[^\x00-\x1f\x7f-\x9f/\\\ud800-\udfff]+(?<!\s)")
+_LONGEST_ID = 200
 
 
 def runs_dir() -> Path:
@@ -28,9 +36,16 @@ def run_dir(run_id: str) -> Path:
 
     Raises:
         ConfigurationError: If the id is none that a run can have.
+
+    Example:
+        >>> run_dir("20261126-031500-123a1b2c3").name
+        '20261126-031500-123a1b2c3'
     """
-    if not run_id or run_id in {".", ".."} or "/" in run_id or "\0" in run_id:
-        raise ConfigurationError(f"{run_id!r} is no run's id", remedy="see aofctl list runs")
+    if not _ID.fullmatch(run_id) or run_id == LAST or len(run_id.encode()) > _LONGEST_ID:
+        raise ConfigurationError(
+            f"{run_id[:_LONGEST_ID]!r} cannot be a run's id",
+            remedy="use letters, digits, - and _, as in the ids that aofctl list runs shows",
+        )
     return state_dir() / "runs" / run_id
 
 
@@ -40,11 +55,10 @@ def find_run(named: str) -> Path:
     Raises:
         ConfigurationError: If there is none, or the beginning is that of several.
     """
-    exact = run_dir(named)
-    if (exact / FILE_NAME).exists():
+    if named != LAST and (exact := run_dir(named)).joinpath(FILE_NAME).exists():
         return exact
     directories = list(run_directories())
-    if named == "last" and (last := next(filter(_has_begun, directories), None)) is not None:
+    if named == LAST and (last := next(filter(_has_begun, directories), None)) is not None:
         return last
     found = [each for each in directories if each.name.startswith(named)]
     if len(found) == 1:

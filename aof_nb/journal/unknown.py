@@ -57,6 +57,26 @@ class BegunTool:
         return _left_alone(f"{said} {answer.reason}" if answer.reason else said)
 
 
+class GoneTool:
+    """What a run that is resumed has in place of a tool that it had before, and has no more.
+
+    Args:
+        spec: The tool's definition.
+        begun: Whether it stands for calls that were begun, and whose outcome is not known.
+    """
+
+    def __init__(self, spec: ToolSpec, *, begun: bool = False) -> None:
+        self.spec = spec
+        self._begun = begun
+
+    async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        """Says so."""
+        gone = f"{self.spec.name} is not available any more."
+        if self._begun:
+            return _left_alone(gone)
+        return ToolOutput(f"{gone} It was not carried out.", is_error=True)
+
+
 def _left_alone(detail: str) -> ToolOutput:
     content = f"{LEFT_ALONE} {detail}".strip()
     return ToolOutput(content, is_error=True, unknown=True)

@@ -16,7 +16,8 @@ from aof_nb import Agent, Limits, Run, RunStatus
 from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.events import ModelEvent, Notice
 from aof_nb.journal.approvals import Approvals
-from aof_nb.journal.journal import FILE_NAME, is_held
+from aof_nb.journal.entries import ToolWithdrawn, decode_line
+from aof_nb.journal.journal import FILE_NAME, Journal, is_held
 from aof_nb.journal.recording import State, read_recording
 from aof_nb.journal.runs import find_run, read_run, run_dir
 from aof_nb.memory.in_memory import InMemory
@@ -333,8 +334,6 @@ async def test_a_copy_of_a_journal_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_second_one_of_this_process_is_refused(tmp_path: Path) -> None:
-    from aof_nb.journal.journal import Journal
-
     with (
         contextlib.closing(Journal(tmp_path / "r")),
         pytest.raises(JournalError, match="goes on"),
@@ -353,3 +352,27 @@ async def test_time_is_over_before_it_could_begin() -> None:
     assert result.status is RunStatus.LIMIT
     assert read_run(result.run_id).state is State.LIMIT
     assert journals_open() == []
+
+
+def test_it_is_let_go_while_a_thread_waits_for_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "r")
+    # As a system call in another thread does.
+    other = os.dup(journal._file)
+    try:
+        journal.close()
+        assert not is_held(journal.path)
+        Journal(tmp_path / "r").close()
+    finally:
+        os.close(other)
+
+
+async def test_times_are_in_order_whichever_thread_writes(tmp_path: Path) -> None:
+    with contextlib.closing(Journal(tmp_path / "r")) as journal:
+
+        def write(number: int) -> None:
+            for _ in range(200):
+                journal.write(ToolWithdrawn(f"{number}"))
+
+        await asyncio.gather(*(asyncio.to_thread(write, n) for n in range(4)))
+    times = [decode_line(each).at for each in journal.path.read_bytes().splitlines()]  # type: ignore[union-attr]
+    assert times == sorted(times)
