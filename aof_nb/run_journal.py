@@ -242,8 +242,10 @@ class RunJournal:
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
             begun = list(journaled(layers, journal))
+        # What was approved for similar calls was so for that run.
+        told = gate if self._recording.begun.parent is None else None
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
+            PlayedTool(playback, tool.spec, tool, begun=other, gate=told, own=own)
             for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}
