@@ -394,6 +394,7 @@ async def _to_end(run: Run) -> RunResult:
             pass
     finally:
         await run.aclose()
+    run.raise_if_waiting()
     return run.result
 
 

@@ -242,7 +242,10 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
-    """Who answered, through which face, what, and for what reason if one was given."""
+    """Who answered, through which face, what, and for what reason if one was given.
+
+    `waited` is how many seconds that took.
+    """
 
     call_id: str
     digest: str
@@ -251,6 +254,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     by: str
     via: str
     reason: str = ""
+    waited: float = 0.0
 
 
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):

@@ -14,6 +14,7 @@ import enum
 import fnmatch
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -136,6 +137,18 @@ def bounds_from_environment() -> tuple[Policy, ...]:
             f"{BOUNDS} holds no policies: {error}",
             remedy="it is set for a notebook's kernel by what runs the notebook: leave it alone",
         ) from error
+
+
+def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:
+    """An environment whose agents may not exceed a policy, nor those that hold here.
+
+    Raises:
+        ConfigurationError: If those that hold here cannot be read.
+    """
+    if bound is None:
+        return dict(environment)
+    bounds = (*bounds_from_environment(), bound)
+    return {**environment, BOUNDS: msgspec.json.encode(bounds).decode()}
 
 
 def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
@@ -341,7 +354,9 @@ class Gate:
                 reason=reason,
             )
         )
+        asked = time.monotonic()
         answer = await self._approver.ask(request)
+        waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
         )
@@ -357,6 +372,7 @@ class Gate:
                 by=answer.by,
                 via=answer.via,
                 reason=answer.reason,
+                waited=waited,
             )
         )
         return given

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aof_nb.cancellation import uncancelled
-from aof_nb.errors import AofError
+from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
-from aof_nb.journal.artifacts import Artifacts
+from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
+from aof_nb.journal.cell_runs import cell_runs
 from aof_nb.journal.entries import RunBegun
+from aof_nb.journal.notebook_cell import NotebookCell, current_cell
 from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.replay import Replay, record_path
@@ -48,6 +50,9 @@ MOST_OF_THE_PAST = 2_000
 """Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
+_ASKED_OTHERWISE = (
+    "the prompt is another one than when this cell was executed before: the run of then is taken"
+)
 # How much may have been said in a session since a run stopped that is resumed.
 _MESSAGES_SINCE = 200
 
@@ -108,14 +113,24 @@ class Run:
         self._replay = replay
         self._record_to = record_path() if record is None else Path(record).expanduser()
         self._source = source
-        self._cell = cell
+        here = current_cell()
+        self._cell = cell or (here.id if here is not None else "")
+        self._place = self._journaled_place(here)
+        self._repeats = False
         self._asks = True
+        self._notices: tuple[str, ...] = ()
         self._inbox: deque[str] = deque()
         self._journal = RunJournal()
         self.tool_layer: Callable[[Sequence[Tool]], Sequence[Tool]] | None = None
         self._record = Record(transcript=[])
         self._damaged: Sequence[str] = ()
         self._events = self._stream()
+
+    def _journaled_place(self, here: NotebookCell | None) -> NotebookCell | None:
+        """The cell of a notebook's run that this run is known by, when that is resumed."""
+        if here is None or not here.playbook or not self._agent.journal:
+            return None
+        return here if self._replay is None and self._resumed is None else None
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
@@ -135,6 +150,23 @@ class Run:
             text: What is said. It is lost if the run ends before another turn.
         """
         self._inbox.append(text)
+
+    @property
+    def notebook_run(self) -> str:
+        """The run of a notebook that it belongs to, and that can be resumed; else empty."""
+        return "" if self._place is None else self._place.run_id
+
+    def raise_if_waiting(self) -> None:
+        """Ends a notebook that is run unattended where a run of it waits for a person.
+
+        Raises:
+            ApprovalPending: If the run waits, and its notebook's run can be resumed.
+        """
+        if self.notebook_run and self._record.status is RunStatus.WAITING:
+            raise ApprovalPending(
+                f"{self._agent.name} waits for a person's approval",
+                remedy=f"aofctl approve {self.run_id}, then aofctl resume {self.notebook_run}",
+            )
 
     @property
     def transcript(self) -> list[Message]:
@@ -181,12 +213,15 @@ class Run:
         known = 0
         loop = asyncio.get_running_loop()
         begun, seconds = loop.time(), self._limits.max_seconds
-        telemetry = self._telemetry()
+        telemetry: RunTelemetry | None = None
         try:
             try:
                 async with asyncio.timeout(seconds) as within:
                     # An id that no directory can have is refused without a journal, too.
                     run_dir(self.run_id)
+                    if self._place is not None:
+                        await asyncio.to_thread(self._find_in_notebook, self._place)
+                    telemetry = self._telemetry()
                     await self._open_journal()
                     if self._session is not None and self._replay is None:
                         memory = self._agent.open_memory()
@@ -214,7 +249,10 @@ class Run:
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
                             yield Notice(problem)
-                    yield self._journal.noted(event) if type(event) in NOTED else event
+                    noted = self._journal.noted(event) if type(event) in NOTED else event
+                    if isinstance(noted, RunFinished):
+                        record.duration = noted.duration
+                    yield noted
         finally:
             record.status = record.status or RunStatus.CANCELLED
             try:
@@ -222,6 +260,8 @@ class Run:
                 # What fails here must not hide why the run has ended.
                 record.error = record.error or next(iter(problems.values()), None)
             finally:
+                if self._replay is not None and isinstance(record.error, ReplayMismatch):
+                    self._replay.note(record.error)
                 if telemetry is not None:
                     telemetry.end(record.status.value, record.usage, record.text, record.error)
                 self._log_end()
@@ -252,7 +292,7 @@ class Run:
                 self._journal.begin(self._begun([self._asked]))
 
     def _telemetry(self) -> RunTelemetry | None:
-        if self._replay is not None:
+        if self._replay is not None or self._repeats:
             return None
         return run_telemetry(
             run_id=self.run_id,
@@ -288,6 +328,35 @@ class Run:
                 },
             )
 
+    def _find_in_notebook(self, place: NotebookCell) -> None:
+        """Finds what the cell's agent has done before, to repeat it or to go on with it.
+
+        Raises:
+            JournalError: If it cannot be told, or not read.
+        """
+        earlier = cell_runs(place.playbook).find(place, self._agent.name, self._prompt)
+        if earlier is None:
+            return
+        self.run_id = earlier.run_id
+        recording = earlier.recording
+        if recording is None:
+            return
+        begun = recording.begun
+        self._prompt, self._session = begun.prompt, begun.session
+        self._limits = begun.limits or self._limits
+        self._repeats, self._asks = earlier.repeats, not earlier.repeats
+        if earlier.repeats:
+            self._journal = RunJournal(recording, replay=True, compares=False)
+        else:
+            self._resumed = recording
+        if earlier.asked_otherwise:
+            self._notices = (_ASKED_OTHERWISE,)
+
+    def _note_in_notebook(self, place: NotebookCell) -> None:
+        """Writes down that the cell has begun this run, before anything is done."""
+        runs = cell_runs(place.playbook)
+        runs.note(place, self._agent.name, self._prompt, run_dir(self.run_id))
+
     async def _open_journal(self) -> None:
         """Begins the run's journal, or finds the one that it goes on with or repeats."""
         replay = self._replay
@@ -304,10 +373,15 @@ class Run:
                 return
             # Nothing of it was recorded: it is a run like any other.
             self._replay = None
-        self._journal = RunJournal(self._resumed, record_to=self._record_to)
-        if self._agent.journal or self._record_to is not None:
-            # A few calls to a local file system: a thread would cost ten times as much.
-            self._journal.open(self.run_id)
+        if not self._repeats:
+            # Without a journal, what it does would be done again when the notebook is resumed.
+            required = self._place is not None
+            self._journal = RunJournal(self._resumed, required=required, record_to=self._record_to)
+            if self._agent.journal or self._record_to is not None:
+                # A few calls to a local file system: a thread would cost ten times as much.
+                self._journal.open(self.run_id)
+        if self._place is not None:
+            await asyncio.to_thread(self._note_in_notebook, self._place)
 
     async def _history(self, memory: Memory | None) -> Sequence[Message]:
         if (recorded := self._journal.history) is not None:
@@ -331,7 +405,8 @@ class Run:
         journal.begin(self._begun([each.name for each in models]))
         journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
-        tools = list(resolve_tools(agent.tools))
+        tools = [] if self._repeats else list(resolve_tools(agent.tools))
+        journal.say(self._notices)
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -392,6 +467,7 @@ class Run:
             approve=self._approve,
             source=self._source,
             cell=self._cell,
+            notebook_run=self.notebook_run,
         )
 
     def _models(self) -> list[Model]:
@@ -421,10 +497,9 @@ class Run:
             model = cached(model, directory=directory, keyed_by=models[0])
         return model
 
-    def _artifacts(self) -> Artifacts | None:
-        if not self._asks:
-            return None
-        return Artifacts(lambda: run_dir(self.run_id) / "artifacts")
+    def _artifacts(self) -> Artifacts:
+        kind = Artifacts if self._asks or self._repeats else RecordedArtifacts
+        return kind(lambda: run_dir(self.run_id) / "artifacts")
 
     async def _remember(self, memory: Memory, known: int) -> None:
         """Adds the run's messages to its session, for a run that failed or was cancelled too.
@@ -438,6 +513,8 @@ class Run:
             # The process before may have failed or died with a part of it kept.
             kept = await memory.load(self._session, limit=len(new) + _MESSAGES_SINCE)
             new = _not_in(kept, new)
+        elif self._repeats:
+            new = _not_in(await memory.load(self._session), new)
         if new:
             await memory.append(self._session, new)
 

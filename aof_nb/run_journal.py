@@ -63,6 +63,7 @@ class RunJournal:
             are given in their order, whatever is asked, to the tools as they were.
         pace: How much of the recorded waits a replay keeps.
         tools: Whether a replay plays tools back too.
+        required: Whether a run whose journal cannot be written fails, and does not go on without.
         record_to: A cassette that the whole journal is added to when the run has ended.
     """
 
@@ -75,13 +76,17 @@ class RunJournal:
         compares: bool = True,
         pace: float = 0.0,
         tools: bool = True,
+        required: bool = False,
         record_to: Path | None = None,
     ) -> None:
         self._recording = recording
         self._replay = replay
         self._compares = compares
+        self._required = required
         self._record_to = record_to
         self._journal: Journal | None = None
+        self._before = 0.0
+        self._durations: dict[str, float] = {}
         self._begun = False
         self.notices: list[str] = []
         self.playback: Playback | None = None
@@ -126,7 +131,6 @@ class RunJournal:
                 another process.
         """
         recording = self._recording
-        before = 0.0
         if recording is not None:
             if recording.path.resolve() != (run_dir(run_id) / FILE_NAME).resolve():
                 raise ConfigurationError(
@@ -137,7 +141,7 @@ class RunJournal:
         began = time.monotonic()
 
         def elapsed() -> float:
-            return before + time.monotonic() - began
+            return self._before + time.monotonic() - began
 
         try:
             self._journal = journal = Journal(run_dir(run_id), elapsed=elapsed)
@@ -150,7 +154,7 @@ class RunJournal:
             # Another process may have gone on with it since it was read.
             self._recording = recording = read_recording(journal.path)
             check_resumable(recording, held=True)
-            before = recording.duration
+            self._before = recording.duration
             self.playback = self._played(recording)
         elif journal.path.stat().st_size:
             journal.close()
@@ -166,7 +170,7 @@ class RunJournal:
         """Writes the first entry, or that the run is resumed; a new run can go on without.
 
         Raises:
-            JournalError: If a resumed run's cannot be written.
+            JournalError: If a resumed run's cannot be written, or it is required.
         """
         if self._journal is None or self._begun:
             return
@@ -184,6 +188,8 @@ class RunJournal:
 
     def _do_without(self, error: JournalError) -> None:
         self._journal = None
+        if self._required:
+            raise error
         self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
 
     def say(self, notices: Sequence[str]) -> None:
@@ -232,7 +238,7 @@ class RunJournal:
         guarded: list[Tool] = gate.guard(inner)
         if traced is not None:
             guarded = list(traced(guarded))
-        outer = guarded if journal is None else journaled(guarded, journal)
+        outer = guarded if journal is None else journaled(guarded, journal, self._durations)
         if playback is None or not playback.plays_tools:
             return outer
         assert self._recording is not None
@@ -241,7 +247,7 @@ class RunJournal:
             layers = [
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
-            begun = list(journaled(layers, journal))
+            begun = list(journaled(layers, journal, self._durations))
         # What was approved for similar calls was so for that run.
         told = gate if self._recording.begun.parent is None else None
         played: list[Tool] = [
@@ -253,7 +259,8 @@ class RunJournal:
         if journal is None:
             return played + [PlayedTool(playback, spec, None) for spec in gone]
         for spec in gone:
-            tool, other = journaled([GoneTool(spec), GoneTool(spec, begun=True)], journal)
+            both = [GoneTool(spec), GoneTool(spec, begun=True)]
+            tool, other = journaled(both, journal, self._durations)
             played.append(PlayedTool(playback, spec, tool, begun=other))
         return played
 
@@ -309,14 +316,16 @@ class RunJournal:
         return event
 
     def _tool_finished(self, event: ToolFinished, call_id: str) -> ToolFinished:
-        if self.playback is not None and call_id in self.playback.durations:
-            duration = self.playback.durations[call_id]
-            return msgspec.structs.replace(event, duration=duration)
-        return event
+        """The event with the duration that is in the journal, if there is one."""
+        playback, duration = self.playback, self._durations.get(call_id)
+        if playback is not None and duration is None:
+            duration = playback.durations.get(call_id)
+        return event if duration is None else msgspec.structs.replace(event, duration=duration)
 
     def refused(self, call: ToolCall, complaint: str) -> None:
         """Writes down that the loop itself has answered a call."""
         if self._journal is not None:
+            self._durations[call.id] = 0.0
             with contextlib.suppress(JournalError):
                 entry = ToolRefused(call_id=call.id, tool=call.name, content=complaint)
                 self._journal.write(entry)
@@ -340,7 +349,7 @@ class RunJournal:
             text=record.text,
             turns=record.turns,
             tool_calls=record.tool_calls,
-            duration=journal.elapsed(),
+            duration=self._before + record.duration,
             usage_by_model=dict(record.usage_by_model),
             limit=record.limit,
             error=record.error.message if record.error else None,

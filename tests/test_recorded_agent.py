@@ -49,7 +49,6 @@ async def test_every_event_is_told_again(tmp_path: Path) -> None:
         Agent(model=Turns((CALL, GONE), (BAD,), ("well",)), tools=[Restart()]),
         Agent(model=Turns((Overloaded("busy"),)), retry=RetryPolicy(attempts=1)),
         Agent(model=Turns((CALL,), (CALL,)), tools=[Restart()], limits=Limits(max_turns=2)),
-        Agent(model=Turns((CALL,)), tools=[Restart()], limits=Limits(max_output_chars=4)),
         Agent(model=Turns(('{"answer": ["x"]}',), ('{"answer": [1]}',)), output_schema=list[int]),
         Agent(
             model=Turns(("no",), ("nor this",), ("never",)),

@@ -15,6 +15,7 @@ from aof_nb.cli.resume import resume
 from aof_nb.cli.run import run
 from aof_nb.cli.runs import app as runs
 from aof_nb.cli.runs import list_approvals, list_runs
+from aof_nb.cli.test_command import run_tests
 from aof_nb.cli.validate import validate
 from aof_nb.cli.version import version
 from aof_nb.lab.commands import app as lab
@@ -30,6 +31,7 @@ app.command(name="run")(run)
 app.command(name="resume")(resume)
 app.command(name="replay")(replay)
 app.command(name="fork")(fork)
+app.command(name="test")(run_tests)
 app.command(name="validate")(validate)
 listing.command(name="runs")(list_runs)
 listing.command(name="approvals")(list_approvals)

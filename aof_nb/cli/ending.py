@@ -53,6 +53,18 @@ def usage_error(message: str, remedy: str = "") -> NoReturn:
     raise typer.Exit(ExitCode.USAGE)
 
 
+def refuse(why: str, options: dict[str, object]) -> None:
+    """Ends the command if an option was given that does not belong to what it is about.
+
+    Args:
+        why: Such as ``is for agents, not for notebooks``.
+        options: Their values by name.
+    """
+    for name, value in options.items():
+        if value:
+            usage_error(f"{name} {why}")
+
+
 def nobody_asked() -> ExitCode:
     """Says that an approval was needed that nobody could be asked for."""
     complain(

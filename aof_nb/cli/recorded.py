@@ -6,8 +6,17 @@ from pathlib import Path
 
 from aof_nb.cli.ending import usage_error
 from aof_nb.errors import ConfigurationError
-from aof_nb.journal.recording import Recording
-from aof_nb.journal.runs import read_run
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.recording import Recording, read_recording
+from aof_nb.journal.runs import find_run
+
+
+def named_directory(named: str) -> Path:
+    """The directory of the run that the user names; ends the command if there is none."""
+    try:
+        return find_run(named)
+    except ConfigurationError as error:
+        usage_error(error.message, error.remedy)
 
 
 def named_run(named: str) -> Recording:
@@ -16,10 +25,7 @@ def named_run(named: str) -> Recording:
     Raises:
         JournalError: If its journal cannot be read.
     """
-    try:
-        return read_run(named)
-    except ConfigurationError as error:
-        usage_error(error.message, error.remedy)
+    return read_recording(named_directory(named) / FILE_NAME)
 
 
 def agent_file(recording: Recording, given: Path | None, command: str) -> Path:
@@ -47,6 +53,9 @@ def _unknown(recording: Recording, command: str) -> tuple[str, str]:
     notebook = python
     if command == "resume":
         python, notebook = f'await agent.resume("{run_id}")', f"%aof resume {run_id}"
+    if begun.notebook_run and command == "resume":
+        there = f"aofctl resume {begun.notebook_run}"
+        return f"{whose} belongs to the run of a notebook", f"go on with that: {there}"
     if begun.cell:
         return f"{whose} was begun in a notebook", f"go on there: {notebook}; or {name_it}"
     there = f"{python}, in a notebook {notebook}" if python != notebook else python

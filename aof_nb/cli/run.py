@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aof_nb.cli.ending import reported, run_to_end, usage_error
+from aof_nb.cli.ending import refuse, reported, run_to_end, usage_error
 from aof_nb.cli.options import DebugOption, OutputOption
 from aof_nb.errors import AofError
 
@@ -130,7 +130,7 @@ def run(
     """
     tape = _tape(file, replay, otherwise, record)
     if file.suffix == ".ipynb":
-        _refuse(
+        refuse(
             "is for agents, not for notebooks",
             {"--input": prompt, "--session": session, "--model": model, "--max-turns": max_turns},
         )
@@ -154,7 +154,7 @@ def run(
                 debug=debug,
             ),
         )
-    _refuse(
+    refuse(
         "is for notebooks, not for agents",
         {
             "--parameter": parameter,
@@ -202,9 +202,3 @@ def _tape(file: Path, replay: str | None, otherwise: str | None, record: str | N
         return tape_of(file, replay, otherwise, record)
     except AofError as error:
         usage_error(error.message, error.remedy)
-
-
-def _refuse(why: str, options: dict[str, object]) -> None:
-    for name, value in options.items():
-        if value:
-            usage_error(f"{name} {why}")

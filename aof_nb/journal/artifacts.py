@@ -44,7 +44,7 @@ class Artifacts:
         return await asyncio.to_thread(self._write, self.name(call_id), text)
 
     def _write(self, name: str, text: str) -> Path:
-        directory = self._directory() if callable(self._directory) else self._directory
+        directory = self._where()
         make_private(directory)
         path = directory / name
         partial = path.with_suffix(".partial")
@@ -53,3 +53,14 @@ class Artifacts:
             file.write(text)
         partial.replace(path)
         return path
+
+    def _where(self) -> Path:
+        return self._directory() if callable(self._directory) else self._directory
+
+
+class RecordedArtifacts(Artifacts):
+    """A recorded run's artifacts as its replay tells of them: nothing is written anew."""
+
+    async def save(self, call_id: str, text: str) -> Path:
+        """The path that the call's output had."""
+        return self._where() / self.name(call_id)

@@ -119,7 +119,13 @@ class Cassette:
         self.path = path
         self._stamp = _stamp(path)
         self.recordings = read_recordings(path)
+        self.mismatches: list[ReplayMismatch] = []
         self._used: set[int] = set()
+
+    @property
+    def unused(self) -> list[Recording]:
+        """The runs that were not taken yet."""
+        return [each for n, each in enumerate(self.recordings) if n not in self._used]
 
     def is_out_of_date(self) -> bool:
         """Whether the file is another one than was read: recorded anew, or gone on with."""
@@ -160,9 +166,8 @@ class Cassette:
 
     def _mismatch(self, agent: str, prompt: str, cell: str) -> ReplayMismatch:
         remedy = "record it again with --record, or undo the change"
-        unused = [each for n, each in enumerate(self.recordings) if n not in self._used]
-        free = unused or self.recordings
-        of_agent = [each for each in free if agent in {"", each.begun.agent}]
+        unused = self.unused or self.recordings
+        of_agent = [each for each in unused if agent in {"", each.begun.agent}]
         of_cell = [each for each in of_agent if cell and each.begun.cell == cell]
         if not of_agent:
             names = ", ".join(dict.fromkeys(each.begun.agent for each in self.recordings))
@@ -200,6 +205,35 @@ def cassette(path: Path) -> Cassette:
         if known is not None:
             read.take_over(known)
     return _open_cassettes[path]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process has made of a cassette, for whoever watches it.
+
+    Args:
+        runs: How many of its runs were taken.
+        unused: The others, each by its agent and its prompt.
+        mismatches: What did not fit, in order.
+    """
+
+    runs: int
+    unused: list[tuple[str, str]]
+    mismatches: list[str]
+
+
+def taken(path: str | Path) -> str:
+    """What this process has made of a cassette so far: a `Taken`, as JSON.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+    read = cassette(Path(path))
+    told = Taken(
+        runs=len(read.recordings) - len(read.unused),
+        unused=[(each.begun.agent, each.begun.prompt) for each in read.unused],
+        mismatches=[each.message for each in read.mismatches],
+    )
+    return msgspec.json.encode(told).decode()
 
 
 def rewind(path: Path) -> None:

@@ -329,7 +329,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _KINDS = frozenset(each.__struct_config__.tag for each in Entry.__args__)
 
 
-def encode_line(at: float, entry: Entry) -> bytes:
+def encode_line(at: float, entry: msgspec.Struct) -> bytes:
     r"""An entry as a line of a journal.
 
     Example:

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import JournalError
-from aof_nb.journal.entries import Entry, encode_line
+from aof_nb.journal.entries import encode_line
 from aof_nb.paths import make_private
 
 FILE_NAME = "journal.jsonl"
@@ -58,7 +60,7 @@ class Journal:
             raise _unwritable(self.path, error) from error
         try:
             self._hold()
-            _cut_torn_line(self._file)
+            cut_torn_line(self._file)
         except BaseException:
             os.close(self._file)
             raise
@@ -85,7 +87,7 @@ class Journal:
                 return
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def write(self, *entries: Entry) -> None:
+    def write(self, *entries: msgspec.Struct) -> None:
         """Appends entries, in one write; callable from any thread.
 
         Raises:
@@ -168,7 +170,7 @@ def _keep_private(file: int, directory: Path) -> None:
             os.fchmod(file, 0o600)
 
 
-def _cut_torn_line(file: int) -> None:
+def cut_torn_line(file: int) -> None:
     """Removes what a crash left of a line, so that the next one does not go on with it."""
     end = size = os.fstat(file).st_size
     while end > 0:

@@ -29,6 +29,7 @@ from aof_nb.events import (
     TextDelta,
     ToolProgress,
 )
+from aof_nb.journal.approvals import waiting
 from aof_nb.journal.difference import Recorded, difference
 from aof_nb.journal.entries import (
     MODEL_ENTRIES,
@@ -193,6 +194,7 @@ class Playback:
         self.digests = RequestDigests(self._contexts)
         self.turns = 0
         self.durations: dict[str, float] = {}
+        self._called_at: dict[str, float] = {}
         self._before = before
         self._live_since: float | None = None
         self._at = 0.0
@@ -302,6 +304,7 @@ class Playback:
         """Takes the turn of a call that the loop refuses; returns whether it did so then, too."""
         while (entry := await self.tool_entry(call_id)) is not None:
             if isinstance(entry, _LAST):
+                self.durations[call_id] = 0.0
                 return isinstance(entry, ToolRefused)
         return False
 
@@ -331,6 +334,7 @@ class Playback:
         """
         while isinstance(head := self._head, TOOL_ENTRIES):
             if head.call_id == call_id:
+                self._called_at.setdefault(call_id, self._steps[self._place].at)
                 await self._keep_pace()
                 if isinstance(head, ToolReturned):
                     self._recorded.output(call_id, head.output)
@@ -347,12 +351,22 @@ class Playback:
             await asyncio.sleep(max(0.0, at - self._at) * self.pace)
         self._at = at
 
-    def cuts_tools(self) -> bool:
-        """Whether the recorded run ran out of time, or was cancelled, while tools were called."""
+    def waits(self) -> bool:
+        """Whether the recorded run has ended here to wait for an approval."""
+        head = self._head
+        return isinstance(head, RunEnded) and head.status is RunStatus.WAITING
+
+    def cuts_tool(self, call_id: str) -> bool:
+        """Whether the recorded run ran out of time, or was cancelled, while a tool was called."""
         head = self._head
         if isinstance(head, LimitReached):
-            return head.limit == "seconds"
-        return isinstance(head, RunEnded) or (self.strict and head is None)
+            cut = head.limit == "seconds"
+        else:
+            cut = isinstance(head, RunEnded) or (self.strict and head is None)
+        if cut:
+            ended_at = self._steps[min(self._place, len(self._steps) - 1)].at
+            self.durations[call_id] = ended_at - self._called_at.get(call_id, ended_at)
+        return cut
 
     def exchange(self, request: ModelRequest) -> list[Line]:
         """The recorded request's entries; empty if the request is to be made.
@@ -624,7 +638,10 @@ class PlayedTool:
                     context.emit(entry)
                 case _:
                     pass
-        if playback.strict and playback.plays_tools and playback.cuts_tools():
+        if recording and playback.strict and playback.waits():
+            playback.durations[context.call_id] = 0.0
+            raise waiting(self._spec.name, context.run_id)
+        if playback.strict and playback.plays_tools and playback.cuts_tool(context.call_id):
             # As the loop cancelled it then, so that it says the same of it now.
             raise asyncio.CancelledError
         if self._tool is None:

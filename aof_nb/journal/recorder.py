@@ -40,6 +40,7 @@ from aof_nb.journal.entries import (
     WholeMessage,
 )
 from aof_nb.journal.journal import Journal
+from aof_nb.journal.notebook_cell import tool_call
 from aof_nb.messages import Message, ToolResult
 from aof_nb.models.layer import ModelLayer
 from aof_nb.policy import HasPlainForm, KnowsSimilar
@@ -282,11 +283,15 @@ class JournaledTool(ToolLayer):
     Args:
         tool: The tool.
         journal: Where.
+        durations: Noted here as well, by call: what is shown of a run is what its replay shows.
     """
 
-    def __init__(self, tool: Tool, journal: Journal) -> None:
+    def __init__(
+        self, tool: Tool, journal: Journal, durations: dict[str, float] | None = None
+    ) -> None:
         super().__init__(tool)
         self._journal = journal
+        self._durations = {} if durations is None else durations
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Calls the tool."""
@@ -299,13 +304,16 @@ class JournaledTool(ToolLayer):
             emit(event)
 
         began = time.perf_counter()
-        output = await called(self._tool, arguments, msgspec.structs.replace(context, emit=kept))
+        around = tool_call.set(f"{context.run_id}/{context.call_id}")
+        try:
+            inner = msgspec.structs.replace(context, emit=kept)
+            output = await called(self._tool, arguments, inner)
+        finally:
+            tool_call.reset(around)
         spec = self.spec
+        self._durations[context.call_id] = duration = time.perf_counter() - began
         returned = ToolReturned(
-            call_id=context.call_id,
-            tool=spec.name,
-            output=output,
-            duration=time.perf_counter() - began,
+            call_id=context.call_id, tool=spec.name, output=output, duration=duration
         )
         try:
             journal.write(returned)
@@ -377,6 +385,8 @@ def intended(tools: Sequence[Tool], journal: Journal) -> list[Tool]:
     ]
 
 
-def journaled(tools: Sequence[Tool], journal: Journal) -> list[Tool]:
+def journaled(
+    tools: Sequence[Tool], journal: Journal, durations: dict[str, float] | None = None
+) -> list[Tool]:
     """The guarded tools, their outcomes written down."""
-    return [JournaledTool(tool, journal) for tool in tools]
+    return [JournaledTool(tool, journal, durations) for tool in tools]

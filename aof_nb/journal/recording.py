@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 
 class State(enum.StrEnum):
-    """Where a run is: the statuses of `aof_nb.events.RunStatus`, and those of one not ended."""
+    """Where a run is: the statuses of `aof_nb.events.RunStatus`, and those of one not ended.
+
+    `TIMEOUT` is one that a notebook's run ends with.
+    """
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -45,6 +48,7 @@ class State(enum.StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
 
 
 FINAL = frozenset({State.COMPLETED, State.LIMIT, State.REFUSED})
@@ -103,6 +107,14 @@ class Recording:
     def duration(self) -> float:
         """Seconds that the run went on, pauses left out."""
         return max((line.at for line in self.lines), default=0.0)
+
+    @property
+    def last_time(self) -> float:
+        """When the last entry was written, in seconds of the Unix epoch."""
+        for line in reversed(self.lines):
+            if isinstance(line.entry, RunBegun | RunResumed):
+                return line.entry.time + self.lines[-1].at - line.at
+        raise AssertionError("a recording begins with RunBegun")
 
     @property
     def usage_by_model(self) -> dict[str, Usage]:
@@ -201,6 +213,11 @@ def read_recordings(path: Path) -> list[Recording]:
     if rest and recordings:
         recordings[-1].torn = True
     if not recordings:
+        if data.partition(b"\n")[0].find(b'"type":"playbook_begun"') >= 0:
+            raise JournalError(
+                f"{path} is the journal of a notebook's run, not of an agent's",
+                remedy=f"go on with it by aofctl resume {path.parent.name}",
+            )
         raise JournalError(
             f"{path} is no journal: it does not begin with a run",
             remedy="name the journal.jsonl of a run, or a cassette",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from aof_nb.errors import ConfigurationError, ReplayMismatch
+from aof_nb.errors import AofError, ConfigurationError, ReplayMismatch
 from aof_nb.journal.cassette import cassette
 from aof_nb.journal.journal import FILE_NAME, is_held
 from aof_nb.journal.recording import Recording
@@ -70,6 +71,11 @@ class Replay:
             if self.otherwise is None:
                 raise
             return None
+
+    def note(self, mismatch: ReplayMismatch) -> None:
+        """Keeps what did not fit with the recording: not every cell shows why its run failed."""
+        with contextlib.suppress(AofError):
+            cassette(self.path).mismatches.append(mismatch)
 
     @classmethod
     def from_environment(cls) -> Replay | None:

@@ -46,8 +46,8 @@ def message_tokens(message: Message) -> int:
 
 def _part_tokens(part: Part) -> float:
     match part:
-        case Text(text=text):
-            return PER_BLOCK + text_tokens(text)
+        case Text(text=text, opaque=opaque):
+            return PER_BLOCK + text_tokens(text) + (_json_tokens(opaque) if opaque else 0)
         case ToolResult(content=content, call_id=call_id):
             return PER_BLOCK + text_tokens(content) + len(call_id) / 2
         case ToolCall(id=call_id, name=name, arguments=arguments, raw_arguments=raw):

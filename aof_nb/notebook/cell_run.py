@@ -132,7 +132,7 @@ async def show_in_cell(
             if not replayed:
                 registry.spent[run.run_id] = run.result.usage_by_model
         if run.result.status is RunStatus.WAITING and not replayed:
-            waiting = _waiting(run.run_id)
+            waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
         await _end(run.result, renderer, live=place is Frontend.LIVE)
     if waiting is not None and place is Frontend.HEADLESS:
@@ -140,18 +140,20 @@ async def show_in_cell(
     return run.result
 
 
-def _waiting(run_id: str) -> CellWaiting:
+def _waiting(run: Run) -> CellWaiting:
     """What a run waits for, and how it goes on."""
     from aof_nb.journal.approvals import Approvals
     from aof_nb.journal.runs import run_dir
 
+    run_id = run.run_id
+    go_on = f"aofctl resume {run.notebook_run}" if run.notebook_run else f"%aof resume {run_id}"
     calls = [
         f"{each.request.tool.name} {in_short(each.request.arguments)}".rstrip()
         for each in Approvals(run_dir(run_id)).pending()
     ]
     return CellWaiting(
         f"{'; '.join(calls) or 'the run'} waits for a person's approval",
-        remedy=f"aofctl approve {run_id}, then %aof resume {run_id}",
+        remedy=f"aofctl approve {run_id}, then {go_on}",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -68,7 +67,6 @@ class Row:
     duration: float | None = None
     progress: str = ""
     artifact: bool = False
-    _asked: float = field(default=0.0, init=False)
     _waited: float = field(default=0.0, init=False)
 
     def take(
@@ -79,10 +77,10 @@ class Row:
             case ToolProgress():
                 self.progress = _progress(event)
             case ApprovalRequested():
-                self.state, self._asked = "waiting", time.monotonic()
+                self.state = "waiting"
             case ApprovalAnswered():
                 self.state = "running"
-                self._waited += time.monotonic() - self._asked
+                self._waited += event.waited
             case ToolFinished():
                 unanswered = self.state == "waiting" and event.outcome is Outcome.DENIED
                 self.state = "unanswered" if unanswered else event.outcome

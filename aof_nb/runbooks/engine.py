@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import zmq
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import from_dict
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
+from papermill.iorw import papermill_io
 
 from aof_nb.runbooks.execution import Execution
-from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted, titles
+from aof_nb.runbooks.kernel import ThisPython
+from aof_nb.runbooks.playbook import CellTask, WaitingApproval
+from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted
+from aof_nb.runbooks.saving import SCHEME, WholeFiles
 
 NAME = "aof"
 """The engine's name for `papermill.execute_notebook`."""
 
 GRACE = 5.0
 """Seconds an interrupted cell is given to end before the kernel is killed."""
+
+
+STARTS = 3
+"""Times that a kernel is started at most, before its first cell."""
 
 
 class _Exit(Exception):
@@ -39,33 +46,10 @@ def _failure(place: int, title: str, problem: Exception) -> CellFailure:
     return CellFailure(place, title, type(problem).__name__, str(problem), "")
 
 
-class _ThisPython(AsyncKernelManager):
-    """Starts this interpreter, whatever kernel the notebook names.
-
-    The name in a notebook is the one of the machine it was written on; what a run needs is the
-    environment that aof_nb and its tools are installed in, which is this one.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if self.has_trait("transport_encryption") and zmq.has("curve"):
-            self.transport_encryption = "auto"
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        spec = get_kernel_dict()
-        return KernelSpec(
-            # A kernel that is shut down is interrupted first, and some versions log that as an
-            # error, into the terminal of who runs the notebook.
-            argv=[*spec["argv"], "--log-level=CRITICAL"],
-            display_name=spec["display_name"],
-            language=spec["language"],
-            metadata=spec["metadata"],
-        )
-
-
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells on one loop, and ends the kernel whatever happens."""
+
+    km: Any
 
     def __init__(self, nb_man: Any, execution: Execution, **options: Any) -> None:
         super().__init__(nb_man, **options)
@@ -80,9 +64,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         execution = self._execution
         watching = asyncio.create_task(self._end_when_stopped())
         try:
-            async with self.async_setup_kernel(
-                cwd=execution.directory, env=dict(execution.environment)
-            ):
+            async with contextlib.AsyncExitStack() as kernel:
+                await self._start(kernel)
+                execution.playbook.kernel_started(self.km.provisioner.pid, self.km.connection_file)
                 await self._execute_cells()
                 if not await self.km.is_alive():
                     return
@@ -97,37 +81,103 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             # Where a kernel did not start nbclient leaves this behind, which fails at exit.
             atexit.unregister(self._cleanup_kernel)
 
-    async def _execute_cells(self) -> None:
-        named = titles(self.nb.cells)
-        for place, (index, title) in enumerate(named.items(), start=1):
-            self._execution.tell(CellStarted(place, len(named), title))
-            started = time.monotonic()
-            problem = await self._execute_one(self.nb.cells[index], index)
-            duration = time.monotonic() - started
-            ok = problem is None or isinstance(problem, _Exit)
-            self._execution.tell(CellFinished(place, len(named), title, ok, duration))
-            if problem is not None:
-                if not ok:
-                    self._execution.failure = _failure(place, title, problem)
+    async def _start(self, kernel: contextlib.AsyncExitStack) -> None:
+        """Starts the kernel; again if it dies at once, as where another has taken its port."""
+        execution = self._execution
+        for left in reversed(range(STARTS)):
+            try:
+                await kernel.enter_async_context(
+                    self.async_setup_kernel(
+                        cwd=execution.directory, env=dict(execution.environment)
+                    )
+                )
+            except RuntimeError:
+                if not left or execution.stopped:
+                    raise
+                self.km = None
+            else:
                 return
 
-    async def _execute_one(self, cell: Any, index: int) -> Exception | None:
-        """Executes a code cell; returns why the notebook ends with it, if it does."""
-        problem: Exception | None = None
-        self.nb_man.cell_start(cell, index)
+    async def _execute_cells(self) -> None:
+        execution, playbook = self._execution, self._execution.playbook
+        tasks = playbook.tasks()
+        for index, task in tasks.items():
+            told = (task.place, len(tasks), task.title)
+            execution.tell(CellStarted(*told))
+            cell = self.nb.cells[index]
+            if task.passed:
+                self._pass(cell, index, task)
+                execution.tell(CellFinished(*told, ok=True, duration=0.0, passed=task.passed))
+                continue
+            self.nb_man.cell_start(cell, index)
+            status, duration = await self._carry_out(cell, index, task)
+            ok = status in {"completed", "left"}
+            execution.tell(CellFinished(*told, ok=ok, duration=duration))
+            if status != "completed":
+                return
+        # A run may go on when its cell has ended.
+        execution.waiting = await asyncio.to_thread(playbook.waiting)
+
+    async def _carry_out(self, cell: Any, index: int, task: CellTask) -> tuple[str, float]:
+        """Executes a code cell; returns how it has ended, and the seconds it took."""
+        execution, playbook = self._execution, self._execution.playbook
+        status, duration = "failed", 0.0
+        try:
+            await playbook.cell_begun(task, cell)
+            started = time.monotonic()
+            problem = await self._execute_one(cell, index, task)
+            duration = time.monotonic() - started
+            status = self._status(task, problem, await asyncio.to_thread(playbook.waiting, task.id))
+            failure = execution.failure
+            error = "" if failure is None else f"{failure.error}: {failure.message}"
+            await playbook.cell_ended(task, cell, status, duration, error)
+        finally:
+            if status not in {"completed", "left"}:
+                self.nb_man.cell_exception(cell, cell_index=index)
+            self.nb_man.cell_complete(cell, cell_index=index)
+        return status, duration
+
+    def _status(
+        self, task: CellTask, problem: Exception | None, waiting: Sequence[WaitingApproval]
+    ) -> str:
+        execution, status = self._execution, "failed"
+        if execution.stopped:
+            status, problem = "interrupted", problem or DeadKernelError("the run was stopped")
+        elif waiting:
+            execution.waiting = waiting
+            return "waiting"
+        if problem is None:
+            return "completed"
+        if isinstance(problem, _Exit) and status == "failed":
+            return "left"
+        execution.failure = _failure(task.place, task.title, problem)
+        return status
+
+    async def _execute_one(self, cell: Any, index: int, task: CellTask) -> Exception | None:
+        """Has the kernel execute a cell; returns why the notebook ends with it, if it does."""
+        shown = cell.source
+        cell.source = task.source or shown
+        self.kc.session.metadata = dict(task.metadata)
         try:
             await self.async_execute_cell(cell, index)
-            if self._execution.stopped:
-                problem = DeadKernelError("the run was stopped")
         except CellExecutionError as error:
             left = error.ename == "SystemExit" and error.evalue in {"", "0"}
-            problem = _Exit() if left else error
+            return _Exit() if left else error
         except DeadKernelError:
-            problem = DeadKernelError("the kernel died while it ran the cell")
-        if problem is not None and not isinstance(problem, _Exit):
-            self.nb_man.cell_exception(cell, cell_index=index)
+            return DeadKernelError("the kernel died while it ran the cell")
+        finally:
+            cell.source = shown
+            self.kc.session.metadata = {}
+        return None
+
+    def _pass(self, cell: Any, index: int, task: CellTask) -> None:
+        """Leaves a cell with what it showed when it was executed."""
+        self._execution.playbook.cell_passed(task)
+        if task.before is not None and task.before.ended is not None:
+            ended = task.before.ended
+            cell.outputs = [from_dict(each) for each in ended.outputs or ()]  # type: ignore[no-untyped-call]
+            cell.execution_count = ended.execution_count
         self.nb_man.cell_complete(cell, cell_index=index)
-        return problem
 
     async def _end_when_stopped(self) -> None:
         await self._execution.wait_for_stop()
@@ -145,6 +195,13 @@ class _Engine(Engine):  # type: ignore[misc]
     """What papermill calls, by its name."""
 
     @classmethod
+    def execute_notebook(cls, nb: Any, kernel_name: str, **options: Any) -> Any:
+        said = nb.metadata.papermill
+        said["input_path"] = str(options["execution"].notebook)
+        said["output_path"] = said["output_path"].removeprefix(SCHEME)
+        return super().execute_notebook(nb, kernel_name, **options)
+
+    @classmethod
     def execute_managed_notebook(
         cls, nb_man: Any, kernel_name: str, execution: Execution, **options: Any
     ) -> Any:
@@ -152,7 +209,7 @@ class _Engine(Engine):  # type: ignore[misc]
             nb_man,
             execution,
             kernel_name=kernel_name,
-            kernel_manager_class=_ThisPython,
+            kernel_manager_class=ThisPython,
             startup_timeout=options.get("start_timeout", 60),
             timeout=None,
         )
@@ -160,3 +217,4 @@ class _Engine(Engine):  # type: ignore[misc]
 
 
 papermill_engines.register(NAME, _Engine)
+papermill_io.register(SCHEME, WholeFiles)

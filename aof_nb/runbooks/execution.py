@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.runbooks.playbook import Playbook, WaitingApproval
 from aof_nb.runbooks.progress import CellFailure, Progress
+from aof_nb.runbooks.saving import SCHEME, write_whole
 
 
 @dataclass
@@ -22,13 +23,19 @@ class Execution:
         directory: The kernel's working directory.
         environment: The kernel's environment.
         tell: Called in the executing thread as cells start and finish.
+        playbook: What is done with which cell, and the journal.
+        notebook: The notebook's file, for the record.
         failure: The cell that failed, once one has.
+        waiting: The approvals that the run waits for, once it does.
     """
 
     directory: str
     environment: Mapping[str, str]
     tell: Callable[[Progress], None]
+    playbook: Playbook
+    notebook: Path
     failure: CellFailure | None = None
+    waiting: Sequence[WaitingApproval] = ()
     _stop: threading.Event = field(default_factory=threading.Event)
     _loop: asyncio.AbstractEventLoop | None = None
     _noticed: asyncio.Event | None = None
@@ -52,11 +59,13 @@ class Execution:
         if not self.stopped:
             await self._noticed.wait()
 
-    def run(self, path: Path, output: Path, parameters: Mapping[str, Any]) -> None:
-        """Executes a notebook; blocks until it has ended. The executed notebook is kept.
+    def run(self, output: Path) -> None:
+        """Executes the notebook; blocks until it has ended. The executed notebook is kept.
 
         Raises:
-            ConfigurationError: If the kernel does not start.
+            ConfigurationError: If the kernel does not start, or the executed notebook cannot be
+                saved.
+            JournalError: If the journal cannot be written.
         """
         import papermill
         from papermill.exceptions import PapermillExecutionError
@@ -65,9 +74,8 @@ class Execution:
 
         try:
             papermill.execute_notebook(
-                _literally(path),
-                _literally(output),
-                dict(parameters),
+                self.playbook.notebook,
+                SCHEME + _literally(output),
                 engine_name=NAME,
                 kernel_name="python3",
                 language="python",
@@ -77,10 +85,10 @@ class Execution:
         except PapermillExecutionError:
             if self.failure is None:
                 _unmark(output)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             if not self.stopped:
                 raise ConfigurationError(
-                    f"{path}: the kernel did not start: {error}",
+                    f"{self.notebook}: the kernel did not start: {error}",
                     remedy="try: python -m ipykernel_launcher --help",
                 ) from error
 
@@ -96,4 +104,4 @@ def _unmark(output: Path) -> None:
     from papermill.execute import remove_error_markers
 
     notebook = remove_error_markers(nbformat.read(output, as_version=4))  # type: ignore[no-untyped-call]
-    nbformat.write(notebook, output)  # type: ignore[no-untyped-call]
+    write_whole(output, nbformat.writes(notebook))  # type: ignore[no-untyped-call]

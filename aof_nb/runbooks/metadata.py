@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from aof_nb.policy import Action
 from aof_nb.ports import Effect
 from aof_nb.resources.problems import Findings, Problem
 from aof_nb.resources.schema import PolicySpec, Seconds, Spec, Text
 from aof_nb.runbooks.parameters import ParameterError, declared_parameters
+from aof_nb.runbooks.sanitizers import Sanitizer, sanitizer
 
 KEY = "aof"
 """Where it stands in a notebook's metadata, and in a cell's."""
@@ -26,6 +29,31 @@ class BoundSpec(PolicySpec):
 
     write: Action = Action.ALLOW
     destructive: Action = Action.ALLOW
+
+
+class SanitizeSpec(Spec):
+    """What is taken out of a notebook's outputs before tests compare them.
+
+    Args:
+        regex: What changes.
+        replace: What is compared instead.
+
+    Example:
+        >>> SanitizeSpec(regex="ticket [0-9]+", replace="ticket N").made().replacement
+        'ticket N'
+    """
+
+    regex: str
+    replace: str
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        self.made()
+        return self
+
+    def made(self) -> Sanitizer:
+        """The sanitizer."""
+        return sanitizer(self.regex, self.replace)
 
 
 class RunbookMetadata(Spec):
@@ -41,6 +69,7 @@ class RunbookMetadata(Spec):
         effect: What running it does to the world: ``read``, ``write`` or ``destructive``.
         policy: What its agents may do at most, whatever their own policies say.
         made_of_run: The run that it was saved from, if it was.
+        sanitize: What is taken out of its outputs before tests compare them.
 
     Example:
         >>> RunbookMetadata.model_validate({"severity": 2, "time_limit": "10m"}).time_limit
@@ -55,6 +84,7 @@ class RunbookMetadata(Spec):
     effect: Effect | None = None
     policy: BoundSpec | None = None
     made_of_run: Text = ""
+    sanitize: tuple[SanitizeSpec, ...] = ()
 
 
 class CellMetadata(Spec):
@@ -64,6 +94,7 @@ class CellMetadata(Spec):
         once: It is not executed a second time without a word from the user.
         safe_to_repeat: It may be executed again, even where it asks an agent.
         result: Its outputs are what the runbook comes to.
+        live: It looks at the world or changes it: tests do not execute it, and keep its outputs.
 
     Example:
         >>> cell_metadata({"metadata": {"tags": ["once"]}}).once
@@ -73,6 +104,7 @@ class CellMetadata(Spec):
     once: bool = False
     safe_to_repeat: bool = False
     result: bool = False
+    live: bool = False
 
 
 def runbook_metadata(notebook: Mapping[str, Any], file: str) -> RunbookMetadata:

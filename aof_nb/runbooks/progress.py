@@ -16,14 +16,19 @@ class CellStarted(msgspec.Struct, frozen=True, tag="cell_started"):
     title: str
 
 
-class CellFinished(msgspec.Struct, frozen=True, tag="cell_finished"):
-    """A code cell has ended; `duration` is in seconds."""
+class CellFinished(msgspec.Struct, frozen=True, tag="cell_finished", omit_defaults=True):
+    """A code cell has ended; `duration` is in seconds.
+
+    `passed` is ``kept`` where it was executed before and not a second time, ``skipped`` where it
+    was left out by the user's word.
+    """
 
     cell: int
     cells: int
     title: str
     ok: bool
     duration: float
+    passed: str = ""
 
 
 class CellFailure(msgspec.Struct, frozen=True):

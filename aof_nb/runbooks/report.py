@@ -1,10 +1,16 @@
-"""A run's report: the executed notebook as one HTML file, which needs nothing else, or Markdown."""
+"""A run's reports: its summary and the executed notebook, as one HTML file and as Markdown."""
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 from typing import Any
+
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.playbook_recording import read_playbook
+from aof_nb.runbooks.saving import write_whole
+from aof_nb.runbooks.summary import summarised
+from aof_nb.runbooks.summary_text import as_html, as_markdown
 
 _CONTENT_POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="'
@@ -20,11 +26,38 @@ _ADDRESSES = (
     "require_js_url",
     "widget_renderer_url",
 )
+_BODY = re.compile(r"<body\b[^>]*>")
 
 _READ_AS_TEXT = ["text/markdown", "text/plain", "image/svg+xml", "image/png", "image/jpeg"]
 
 
-def write_report(notebook: Any, path: Path) -> None:
+def write_reports(notebook: Any, path: Path, directory: Path | None) -> Path:
+    """Writes the reports of a notebook's run.
+
+    Args:
+        notebook: The executed notebook, as nbformat's node.
+        path: The report; in HTML, or, if it is called ``.md``, in Markdown alone.
+        directory: The run's directory; None if it has no journal, and so no summary.
+
+    Returns:
+        The report in Markdown, beside that in HTML.
+
+    Raises:
+        JournalError: If the run's journal cannot be read.
+        OSError: If they cannot be written.
+    """
+    html = text = ""
+    if directory is not None:
+        summary = summarised(read_playbook(directory / FILE_NAME))
+        html, text = as_html(summary), f"{as_markdown(summary)}\n---\n\n"
+    if path.suffix != ".md":
+        write_report(notebook, path, html)
+    beside = path.with_suffix(".md")
+    write_whole(beside, text + markdown(notebook))
+    return beside
+
+
+def write_report(notebook: Any, path: Path, summary: str = "") -> None:
     """Writes an executed notebook as HTML.
 
     Styles and the images of outputs are in the file. Scripts do not run and nothing is fetched,
@@ -35,6 +68,7 @@ def write_report(notebook: Any, path: Path) -> None:
     Args:
         notebook: The notebook, as nbformat's node.
         path: The file, made or replaced as a whole.
+        summary: HTML that goes before the cells.
     """
     from nbconvert import HTMLExporter
 
@@ -43,12 +77,8 @@ def write_report(notebook: Any, path: Path) -> None:
         setattr(exporter, each, "")
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     html = html.replace("<head>", f"<head>{_CONTENT_POLICY}", 1)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    html = _BODY.sub(lambda body: body[0] + summary, html, count=1)
+    write_whole(path, html)
 
 
 def markdown(notebook: Any) -> str:

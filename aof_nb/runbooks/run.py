@@ -9,17 +9,21 @@ import itertools
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from aof_nb.errors import ConfigurationError
+from aof_nb.errors import AofError, ConfigurationError, JournalError
+from aof_nb.journal.playbook_entries import PlaybookBegun
+from aof_nb.journal.replay import VARIABLE
+from aof_nb.journal.runs import run_dir
+from aof_nb.run import new_run_id
 from aof_nb.runbooks.execution import Execution
 from aof_nb.runbooks.metadata import RunbookMetadata, is_runbook, runbook_metadata
 from aof_nb.runbooks.parameters import Parameter, ParameterError, declared_parameters, fitted
+from aof_nb.runbooks.playbook import Playbook, Undecided, WaitingApproval, opened_journal
+from aof_nb.runbooks.prepared import Prepared, looks_secret, prepared, read_notebook
 from aof_nb.runbooks.progress import CellFailure, Progress, heading, introduction
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ class NotebookStatus(enum.StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     TIMEOUT = "timeout"
+    WAITING = "waiting"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,18 @@ class NotebookResult:
     """What came of a notebook's run.
 
     Args:
-        status: How it ended.
+        status: How it ended; ``waiting`` for an approval, or ``undecided``: not resumed, since
+            the user is to say first what becomes of a cell.
         output_path: The executed notebook.
         report_path: The report, in HTML.
         duration: Seconds.
         error: The cell that failed, if one did.
         time_limit: Seconds it was given; None for as long as it took.
+        run_id: The run's id, by which it is resumed; empty if it has no journal.
+        markdown_path: The report in Markdown; None if it could not be written.
+        waiting: The approvals that it waits for.
+        undecided: The cell that the user is to decide on.
+        notices: What else there is to know, such as a report that could not be written.
     """
 
     status: NotebookStatus
@@ -53,6 +65,11 @@ class NotebookResult:
     duration: float
     error: CellFailure | None = None
     time_limit: float | None = None
+    run_id: str = ""
+    markdown_path: Path | None = None
+    waiting: Sequence[WaitingApproval] = ()
+    undecided: Undecided | None = None
+    notices: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,7 @@ def inspect_notebook(path: str | Path) -> NotebookInfo:
         ConfigurationError: If it cannot be read, is no notebook, or says something wrong.
     """
     path = Path(path)
-    notebook = _read(path)
+    notebook = read_notebook(path)
     said = runbook_metadata(notebook, str(path))
     try:
         parameters = declared_parameters(notebook.cells)
@@ -115,13 +132,16 @@ async def run_notebook(
     approve: ApproveMode = "ask",
     approver: Approver | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
     timeout: float | None = None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
     environment: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> NotebookResult:
     """Runs a notebook in a kernel of this Python, in the notebook's own directory.
 
-    The executed notebook and the report are written whatever comes of it. Cancelling interrupts
-    the running cell, ends the kernel, and leaves the executed notebook.
+    The executed notebook and the report are written whatever comes of it, and what happens is
+    journaled, so that `aof_nb.runbooks.resume.resume_playbook` can go on with it. Cancelling
+    interrupts the running cell, ends the kernel, and leaves the executed notebook.
 
     Args:
         path: The notebook.
@@ -129,15 +149,19 @@ async def run_notebook(
         report: The report; beside the executed notebook if not given.
         parameters: Values for the notebook's parameters; text is turned into their type.
         approve: The default of its agents' approvals: ``ask``, ``never`` or ``all``.
-        approver: Who is asked, with ``ask``; nobody if not given.
+        approver: Who is asked, with ``ask``; if nobody is, the run ends as *waiting*.
         on_progress: Called on this loop as cells start and finish.
+        on_notice: Told what there is to know at the beginning.
         timeout: Seconds for the whole run, `math.inf` for as long as it takes; the notebook's
             ``time_limit`` if not given.
         environment: Variables of the kernel, added to those of this process, such as
             ``AOF_REPLAY``.
+        run_id: The run's id; made if not given.
 
     Raises:
-        ConfigurationError: If it is no notebook that can be run.
+        ConfigurationError: If it is no notebook that can be run, or what comes of it cannot be
+            written.
+        JournalError: If the journal cannot be written any more.
         ParameterError: If a parameter is unknown or does not fit.
 
     Example:
@@ -146,15 +170,73 @@ async def run_notebook(
         ...     return result.status, result.report_path
     """
     info = inspect_notebook(path)
+    check_language(info)
+    values = fitted(info.parameters, parameters or {})
+    executed = Path(output) if output is not None else None
+    executed, written = places(info.path, executed, None if report is None else Path(report))
+    ready = await asyncio.to_thread(prepared, info.path, values)
+    limit = info.metadata.time_limit if timeout is None else timeout
+    limit = None if limit == math.inf else limit
+    begun = PlaybookBegun(
+        run_id=run_id or new_run_id(),
+        notebook=str(info.path.resolve()),
+        time=time.time(),
+        output=str(executed.resolve()),
+        report=str(written.resolve()),
+        title=info.title,
+        parameters={name: each for name, each in values.items() if not looks_secret(name, each)},
+        secrets=tuple(name for name, each in values.items() if looks_secret(name, each)),
+        approve=approve,
+        timeout=limit,
+    )
+    if VARIABLE in {**os.environ, **(environment or {})}:
+        # A replay does nothing that would have to be gone on with, and is not journaled.
+        playbook = Playbook(ready, begun.parameters)
+    else:
+        playbook = await asyncio.to_thread(_begun, begun, ready, on_notice)
+    return await carry_out(
+        playbook,
+        info.path,
+        executed=executed,
+        report=written,
+        approve=approve,
+        approver=approver,
+        on_progress=on_progress,
+        timeout=limit,
+        bound=bound_of(info),
+        environment=environment,
+    )
+
+
+def bound_of(info: NotebookInfo) -> Policy | None:
+    """What a notebook's agents may do at most; None if it does not say."""
+    said = info.metadata.policy
+    return None if said is None else said.made()
+
+
+def check_language(info: NotebookInfo) -> None:
+    """Sees that a notebook is one that can be run here.
+
+    Raises:
+        ConfigurationError: If it is in another language than Python.
+    """
     if info.language.lower() not in {"python", "ipython"}:
         raise ConfigurationError(
-            f"{path} is a notebook in {info.language}", remedy="only Python notebooks can be run"
+            f"{info.path} is a notebook in {info.language}",
+            remedy="only Python notebooks can be run",
         )
-    values = fitted(info.parameters, parameters or {})
+
+
+def places(notebook: Path, executed: Path | None, report: Path | None) -> tuple[Path, Path]:
+    """Where the executed notebook and the report go; their directories are made.
+
+    Raises:
+        ConfigurationError: If they cannot be written there.
+    """
     try:
-        executed = Path(output) if output is not None else _default_output(info.path)
-        written = Path(report) if report is not None else executed.with_suffix(".html")
-        for each in (executed, written):
+        executed = executed or _default_output(notebook)
+        report = report or executed.with_suffix(".html")
+        for each in (executed, report):
             each.parent.mkdir(parents=True, exist_ok=True)
         executed.touch()
     except OSError as error:
@@ -162,37 +244,127 @@ async def run_notebook(
             f"{error.filename} cannot be written: {error.strerror}",
             remedy="name another place for the executed notebook and the report",
         ) from error
+    return executed, report
+
+
+def _begun(
+    begun: PlaybookBegun, ready: Prepared, on_notice: Callable[[str], None] | None
+) -> Playbook:
+    """A run with a journal, or without one where that cannot be written."""
+    try:
+        playbook = _journaled(begun, ready)
+    except (JournalError, OSError) as error:
+        if on_notice is not None:
+            on_notice(f"this run has no journal, and cannot be resumed: {error}")
+        return Playbook(ready, begun.parameters)
+    return playbook
+
+
+def _journaled(begun: PlaybookBegun, ready: Prepared) -> Playbook:
+    with contextlib.ExitStack() as held:
+        journal = opened_journal(run_dir(begun.run_id))
+        held.callback(journal.close)
+        if journal.path.stat().st_size:
+            raise ConfigurationError(
+                f"there is a run {begun.run_id} already", remedy="give another run_id"
+            )
+        playbook = Playbook(ready, begun.parameters, journal=journal)
+        playbook.begin(begun, ready)
+        held.pop_all()
+    return playbook
+
+
+async def carry_out(
+    playbook: Playbook,
+    notebook: Path,
+    *,
+    executed: Path,
+    report: Path,
+    approve: ApproveMode,
+    approver: Approver | None,
+    on_progress: Callable[[Progress], None] | None,
+    timeout: float | None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
+    bound: Policy | None,
+    environment: Mapping[str, str] | None = None,
+) -> NotebookResult:
+    """Executes what is to be executed of a notebook, and writes what comes of it.
+
+    Args:
+        playbook: What is done with which cell, and the journal, which is closed at the end.
+        notebook: The notebook's file; cells are executed in its directory.
+        executed: The executed notebook.
+        report: The report.
+        approve: As for `run_notebook`.
+        approver: As for `run_notebook`.
+        on_progress: As for `run_notebook`.
+        timeout: Seconds; None for as long as it takes.
+        bound: What its agents may do at most; None for what their own policies say.
+        environment: As for `run_notebook`.
+
+    Raises:
+        ConfigurationError: If the kernel does not start, or the executed notebook cannot be
+            written.
+        JournalError: If the journal cannot be written any more.
+    """
     loop = asyncio.get_running_loop()
 
     def tell(progress: Progress) -> None:
         if on_progress is not None:
             loop.call_soon_threadsafe(on_progress, progress)
 
-    limit = info.metadata.time_limit if timeout is None else timeout
-    limit = None if limit == math.inf else limit
-    bound = info.metadata.policy.made() if info.metadata.policy is not None else None
     started = time.monotonic()
-    async with _environment(approve, approver, bound) as surroundings:
-        variables = {**surroundings, **(environment or {})}
-        execution = Execution(str(info.path.resolve().parent), variables, tell)
-        work = asyncio.create_task(asyncio.to_thread(execution.run, info.path, executed, values))
-        try:
-            done, _ = await asyncio.wait([work], timeout=limit)
-        finally:
-            if not work.done():
-                execution.stop()
-                await _finished(work)
-        work.result()
-    status = NotebookStatus.FAILED if execution.failure else NotebookStatus.COMPLETED
-    await asyncio.to_thread(_report, executed, written)
+    ending, error = "cancelled", ""
+    try:
+        async with _environment(approve, approver, bound) as surroundings:
+            execution = Execution(
+                directory=_directory_of(notebook),
+                environment={**surroundings, **(environment or {})},
+                tell=tell,
+                playbook=playbook,
+                notebook=notebook,
+            )
+            work = asyncio.create_task(asyncio.to_thread(execution.run, executed))
+            try:
+                done, _ = await asyncio.wait([work], timeout=timeout)
+            finally:
+                if not work.done():
+                    execution.stop()
+                    await _finished(work)
+            work.result()
+        status = _status(execution, timed_out=not done)
+        ending = status.value
+        if execution.failure is not None:
+            error = f"{execution.failure.error}: {execution.failure.message}"
+    except AofError as problem:
+        ending, error = "failed", problem.message
+        raise
+    finally:
+        playbook.end(ending, error)
+    markdown, notices = await asyncio.to_thread(_report, executed, report, playbook)
+    if execution.failure is not None and playbook.answered(execution.failure.cell):
+        cell = execution.failure.cell
+        anew = f"aofctl resume {playbook.run_id} --repeat {cell}"
+        notices = (*notices, f"the answers of cell {cell}'s agents are kept; to ask anew: {anew}")
     return NotebookResult(
-        status=status if done else NotebookStatus.TIMEOUT,
+        status=status,
         output_path=executed,
-        report_path=written,
+        report_path=report,
         duration=time.monotonic() - started,
         error=execution.failure,
-        time_limit=limit,
+        time_limit=timeout,
+        run_id=playbook.run_id,
+        markdown_path=markdown,
+        waiting=execution.waiting,
+        notices=notices,
     )
+
+
+def _status(execution: Execution, *, timed_out: bool) -> NotebookStatus:
+    if timed_out:
+        return NotebookStatus.TIMEOUT
+    if execution.waiting:
+        return NotebookStatus.WAITING
+    return NotebookStatus.FAILED if execution.failure else NotebookStatus.COMPLETED
 
 
 async def _finished(work: asyncio.Task[None]) -> None:
@@ -208,18 +380,26 @@ async def _environment(
 ) -> AsyncGenerator[dict[str, str], None]:
     """The kernel's environment: the way to whoever approves, and what agents may do at most."""
     from aof_nb import approval_channel
-    from aof_nb.policy import BOUNDS, bounds_from_environment
+    from aof_nb.policy import bounded
 
-    environment = {**os.environ, "AOF_APPROVE": approve}
+    environment = bounded({**os.environ, "AOF_APPROVE": approve}, bound)
+    if environment.get("AOF_STATE_DIR"):
+        # Elsewhere a relative path would be another one.
+        environment["AOF_STATE_DIR"] = _absolute(environment["AOF_STATE_DIR"])
     environment.pop(approval_channel.VARIABLE, None)
-    if bound is not None:
-        bounds = (*bounds_from_environment(), bound)
-        environment[BOUNDS] = msgspec.json.encode(bounds).decode()
     if approve != "ask" or approver is None:
         yield environment
         return
     async with approval_channel.serve(approver) as address:
         yield {**environment, approval_channel.VARIABLE: address}
+
+
+def _directory_of(file: Path) -> str:
+    return str(file.resolve().parent)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _default_output(path: Path) -> Path:
@@ -235,23 +415,11 @@ def _default_output(path: Path) -> Path:
     return output
 
 
-def _report(executed: Path, report: Path) -> None:
-    from aof_nb.runbooks.report import write_report
-
-    write_report(_read(executed), report)
-
-
-def _read(path: Path) -> Any:
-    import nbformat
+def _report(executed: Path, report: Path, playbook: Playbook) -> tuple[Path | None, Sequence[str]]:
+    """Writes the reports; what cannot be written is said, and costs nothing but itself."""
+    from aof_nb.runbooks.report import write_reports
 
     try:
-        return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}", remedy="check the path"
-        ) from error
-    except Exception as error:  # nbformat trusts the form of what it reads
-        raise ConfigurationError(
-            f"{path} is no notebook: {str(error).partition(chr(10))[0]}",
-            remedy="it should be the JSON that Jupyter saves as .ipynb",
-        ) from error
+        return write_reports(read_notebook(executed), report, playbook.directory), ()
+    except (OSError, AofError) as error:
+        return None, (f"the report {report} is not complete: {error}",)

@@ -165,6 +165,8 @@ class Steps:
 
         Raises:
             StepFailed: If it failed, was denied, or waits for an approval.
+            ApprovalPending: If it waits in a notebook that is run unattended: resuming that goes
+                on with it.
         """
         said = encode_in_order(arguments).decode()
         approve = self._approve or _approve_mode()
@@ -181,6 +183,7 @@ class Steps:
                     finished = event
         finally:
             await run.aclose()
+        run.raise_if_waiting()
         result = run.result
         if finished is None or result.error is not None:
             error = result.error or RunFailed(result)

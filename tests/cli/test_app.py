@@ -31,7 +31,7 @@ HEAVY = (
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["version"], ["list", "models"], ["list", "runs"]]
 )
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from aof_nb.cli import main\n"
@@ -41,7 +41,12 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        env=os.environ | {"AOF_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stderr == "[]\n"
 
@@ -84,7 +89,7 @@ def test_wrong_usage_is_two(invoke: Invoke, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run'?\n  aofctl --help"),
+        (["rum"], "aofctl: no such command 'rum'. Did you mean 'run', 'resume'?\n  aofctl --help"),
         (["run", "--aprove", "never"], "--approve)\n  aofctl run --help"),
         (
             ["run", "x.yaml", "--approve", "perhaps"],

@@ -16,7 +16,8 @@ from aof_nb.journal.approvals import Approvals
 from aof_nb.journal.reading import timeline
 from aof_nb.journal.runs import find_run, read_run
 from aof_nb.messages import Text
-from tests.cli.conftest import COMMAND, Invoke
+from tests.cli.conftest import COMMAND, Aofctl, Invoke
+from tests.cli.test_run_agent import AGENT, PLAYBOOK
 from tests.cli.test_run_notebook import read_until
 from tests.journal.scenes import call, incident_agent
 from tests.journal.test_summary import ended
@@ -186,3 +187,25 @@ def test_on_a_terminal_it_asks_once_more(
     assert process.wait(timeout=60) == (0 if typed == "y" else 1)
     os.close(keyboard)
     assert len(Approvals(find_run(result.run_id)).pending()) == pending
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "written"),
+    [("approve", "Written.\n", True), ("deny", "I may not write.\n", False)],
+)
+def test_a_run_is_gone_on_with_at_once(
+    aofctl: Aofctl, state: Path, tmp_path: Path, command: str, answer: str, written: bool
+) -> None:
+    (tmp_path / "play.yaml").write_text(PLAYBOOK)
+    agent = tmp_path / "clerk.yaml"
+    agent.write_text(AGENT.format(playbook=tmp_path / "play.yaml"))
+    waits = aofctl("run", agent, "-i", "why?")
+    assert waits.returncode == 3
+    assert f"aofctl approve {find_run('last').name}" in waits.stderr
+    done = aofctl(command, "last", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("  write_file (write)\n    path: note.txt\n    content: seen\n")
+    assert done.stdout.endswith(answer)
+    assert (tmp_path / "note.txt").exists() is written
+    shown = aofctl("show", "last").stdout
+    assert f"{'approved' if written else 'denied'} by ines via aofctl at " in shown

@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.cli.conftest import COMMAND, Aofctl, Invoke
@@ -72,12 +73,84 @@ def test_what_cannot_be_asked_of_it_is_two(
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_approval_nobody_can_be_asked_for_is_three(aofctl: Aofctl, tmp_path: Path) -> None:
+def test_a_cell_that_can_ask_nobody_is_three(aofctl: Aofctl, tmp_path: Path) -> None:
     notebook = write_notebook(tmp_path / "n.ipynb", ASK)
     done = aofctl("run", notebook, "-o", "out.ipynb", stdin="y\n")
     assert done.returncode == 3
     assert printed(tmp_path / "out.ipynb") == ""
     assert "no terminal to ask on" in done.stderr
+
+
+def test_an_approval_nobody_can_be_asked_for_is_waited_for(
+    aofctl: Aofctl, tmp_path: Path, runbook: Path
+) -> None:
+    done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
+    assert done.returncode == 3
+    assert not (tmp_path / "note.txt").exists()
+    said = re.search(
+        r"clerk waits for approval of write_file.*"
+        r"aofctl approve (\S+), then aofctl resume (\S+)\n$",
+        done.stderr,
+        re.DOTALL,
+    )
+    assert said, done.stderr
+    agent_run, run = said[1], said[2]
+    assert f"run: {run}\n" in done.stderr
+    assert f"aofctl approve {agent_run}" in (tmp_path / "out.md").read_text()
+
+    not_alone = aofctl("resume", agent_run)
+    assert not_alone.returncode == 2
+    assert f"aofctl resume {run}" in not_alone.stderr
+    approved = aofctl("approve", agent_run)
+    assert approved.returncode == 0, approved.stderr
+    resumed = aofctl("resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "note.txt").exists()
+    assert printed(tmp_path / "out.ipynb").endswith("\nWritten.\n")
+
+    again = aofctl("resume", run)
+    assert again.returncode == 2
+    assert "has completed" in again.stderr
+
+
+def test_a_failed_notebook_says_how_to_go_on_and_what_needs_a_word(
+    aofctl: Aofctl, invoke: Invoke, tmp_path: Path
+) -> None:
+    notebook = write_notebook(
+        tmp_path / "n.ipynb",
+        "print('before')",
+        "md:## Charge",
+        "print(token)\n1 / 0",
+        parameters="token = ''",
+    )
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[3].metadata["aof"] = {"once": True}
+    nbformat.write(content, notebook)
+    failed = aofctl("run", notebook, "-o", "out.ipynb", "--output", "json", "-p", "token=hunter2")
+    assert failed.returncode == 1
+    told = json.loads(failed.stdout)
+    run = told["run_id"]
+    assert (told["status"], told["waiting"], told["undecided"]) == ("failed", [], None)
+    assert f"aofctl resume {run}" in failed.stderr
+
+    for arguments, complaint in (
+        (["--agent", str(notebook)], "--agent is for runs of agents"),
+        ([], "give it again: -p token=..."),
+        (["-p", "token=hunter2", "--skip", "7"], "there is no code cell '7'"),
+    ):
+        refused = invoke("resume", run, *arguments)
+        assert (refused.exit_code, refused.stdout) == (2, ""), refused.stderr
+        assert complaint in refused.stderr
+    given = ("-p", "token=hunter2")
+    undecided = invoke("resume", run, *given, "--output", "json")
+    assert undecided.exit_code == 3
+    assert json.loads(undecided.stdout)["undecided"]["place"] == 4
+    assert "cell 4 (Charge) is marked once: it was begun" in undecided.stderr
+    assert "--repeat 4 executes it again, --skip 4 leaves it out" in undecided.stderr
+
+    done = aofctl("resume", run, *given, "--skip", "Charge")
+    assert done.returncode == 0, done.stderr
+    assert "[4/4] - Charge skipped\n" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(

@@ -33,6 +33,7 @@ from aof_nb.journal.journal import Journal
 from aof_nb.journal.reading import read_timeline, timeline
 from aof_nb.journal.recording import Recording, State, read_recording
 from aof_nb.journal.runs import find_run, read_run
+from aof_nb.journal.summary import summaries
 from aof_nb.journal.timeline import Call, CallOutcome, Remark, Timeline, Turn, as_json
 from aof_nb.journal.timeline_html import as_html
 from aof_nb.journal.timeline_markdown import as_markdown
@@ -45,6 +46,7 @@ from aof_nb.ports import Effect, ToolOutput
 from tests.journal.conftest import Kill, told
 from tests.journal.scenes import (
     ANSWER,
+    INCIDENT,
     Clicks,
     Says,
     call,
@@ -299,17 +301,30 @@ def _ended() -> RunEnded:
 
 
 async def test_a_fork_names_its_parent(state: Path) -> None:
-    result = await incident_agent((Text("hi"),)).run("x")
-    path = find_run(result.run_id) / "journal.jsonl"
-    _, *rest = path.read_bytes().splitlines(keepends=True)
-    begun = msgspec.structs.replace(
-        read_recording(path).begun, parent=Parent(run_id="20260101-000000-aaaaaa", turn=3)
-    )
-    path.write_bytes(encode_line(0.0, begun) + b"".join(rest))
-    run = told(result.run_id)
-    assert run.parent == Parent(run_id="20260101-000000-aaaaaa", turn=3)
+    parent = await incident("x")
+    other = incident_agent(*INCIDENT[:2], (Text("Another answer."),))
+    fork = other.fork(parent.run_id, 3, prompt="Say it in short.")
+    async for _ in fork:
+        pass
+    run = told(fork.run_id)
+    assert run.parent == Parent(run_id=parent.run_id, turn=3)
+    assert (run.state, run.text, run.resumed) == (State.COMPLETED, "Another answer.", ())
+    assert [(turn.number, turn.inherited) for turn in run.turns] == [
+        (1, True),
+        (2, True),
+        (3, False),
+    ]
+    assert max(turn.asked for turn in run.turns[:2]) <= run.began
+    assert run.usage == fork.result.usage
+    remarks = [each.kind for each in run.items if isinstance(each, Remark)]
+    assert remarks == ["steered", "run_forked", "run_ended"]
+    assert "Changes and approvals" not in as_markdown(run)
+    assert "Changes and approvals" in as_markdown(told(parent.run_id))
     for shown in (str(as_text(run)), as_markdown(run), as_html(run)):
-        assert "20260101-000000-aaaaaa, before its turn 3" in shown
+        assert f"{parent.run_id}, before its turn 3" in shown
+        assert shown.count("taken over") == 2
+    [listed] = [each for each in summaries() if each.run_id == fork.run_id]
+    assert listed.forked_from == parent.run_id
 
 
 def test_a_fork_tells_its_own_turns_from_those_it_took_over(tmp_path: Path) -> None:

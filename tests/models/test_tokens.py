@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aof_nb.messages import Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models import tokens
-from aof_nb.models.tokens import TokenMeter, estimate, text_tokens
+from aof_nb.models.tokens import TokenMeter, estimate, message_tokens, text_tokens
 from aof_nb.ports import ModelRequest, ToolSpec
 
 RESTART = ToolSpec(name="restart", description="Restarts.", input_schema={"type": "object"})
@@ -45,6 +45,11 @@ def test_ascii_is_a_token_for_three_characters(text: str) -> None:
 def test_what_is_not_ascii_is_a_token_for_one_to_two_bytes(text: str) -> None:
     size = len(text.encode())
     assert size / 2 <= text_tokens(text) <= size
+
+
+def test_what_goes_back_with_a_text_counts() -> None:
+    cited = Text("a", {"anthropic": {"citations": [{"cited_text": "b" * 300}]}})
+    assert message_tokens(Message("assistant", (cited,))) > 100
 
 
 def test_half_characters_are_counted_too() -> None:

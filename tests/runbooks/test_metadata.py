@@ -53,6 +53,28 @@ def test_what_a_policy_does_not_name_it_does_not_tighten() -> None:
     assert bound.decide(spec, {}) is Action.ALLOW
 
 
+def test_what_is_taken_out_of_outputs_before_they_are_compared() -> None:
+    written = {"sanitize": [{"regex": "ticket (\\d)\\d+", "replace": "ticket \\1N"}]}
+    (own,) = runbook_metadata(notebook(written), "n.ipynb").sanitize
+    assert own.made().pattern.sub(own.made().replacement, "ticket 47") == "ticket 4N"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ([{"regex": "a"}], r"aof.sanitize\[0\].replace: replace is missing"),
+        ([{"regex": "(", "replace": ""}], r"aof.sanitize\[0\]: '\(' cannot be replaced"),
+        ([{"regex": "a", "replace": "\\1"}], "invalid group reference"),
+        ([{"regex": "a", "replace": "b", "replce": ""}], "replce: unknown field 'replce'"),
+        ({"a": "b"}, "aof.sanitize"),
+    ],
+)
+def test_a_sanitizer_that_is_wrong(written: object, said: str) -> None:
+    with pytest.raises(ResourceError, match=said) as caught:
+        runbook_metadata(notebook({"sanitize": written}), "n.ipynb")
+    assert caught.value.file == "n.ipynb"
+
+
 def test_a_notebook_that_says_nothing_is_no_runbook() -> None:
     assert runbook_metadata(notebook(), "n.ipynb").time_limit is None
     assert not is_runbook(notebook())
