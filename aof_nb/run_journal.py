@@ -268,8 +268,10 @@ class RunJournal:
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
             begun = list(journaled(layers, journal, self._durations))
+        # What was approved for similar calls was so for that run.
+        told = gate if self._recording.begun.parent is None else None
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
+            PlayedTool(playback, tool.spec, tool, begun=other, gate=told, own=own)
             for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}
@@ -277,7 +279,8 @@ class RunJournal:
         if journal is None:
             return played + [PlayedTool(playback, spec, None) for spec in gone]
         for spec in gone:
-            tool, other = journaled([GoneTool(spec), GoneTool(spec, begun=True)], journal)
+            both = [GoneTool(spec), GoneTool(spec, begun=True)]
+            tool, other = journaled(both, journal, self._durations)
             played.append(PlayedTool(playback, spec, tool, begun=other))
         return played
 
