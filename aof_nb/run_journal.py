@@ -37,12 +37,14 @@ from aof_nb.journal.playback import (
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
+from aof_nb.journal.redaction import write_redaction
 from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool, GoneTool
 from aof_nb.messages import Message, ToolCall
 from aof_nb.policy import Approver, Gate
 from aof_nb.ports import Model, Tool
+from aof_nb.redact import Redactor
 
 if TYPE_CHECKING:
     from aof_nb.executor import Record
@@ -191,6 +193,24 @@ class RunJournal:
         if self._required:
             raise error
         self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
+
+    def keep_placeholders(self, redactor: Redactor) -> None:
+        """Has a run's placeholders written before what holds them.
+
+        A run that goes on must not give one of them to another secret.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        kept = 0
+
+        def keep() -> None:
+            nonlocal kept
+            if redactor.count != kept:
+                write_redaction(journal.directory, redactor.state)
+                kept = redactor.count
+
+        journal.before_write = keep
 
     def say(self, notices: Sequence[str]) -> None:
         """Adds to what is said at the run's beginning.

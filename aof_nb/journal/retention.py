@@ -1,7 +1,8 @@
 """How long runs are kept: whole directories of the oldest ones are deleted, by age and by size.
 
 Nothing is deleted unless it is asked for, by ``aofctl runs prune`` or by ``AOF_RUNS_MAX_AGE`` and
-``AOF_RUNS_MAX_SIZE``. A run that goes on or waits for an approval stays, however old it is.
+``AOF_RUNS_MAX_SIZE``. A run that goes on or waits for an approval stays, however old it is, and so
+do the runs that belong to a notebook's run as long as that can be resumed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.recording import State
 from aof_nb.journal.runs import DOOMED, runs_dir
-from aof_nb.journal.summary import summarise
+from aof_nb.journal.summary import RunSummary, summarise
 
 MAX_AGE_VARIABLE = "AOF_RUNS_MAX_AGE"
 """The environment variable that says after what time a run is deleted, such as ``30d``."""
@@ -149,9 +150,18 @@ def _measured() -> Iterator[tuple[Path, PrunedRun]]:
 def _is_kept(directory: Path, run: PrunedRun, now: float) -> bool:
     journal = directory / FILE_NAME
     if journal.exists():
-        return summarise(journal).status in _KEPT_STATES
+        found = summarise(journal)
+        return found.status in _KEPT_STATES or _is_needed(found)
     # A run without a journal does not say whether it goes on.
     return now - run.last < _DAY_SECONDS
+
+
+def _is_needed(run: RunSummary) -> bool:
+    """Whether a notebook's run can still be resumed that would do again what this run has done."""
+    if not run.notebook_run:
+        return False
+    journal = runs_dir() / run.notebook_run / FILE_NAME
+    return journal.exists() and summarise(journal).status != State.COMPLETED.value
 
 
 def _deleted(directory: Path) -> bool:

@@ -24,6 +24,7 @@ _STATES = {
     State.REFUSED: "refused by the model",
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
+    State.TIMEOUT: "out of time",
 }
 _LINE_CHARS = 120
 _LAST = {

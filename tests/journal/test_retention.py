@@ -11,8 +11,9 @@ import pytest
 from aof_nb import RunStatus
 from aof_nb.errors import ConfigurationError
 from aof_nb.journal import retention
-from aof_nb.journal.entries import RunBegun
+from aof_nb.journal.entries import RunBegun, encode_line
 from aof_nb.journal.journal import Journal
+from aof_nb.journal.playbook_entries import PlaybookBegun, PlaybookEnded
 from aof_nb.journal.retention import Retention, parse_age, parse_size, prune, prune_in_background
 from aof_nb.messages import Text
 from tests.journal.scenes import incident_agent
@@ -74,6 +75,26 @@ def test_what_goes_on_or_waits_stays(state: Path) -> None:
     assert left(state) == {"waits", "goes-on"}
     goes_on.close()
     assert [each.run_id for each in prune(Retention(max_age=DAY))] == ["goes-on"]
+
+
+@pytest.mark.parametrize(
+    ("status", "stays"),
+    [("waiting", {"book", "child"}), ("failed", {"child"}), ("completed", set())],
+)
+def test_what_a_notebook_needs_to_go_on_stays(state: Path, status: str, stays: set[str]) -> None:
+    book = PlaybookBegun(run_id="book", notebook="n", time=1e9, output="o", report="r", format=1)
+    end = PlaybookEnded(status=status, duration=1.0)
+    aged(state, "book", 300, encode_line(0.0, book), encode_line(1.0, end))
+    child = RunBegun(
+        run_id="child", agent="a", model="m", prompt="p", time=1e9, format=1, notebook_run="book"
+    )
+    aged(state, "child", 400, encode_line(0.0, child), ended())
+    prune(Retention(max_age=30 * DAY))
+    assert left(state) == stays
+    if status == "failed":
+        # It has been deleted itself by now.
+        prune(Retention(max_age=30 * DAY))
+        assert left(state) == set()
 
 
 def test_a_run_that_is_opened_meanwhile_stays(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
