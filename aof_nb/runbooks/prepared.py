@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,16 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.redact.names import secrecy
 from aof_nb.runbooks.saving import write_whole
 
 MASK = "***"
 """What stands in the place of a value that is not kept."""
 
 _INJECTED = "injected-parameters"
-_SECRET = re.compile(
-    r"password|passwd|passphrase|secret|credential|apikey|accesskey|privatekey|authorization"
-    r"|token(?!iz)|^pwd$|pwd$"
-)
 
 
 def looks_secret(name: str, value: Any) -> bool:
@@ -32,9 +28,8 @@ def looks_secret(name: str, value: Any) -> bool:
         >>> looks_secret("github_token", "abc"), looks_secret("max_tokens", 100)
         (True, False)
     """
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
     is_text = not (value is None or isinstance(value, bool | int | float))
-    return is_text and _SECRET.search(plain) is not None
+    return is_text and secrecy(name) is not None
 
 
 def masked(parameters: Mapping[str, Any]) -> dict[str, Any]:

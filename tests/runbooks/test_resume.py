@@ -172,7 +172,7 @@ async def test_a_failed_cell_is_mended_and_nothing_is_done_twice(tmp_path: Path)
         each for each in tmp_path.rglob("*") if each.is_file() and "hunter2" in each.read_text()
     ]
     # Where the notebook itself prints it, and nowhere else.
-    assert {each.name for each in kept} == {"out.ipynb", "out.html"}
+    assert {each.name for each in kept} == {"out.ipynb", "out.html", "out.md"}
     assert "api_token = " in (tmp_path / "out.ipynb").read_text()
 
     with pytest.raises(ResumeError, match="has completed"):
