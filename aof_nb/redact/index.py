@@ -22,7 +22,10 @@ from aof_nb.redact.spans import Found, Matcher, Span, at_boundary
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
+# Long enough that words hardly ever begin so.
 _HEAD = 8
+# Of a secret within a word so many characters have to be there before a stream is held back:
+# with fewer, nearly any letter would do.
 _GLUED = 3
 _HEX_TAIL = re.compile(
     r"(?<![A-Za-z0-9])[0-9a-f]+(?:(?<=[0-9a-f]{32})(?:-(?:us?\d{0,2})?|F{1,4}(?:N(?:RA?)?)?)"
