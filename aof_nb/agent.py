@@ -31,6 +31,7 @@ from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import Model, Sampling, Tool
+from aof_nb.redact import RedactionPolicy
 from aof_nb.result import RunResult
 from aof_nb.run import Run, new_run_id, spec_of
 from aof_nb.structured_output import expected, expected_again
@@ -68,6 +69,7 @@ class Agent:
         response_cache: Whether an exact request is answered as before, from disk; or the directory.
         timeouts: When a request to a model that is named is given up.
         journal: Whether its runs are journaled, so that they can be resumed, replayed and audited.
+        redaction: What counts as secret, and which tools are told secrets.
         declared: What its YAML says, if it comes from there.
 
     Example:
@@ -94,6 +96,7 @@ class Agent:
     response_cache: bool | str | Path = False
     timeouts: Timeouts | None = None
     journal: bool = True
+    redaction: RedactionPolicy | None = None
     declared: Mapping[str, Any] | None = None
 
     def stream(

@@ -284,6 +284,12 @@ class Gate:
         """The tools, each behind this gate."""
         return [Guarded(tool, self) for tool in tools]
 
+    def denial(self, tool: Tool, arguments: Mapping[str, Any]) -> str | None:
+        """Why a call may not be made whatever a person says; None if the policy leaves it open."""
+        plain = tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
+        denied = strictest(self._policies, tool.spec, plain) is Action.DENY
+        return _denied(tool.spec) if denied else None
+
     async def refusal(
         self,
         tool: Tool,
@@ -304,10 +310,7 @@ class Gate:
         if action is Action.ALLOW:
             return None
         if action is Action.DENY:
-            return (
-                f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
-                "Do not try it again; find another way or say what is needed."
-            )
+            return _denied(spec)
         kind = _kind(tool, arguments)
         if self._mode == "all" or kind in self._similar:
             return None
@@ -405,6 +408,13 @@ class Gate:
         )
         if asked.digest == digest:
             self._similar.add(_kind(tool, arguments))
+
+
+def _denied(spec: ToolSpec) -> str:
+    return (
+        f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
+        "Do not try it again; find another way or say what is needed."
+    )
 
 
 def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,12 @@ from aof_nb.journal.entries import RunBegun
 from aof_nb.journal.notebook_cell import NotebookCell, current_cell
 from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
+from aof_nb.journal.redaction import read_redaction
 from aof_nb.journal.replay import Replay, record_path
 from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
+from aof_nb.models.redacting import RedactedModel
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import (
     ApproveMode,
@@ -37,6 +39,8 @@ from aof_nb.policy import (
     bounds_from_environment,
 )
 from aof_nb.ports import Model, Tool
+from aof_nb.redact import RedactionPolicy, Redactor
+from aof_nb.redact.tools import redact_error, redacted_tools
 from aof_nb.result import RunResult
 from aof_nb.run_journal import NOTED, RunJournal
 from aof_nb.structured_output import Expected, expected
@@ -101,7 +105,8 @@ class Run:
     ) -> None:
         self.run_id = run_id or new_run_id()
         self._agent = agent
-        self._prompt = sendable(prompt)
+        self._redactor = redactor_of(agent, run_id if resumed is not None else None)
+        self._prompt = self._without_secrets(sendable(prompt), told=True)
         self._session = session
         self._approve = approve
         self._approver = approver
@@ -149,7 +154,7 @@ class Run:
         Args:
             text: What is said. It is lost if the run ends before another turn.
         """
-        self._inbox.append(text)
+        self._inbox.append(self._without_secrets(text, told=True))
 
     @property
     def notebook_run(self) -> str:
@@ -221,6 +226,8 @@ class Run:
                     run_dir(self.run_id)
                     if self._place is not None:
                         await asyncio.to_thread(self._find_in_notebook, self._place)
+                        if self._resumed is not None:
+                            self._redactor = redactor_of(self._agent, self.run_id)
                     telemetry = self._telemetry()
                     await self._open_journal()
                     if self._session is not None and self._replay is None:
@@ -229,6 +236,8 @@ class Run:
                     known = len(record.transcript)
                     task = await self._prepare(lambda: loop.time() - begun, telemetry)
             except AofError as error:
+                if self._redactor is not None:
+                    redact_error(error, self._redactor)
                 record.status, record.error = RunStatus.FAILED, error
                 self._begin_anyhow()
                 yield self._started()
@@ -284,6 +293,14 @@ class Run:
         finally:
             problems |= await self._journal.end(self._record)
         return problems
+
+    def _without_secrets(self, text: str, *, told: bool = False) -> str:
+        """A text with placeholders; one that the user `told` may name some itself."""
+        if self._redactor is None:
+            return text
+        if told:
+            self._redactor.mentioned(text)
+        return self._redactor.text(text)
 
     def _begin_anyhow(self) -> None:
         """Begins the journal of a new run that has failed before it could."""
@@ -392,7 +409,9 @@ class Run:
         history = await memory.load(self._session, limit=most)
         # A memory of the user's own may give a plain list.
         self._damaged = getattr(history, "damaged", ())
-        return history
+        if self._redactor is None:
+            return history
+        return [self._redactor.message(message) for message in history]
 
     async def _prepare(self, elapsed: Callable[[], float], telemetry: RunTelemetry | None) -> Task:
         from aof_nb.models.compacting import compacts_at
@@ -402,10 +421,13 @@ class Run:
         agent, journal = self._agent, self._journal
         output = expected(self._output_schema)
         models = self._models() if self._asks else []
+        system = self._without_secrets(agent.instructions, told=True)
+        if self._redactor is not None:
+            journal.keep_placeholders(self._redactor)
         journal.begin(self._begun([each.name for each in models]))
         journal.say([f"the conversation could not be read whole: {each}" for each in self._damaged])
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
-        tools = [] if self._repeats else list(resolve_tools(agent.tools))
+        tools: list[Tool] = [] if self._repeats else list(resolve_tools(agent.tools))
         journal.say(self._notices)
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
@@ -415,8 +437,10 @@ class Run:
 
                 offered = await pool().tools(agent.mcp_servers)
                 tools += offered.tools
-                journal.say(offered.warnings)
+                journal.say([self._without_secrets(each) for each in offered.warnings])
             check_unique([tool.spec for tool in tools])
+            if self._redactor is not None:
+                tools = redacted_tools(tools, self._redactor)
             if self.tool_layer is not None:
                 tools = list(self.tool_layer(tools))
             approver = self._approver
@@ -435,7 +459,7 @@ class Run:
             agent=agent.name,
             model=model,
             prompt=self._prompt,
-            system=agent.instructions,
+            system=system,
             tools=tools,
             limits=self._limits,
             elapsed=journal.elapsed or elapsed,
@@ -495,7 +519,7 @@ class Run:
             given = agent.response_cache
             directory = None if given is True else given
             model = cached(model, directory=directory, keyed_by=models[0])
-        return model
+        return model if self._redactor is None else RedactedModel(model, self._redactor)
 
     def _artifacts(self) -> Artifacts:
         kind = Artifacts if self._asks or self._repeats else RecordedArtifacts
@@ -562,6 +586,26 @@ def _not_in(conversation: Sequence[Message], messages: list[Message]) -> list[Me
     if 0 < most < len(messages) and messages[most].role == "tool":
         most += 1
     return messages[most:]
+
+
+def redactor_of(agent: Agent, resumed: str | None) -> Redactor | None:
+    """What keeps an agent's secrets out of a run; None if it is not to.
+
+    Args:
+        agent: The agent.
+        resumed: The id of the run that goes on, whose placeholders hold.
+    """
+    policy = agent.redaction or RedactionPolicy()
+    if not policy.enabled:
+        return None
+    variables = [each.env for each in agent.mcp_servers]
+    headers = [each.headers for each in agent.mcp_servers]
+    for field in ("env", "environment"):
+        declared = (agent.declared or {}).get(field)
+        if isinstance(declared, Mapping):
+            variables.append({str(name): str(value) for name, value in declared.items()})
+    state = None if resumed is None else read_redaction(run_dir(resumed))
+    return Redactor.from_environment(*variables, *headers, policy=policy, state=state)
 
 
 def _resolved(model: str | Model, limits: Timeouts | None) -> Model:

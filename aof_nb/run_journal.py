@@ -37,12 +37,14 @@ from aof_nb.journal.playback import (
 )
 from aof_nb.journal.recorder import JournaledModel, intended, journaled
 from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, read_recording
+from aof_nb.journal.redaction import write_redaction
 from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool, GoneTool
 from aof_nb.messages import Message, ToolCall
 from aof_nb.policy import Approver, Gate
 from aof_nb.ports import Model, Tool
+from aof_nb.redact import Redactor
 
 if TYPE_CHECKING:
     from aof_nb.executor import Record
@@ -192,6 +194,24 @@ class RunJournal:
             raise error
         self.notices.append(f"this run has no journal, and cannot be resumed: {error.message}")
 
+    def keep_placeholders(self, redactor: Redactor) -> None:
+        """Has a run's placeholders written before what holds them.
+
+        A run that goes on must not give one of them to another secret.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        kept = 0
+
+        def keep() -> None:
+            nonlocal kept
+            if redactor.count != kept:
+                write_redaction(journal.directory, redactor.state)
+                kept = redactor.count
+
+        journal.before_write = keep
+
     def say(self, notices: Sequence[str]) -> None:
         """Adds to what is said at the run's beginning.
 
@@ -248,8 +268,10 @@ class RunJournal:
                 BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
             ]
             begun = list(journaled(layers, journal, self._durations))
+        # What was approved for similar calls was so for that run.
+        told = gate if self._recording.begun.parent is None else None
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=gate, own=own)
+            PlayedTool(playback, tool.spec, tool, begun=other, gate=told, own=own)
             for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}
@@ -257,7 +279,8 @@ class RunJournal:
         if journal is None:
             return played + [PlayedTool(playback, spec, None) for spec in gone]
         for spec in gone:
-            tool, other = journaled([GoneTool(spec), GoneTool(spec, begun=True)], journal)
+            both = [GoneTool(spec), GoneTool(spec, begun=True)]
+            tool, other = journaled(both, journal, self._durations)
             played.append(PlayedTool(playback, spec, tool, begun=other))
         return played
 

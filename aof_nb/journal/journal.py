@@ -48,6 +48,7 @@ class Journal:
         self.path = directory / FILE_NAME
         began = time.monotonic()
         self.elapsed = elapsed or (lambda: time.monotonic() - began)
+        self.before_write: Callable[[], None] = _nothing
         self._lock = threading.Lock()
         self._failure: OSError | None = None
         try:
@@ -100,6 +101,7 @@ class Journal:
             if self._failure is None:
                 # A write into the page cache of a local file does not wait for the disk.
                 try:
+                    self.before_write()
                     while data:
                         data = data[os.write(self._file, data) :]
                 except OSError as error:
@@ -137,6 +139,10 @@ class Journal:
                 os.close(self._file)
             self._file = -1
             self._failure = self._failure or OSError("it is closed")
+
+
+def _nothing() -> None:
+    """What is done before a write where nothing is."""
 
 
 def is_held(path: Path) -> bool:

@@ -25,9 +25,8 @@ class BegunTool:
 
     Args:
         tool: The tool itself.
-        again: The same with its intent written down, for a call that is made again; the policy has
-            allowed it before.
-        gate: What asks.
+        again: The same with its intent written down, for a call that is made again.
+        gate: What asks, and denies what the policy has come to deny since.
     """
 
     def __init__(self, tool: Tool, again: Tool, gate: Gate) -> None:
@@ -42,12 +41,19 @@ class BegunTool:
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Finds out what became of the call, or has it made again, or leaves it alone."""
+        denied = self._gate.denial(self._tool, arguments)
         if isinstance(self._tool, Verifiable):
             try:
                 outcome = await self._tool.verify(arguments)
             except Exception as error:  # noqa: BLE001  whatever fails, it is not known
                 return _left_alone(f"{type(error).__name__}: {error}")
-            return await self._again.call(arguments, context) if outcome is None else outcome
+            if outcome is not None:
+                return outcome
+            if denied is not None:
+                return ToolOutput(denied, is_error=True, denied=True)
+            return await self._again.call(arguments, context)
+        if denied is not None:
+            return _left_alone(denied)
         answer = await self._gate.ask(self._tool, arguments, context, REASON)
         if answer is not None and answer.approved:
             return await self._again.call(arguments, context)

@@ -39,7 +39,7 @@ def redacted(model: Model, tools: Iterable[Tool], redactor: Redactor) -> tuple[M
     Args:
         model: The model, with its other layers around it.
         tools: The tools, without the policy around them.
-        redactor: The run's.
+        redactor: The run's; where its policy is not enabled they are returned as they are.
 
     Example:
         >>> from aof_nb.models import resolve_model
@@ -47,6 +47,8 @@ def redacted(model: Model, tools: Iterable[Tool], redactor: Redactor) -> tuple[M
         >>> model.name
         'ollama:qwen3'
     """
+    if not redactor.policy.enabled:
+        return model, list(tools)
     return RedactedModel(model, redactor), redacted_tools(tools, redactor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from aof_nb.notebook.options import (
     documented,
     replay_options,
     resume_options,
+    save_options,
     words,
 )
 from aof_nb.notebook.placeholders import expand, expand_known
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     *("ask", "agents", "mcp", "memory", "tools"),
-    *("runs", "show", "resume", "replay", "cost", "help"),
+    *("runs", "show", "resume", "replay", "cost", "save-runbook", "help"),
 )
 """The first words of a ``%aof`` line."""
 
@@ -51,6 +53,7 @@ HELP = """\
 %aof resume RUN           goes on with a run that waits, failed or was interrupted
 %aof replay RUN           shows a recorded run once more, without model and side effects
 %aof cost                 what the runs of this kernel have cost
+%aof save-runbook FILE    a run of this notebook as a runbook that needs no model
 %%aof?                    the options of %%aof and %aof ask
 """
 
@@ -178,6 +181,12 @@ class AofMagics(Magics):
                 _say(await asyncio.to_thread(recorded.show, _one_run(rest, "show")))
             elif command == "cost":
                 _say(await recorded.cost())
+            elif command == "save-runbook":
+                file, named, overwrite = save_options(rest)
+                saved = functools.partial(
+                    recorded.save_runbook, file, named, self._shell.user_ns, overwrite=overwrite
+                )
+                _say(await asyncio.to_thread(saved))
             elif command == "agents":
                 _say(listing.agents(self._shell.user_ns))
             elif command == "mcp":

@@ -104,6 +104,20 @@ def replay_options(given: list[str]) -> tuple[str, float, str | None]:
     return read.run, read.pace, read.out
 
 
+def save_options(given: list[str]) -> tuple[str, str | None, bool]:
+    """Reads ``FILE.ipynb [--run RUN] [--overwrite]``.
+
+    Raises:
+        UsageError: If they are wrong.
+    """
+    parser = arguments.MagicArgumentParser("aof save-runbook")  # type: ignore[no-untyped-call]
+    parser.add_argument("file")
+    parser.add_argument("--run")
+    parser.add_argument("--overwrite", action="store_true")
+    read = parser.parse_args(given)
+    return read.file, read.run, read.overwrite
+
+
 def words(line: str) -> list[str]:
     """The words of a magic's line; quotes hold words together.
 

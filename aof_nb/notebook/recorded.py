@@ -1,4 +1,4 @@
-"""``%aof runs``, ``show``, ``resume``, ``replay`` and ``cost``: what was recorded, and going on."""
+"""What is done with runs that were recorded: ``%aof runs``, ``show``, ``resume``, ``replay``..."""
 
 from __future__ import annotations
 
@@ -86,6 +86,35 @@ async def cost() -> str:
     unknown = ", and what has no known price" if None in prices else ""
     total = f"{counted(len(registry.spent), 'run')}: {_dollars(known)}{unknown}"
     return f"{table(('model', 'input tokens', 'output tokens', 'cost'), rows)}\n{total}"
+
+
+def save_runbook(file: str, named: str | None, user_ns: dict[str, Any], *, overwrite: bool) -> str:
+    """Writes a run as a notebook that needs no model; returns what is to be said of it.
+
+    Args:
+        file: The notebook to write.
+        named: The run; the last one of this kernel that has ended if None.
+        user_ns: The notebook's variables.
+        overwrite: Whether a file that is there is replaced.
+
+    Raises:
+        ConfigurationError: If there is no such run or agent, or the file is there.
+        JournalError: If the run's journal cannot be read.
+    """
+    from aof_nb.runbooks.save_as import save_runbook as save
+
+    if named is None:
+        if not registry.spent:
+            raise ConfigurationError(
+                "no run of this kernel has ended yet", remedy="name one with --run; see %aof runs"
+            )
+        named = list(registry.spent)[-1]
+    recording = read_run(named)
+    saved = save(file, recording, _agent_of(recording, user_ns), overwrite=overwrite)
+    parameters = ", ".join(each.name for each in saved.parameters) or "none"
+    steps = f"{counted(saved.steps, 'step')} of run {recording.run_id}"
+    notes = "".join(f"\nto be completed: {each}" for each in saved.notes)
+    return f"{saved.path}: {steps}; parameters: {parameters}{notes}"
 
 
 def _dollars(amount: float | None) -> str:

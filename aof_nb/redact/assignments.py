@@ -238,7 +238,7 @@ def _accepted(value: str, secret: Secrecy) -> bool:
     if secret is Secrecy.PASSWORD:
         return len(value) >= 3
     if secret is Secrecy.UNLIKE_A_WORD:
-        return len(value) >= 4 and not value.isalpha()
+        return len(value) >= 4 and not value.isalpha() and not value.isdigit()
     if secret is Secrecy.ENCODED:
         return ":" in _decoded(value)
     return looks_random(value) or _is_phrase(value)

@@ -22,7 +22,10 @@ from aof_nb.redact.spans import Found, Matcher, Span, at_boundary
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
+# Long enough that words hardly ever begin so.
 _HEAD = 8
+# Of a secret within a word so many characters have to be there before a stream is held back:
+# with fewer, nearly any letter would do.
 _GLUED = 3
 _HEX_TAIL = re.compile(
     r"(?<![A-Za-z0-9])[0-9a-f]+(?:(?<=[0-9a-f]{32})(?:-(?:us?\d{0,2})?|F{1,4}(?:N(?:RA?)?)?)"
@@ -44,18 +47,19 @@ class Index:
     """What is looked for. It only grows: an anchor keeps its number.
 
     Args:
-        known: Secrets that are looked for wherever they may stand, besides all shapes.
+        known: Secrets that are looked for wherever they may stand.
+        shapes: Whether all shapes are looked for as well.
     """
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        matchers = _matchers()
+    def __init__(self, known: Iterable[str] = (), *, shapes: bool = True) -> None:
+        matchers = _matchers() if shapes else {}
         self.known: set[str] = set()
-        self.longest = max(map(len, matchers))
+        self.longest = max(map(len, matchers), default=1)
         self._anchors = list(matchers)
         self._matchers = list(matchers.values())
         self._known: list[tuple[Known, ...]] = [()] * len(matchers)
         self._places = {anchor: place for place, anchor in enumerate(matchers)}
-        self._beginnings = set(_beginnings())
+        self._beginnings = set(_beginnings()) if shapes else set()
         self._sizes: dict[str, list[int]] = {}
         for each in self._beginnings:
             self._note_size(each)
@@ -129,7 +133,7 @@ class Index:
             text: The text, as far as it has come.
         """
         last = text[-1:]
-        if last in _SPACES and last not in self._sizes:
+        if not self._sizes or (last in _SPACES and last not in self._sizes):
             return 0
         word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
         if word.isalpha():

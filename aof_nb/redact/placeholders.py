@@ -31,7 +31,7 @@ class RedactionState(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         salt: Hexadecimal; new for each run.
         names: The placeholders' names by the secrets' digests.
-        origins: What showed a secret first, by the placeholder's name.
+        origins: The call that showed a secret first, by the placeholder's name; empty for a user.
     """
 
     salt: str = ""
@@ -75,7 +75,7 @@ class Placeholders:
             secret: The secret.
             kind: What it is, for a new placeholder's name.
             encoding: How it is encoded where the placeholder is put.
-            origin: What shows it, such as a tool call.
+            origin: The call that shows it; empty if a user has written it.
         """
         name = self._names.get(secret) or self._named(secret, kind)
         self._origins.setdefault(name, origin)
@@ -108,7 +108,7 @@ class Placeholders:
         """
         for secret, declared in self._declared.items():
             if declared == name and secret not in self._names:
-                self.of(secret, name, origin="a message of the user's")
+                self.of(secret, name)
 
     def value(self, match: re.Match[str]) -> str:
         """The true value that a placeholder stands for.
@@ -128,10 +128,11 @@ class Placeholders:
                 return value
             raise ToolError(f"There is no encoding {match['encoding']!r} of {match[0]}.")
         if name in self._origins:
-            origin = self._origins[name] or "what showed it"
+            origin = self._origins[name]
+            again = f"Repeat {origin}" if origin else "Ask the user for it"
             raise ToolError(
                 f"The value of {match[0]} is no longer known: this process has not seen it.",
-                remedy=f"Repeat {origin}, and use the placeholder again.",
+                remedy=f"{again}, and use the placeholder again.",
             )
         shown = ", ".join(f"[secret:{each}]" for each in self._origins) or "none"
         raise ToolError(

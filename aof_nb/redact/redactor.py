@@ -188,7 +188,7 @@ class Redactor(TextRedactor):
                 line = f"{name}: {value}"
                 new = self.text(line, origin=origin)
                 return value if new is line else new[len(name) + 2 :]
-        elif type(value) is int and accepted(name, str(value)):
+        elif type(value) is int and value > 999 and accepted(name, str(value)):
             return self._whole(str(value), name, origin)
         return self._value(value, origin)
 

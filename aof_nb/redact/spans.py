@@ -7,6 +7,7 @@ text without one costs no more than being read.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,12 @@ def is_word(character: str) -> bool:
     return character in _ALPHANUMERIC
 
 
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # When it is needed first: compiling a hundred takes longer than most runs need any of them.
+    return re.compile(pattern)
+
+
 def token(
     kind: str,
     anchors: Sequence[str],
@@ -107,21 +114,19 @@ def token(
     Args:
         kind: What it is called.
         anchors: How it begins.
-        pattern: All of it, anchor included; a group ``s`` is the secret part, if not all is.
+        pattern: All of it, anchor included.
         check: What else has to hold for the secret.
     """
-    compiled = re.compile(pattern)
-    group = "s" if "s" in compiled.groupindex else 0
 
     def matcher(text: str, start: int, _end: int, whole: bool) -> Found:
         if not at_boundary(text, start):
             return ()
         if not whole and _run_end(text, start) == len(text):
             return start
-        match = compiled.match(text, start)
-        if match is None or (check is not None and not check(match[group])):
+        match = _compiled(pattern).match(text, start)
+        if match is None or (check is not None and not check(match[0])):
             return ()
-        begin, end = match.span(group)
+        begin, end = match.span()
         if end - begin >= _LONGEST:
             # Judged by its beginning, as a text may hold many that are no secret after all.
             end = _whole_run_end(text, end)
@@ -146,12 +151,11 @@ def after(
         pattern: The secret.
         check: What else has to hold for it.
     """
-    compiled = re.compile(pattern)
 
     def matcher(text: str, _start: int, end: int, whole: bool) -> Found:
         if not whole and _run_end(text, end) == len(text):
             return end
-        match = compiled.match(text, end)
+        match = _compiled(pattern).match(text, end)
         if match is None or (check is not None and not check(match[0])):
             return ()
         return (Span(*match.span(), kind, rank=2),)
@@ -167,7 +171,6 @@ def ended_by(kind: str, anchor: str, pattern: str) -> Shape:
         anchor: What it is known by.
         pattern: All of it.
     """
-    compiled = re.compile(pattern)
 
     def matcher(text: str, start: int, _end: int, whole: bool) -> Found:
         begin = start
@@ -177,7 +180,7 @@ def ended_by(kind: str, anchor: str, pattern: str) -> Shape:
             return ()
         if not whole and _run_end(text, start) == len(text):
             return begin
-        match = compiled.match(text, begin)
+        match = _compiled(pattern).match(text, begin)
         return () if match is None else (Span(*match.span(), kind, rank=2),)
 
     return Shape(kind, (anchor,), matcher, begins=False)

@@ -59,9 +59,11 @@ class TextRedactor:
         declared = dict(secrets or {})
         self.policy = policy or _DEFAULT
         self._placeholders = Placeholders(declared, state)
-        self.index = index_of(looked_for(declared))
+        enabled = self.policy.enabled
+        self.index = index_of(looked_for(declared)) if enabled else Index(shapes=False)
         self._own_index = False
-        self._patterns = [(kind, re.compile(each)) for kind, each in self.policy.patterns.items()]
+        patterns = self.policy.patterns if enabled else {}
+        self._patterns = [(kind, re.compile(each)) for kind, each in patterns.items()]
         self._allow = [re.compile(each) for each in self.policy.allow]
         self.watches_all = bool(self._patterns)
         self._lock = threading.RLock()

@@ -6,14 +6,15 @@ if the call is let through and the tool is one that may be told them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from aof_nb.errors import AofError, ToolError
 from aof_nb.events import Event
-from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec
+from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
 from aof_nb.redact.commands import reveals
 from aof_nb.redact.redactor import Redactor, mentions_secret
 
@@ -37,6 +38,7 @@ class RedactedTool:
     """
 
     similar: Callable[[Mapping[str, Any]], str]
+    verify: Callable[[dict[str, Any]], Awaitable[ToolOutput | None]]
     plain: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
     def __init__(self, tool: Tool, redactor: Redactor) -> None:
@@ -48,6 +50,8 @@ class RedactedTool:
         for optional in ("similar", "plain"):
             if (method := getattr(tool, optional, None)) is not None:
                 setattr(self, optional, method)
+        if isinstance(tool, Verifiable):
+            self.verify = functools.partial(self._verified, tool)
 
     @property
     def spec(self) -> ToolSpec:
@@ -92,6 +96,11 @@ class RedactedTool:
         if not output.is_error and reveals(name, arguments):
             redactor.revealed(output.content, origin=origin)
         return redactor.output(output, origin=origin)
+
+    async def _verified(self, tool: Verifiable, arguments: dict[str, Any]) -> ToolOutput | None:
+        given = self._restored(arguments) if mentions_secret(arguments) else arguments
+        outcome = await tool.verify(given)
+        return None if outcome is None else self._redactor.output(outcome)
 
     def _restored(self, arguments: dict[str, Any]) -> dict[str, Any]:
         redactor, name = self._redactor, self._tool.spec.name

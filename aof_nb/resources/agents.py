@@ -15,6 +15,7 @@ from aof_nb.models.registry import FILES, parse_name, providers
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.ports import Sampling
+from aof_nb.redact import RedactionPolicy
 from aof_nb.resources.documents import Document
 from aof_nb.resources.interpolation import Unset, interpolate
 from aof_nb.resources.memory import memory_of
@@ -63,6 +64,7 @@ def make_agent(
     model = _model(spec, document, folder)
     memory, max_messages = memory_of(spec.memory, document.findings, (*document.prefix, "memory"))
     output_schema = _output_schema(spec, document)
+    redaction = _redaction(spec, document)
     if findings.errors:
         return None
     return Agent(
@@ -86,10 +88,21 @@ def make_agent(
         timeouts=Timeouts(**spec.timeouts.model_dump(exclude_none=True)) if spec.timeouts else None,
         response_cache=spec.response_cache,
         journal=spec.journal,
+        redaction=redaction,
         declared=document.spec,
         output_schema=output_schema,
         context=_context(spec, document, folder),
     )
+
+
+def _redaction(spec: AgentSpec, document: Document) -> RedactionPolicy | None:
+    if spec.redaction is None:
+        return None
+    try:
+        return RedactionPolicy(**spec.redaction.model_dump())
+    except ConfigurationError as error:
+        document.findings.add((*document.prefix, "redaction"), error.message, error.remedy)
+        return None
 
 
 def _said_twice(document: Document) -> bool:

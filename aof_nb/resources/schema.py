@@ -219,6 +219,16 @@ class ServerSpec(Spec):
     auto_reconnect: Any = None
 
 
+class RedactionSpec(Spec):
+    """What counts as secret, and which tools are told secrets."""
+
+    enabled: bool = True
+    patterns: dict[str, str] = {}
+    allow: list[str] = []
+    variables: list[str] = []
+    tools: list[str] = ["*"]
+
+
 class AgentSpec(Spec):
     """An agent."""
 
@@ -231,6 +241,7 @@ class AgentSpec(Spec):
     timeouts: TimeoutsSpec | None = None
     response_cache: bool | str = False
     journal: bool = True
+    redaction: RedactionSpec | None = None
     context: ContextSpec = ContextSpec()
     instructions: str = Field(
         default="", validation_alias=AliasChoices("instructions", "system_prompt", "system")

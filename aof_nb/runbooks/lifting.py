@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,15 +29,18 @@ class Parameter(msgspec.Struct, frozen=True):
     value: str | int
 
 
-def lifted(calls: Sequence[Mapping[str, Any]], prompt: str) -> list[Parameter]:
+def lifted(
+    calls: Sequence[Mapping[str, Any]], prompt: str, *, reserved: Iterable[str] = ()
+) -> list[Parameter]:
     """The literals worth a parameter, in order of appearance.
 
     A whole argument, or the value of a command line's flag, counts if it stands in at least two
-    calls, or in one and in the prompt.
+    calls, or in one and in the prompt. Numbers that mean one thing here and another there do not.
 
     Args:
         calls: The arguments of each call.
         prompt: What was asked.
+        reserved: Names that no parameter may have.
 
     Example:
         >>> calls = [{"service": "checkout"}, {"service": "checkout", "lines": 50}]
@@ -49,9 +53,11 @@ def lifted(calls: Sequence[Mapping[str, Any]], prompt: str) -> list[Parameter]:
         for value, name in dict(_literals(arguments)).items():
             seen[value] += 1
             names.setdefault(value, Counter())[name] += 1
-    taken: set[str] = set()
+    taken = set(reserved)
     found = []
     for value, times in seen.items():
+        if isinstance(value, int) and len(names[value]) > 1:
+            continue
         if times > 1 or _stands_in(value, prompt):
             wanted = names[value].most_common(1)[0][0]
             name = next(each for each in _numbered(_identifier(wanted)) if each not in taken)
@@ -95,7 +101,7 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str | int, str]]:
 
 def _identifier(name: str) -> str:
     plain = re.sub(r"\W+", "_", name).strip("_").lower() or "value"
-    if keyword.iskeyword(plain):
+    if keyword.iskeyword(plain) or hasattr(builtins, plain):
         return f"{plain}_"
     return f"_{plain}" if plain[0].isdigit() else plain
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import keyword
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -12,11 +15,11 @@ import msgspec
 
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
-from aof_nb.journal.entries import ModelResponded, RunEnded, ToolIntended, ToolReturned
+from aof_nb.journal.entries import ModelResponded, ToolIntended, ToolReturned
 from aof_nb.journal.recording import Recording
 from aof_nb.ports import Effect
 from aof_nb.runbooks.declaring import declared_yaml
-from aof_nb.runbooks.function_source import function_cells
+from aof_nb.runbooks.function_source import function_cells, names_in
 from aof_nb.runbooks.lifting import Parameter, as_code, lifted
 from aof_nb.truncation import truncate
 
@@ -24,6 +27,10 @@ _MOST_ASSERTIONS = 5
 _VOLATILE = re.compile(
     r"(time|date|age|uptime|since|duration|latency|_ms|_at|pid|id)$", re.IGNORECASE
 )
+_VOLATILE_VALUE = re.compile(
+    r"\n|\d{4}-\d\d-\d\d|\d\d:\d\d|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{12}|\d{6}"
+)
+_LONGEST_EXPECTED = 200
 _DISTINCTIVE = re.compile(r"[A-Za-z0-9][\w./:-]{3,}")
 
 
@@ -89,15 +96,18 @@ def save_runbook(
     notebook, steps, parameters, notes = runbook_of(recording, agent)
     import nbformat
 
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         nbformat.write(notebook, partial)  # type: ignore[no-untyped-call]
         partial.replace(path)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written: {error.strerror}", remedy="name another place"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return SavedRunbook(path, len(steps), tuple(parameters), tuple(notes))
 
 
@@ -118,9 +128,13 @@ def runbook_of(
             remedy="name a run that has looked at something, with --run",
         )
     prompt = recording.begun.prompt
-    parameters = lifted([step.arguments for step in steps], prompt)
-    functions = function_cells(agent.tools, {step.tool for step in steps})
-    declared, notes = declared_yaml(agent)
+    used = {step.tool for step in steps}
+    functions = function_cells(agent.tools, used)
+    reserved = {"steps", "Steps", *(f"step_{step.number}" for step in steps)}
+    for function in functions:
+        reserved |= names_in(function.code)
+    parameters = lifted([step.arguments for step in steps], prompt, reserved=reserved)
+    declared, notes = declared_yaml(agent, used)
     cells: list[Any] = []
 
     def markdown(text: str, name: str) -> None:
@@ -145,11 +159,11 @@ def runbook_of(
         )
     else:
         code("", "parameters", "parameters")
-    for function in functions:
+    for number, function in enumerate(functions, 1):
         notes += function.notes
-        code(function.code, f"tool-{function.name}")
-    code(_setup(declared, [function.name for function in functions]), "setup")
-    checks = _checks(steps, recording)
+        code(function.code, f"tool-{number}")
+    code(_setup(declared, [function.variable for function in functions]), "setup")
+    checks = _checks(steps, recording, parameters)
     for step in steps:
         shown = f"### Step {step.number}: {step.tool}"
         markdown(f"{shown}\n\n{step.said}".rstrip(), f"about-step-{step.number}")
@@ -209,15 +223,16 @@ def _tags(step: Step) -> tuple[str, ...]:
 
 def _setup(declared: str, functions: Sequence[str]) -> str:
     given = f", functions=[{', '.join(functions)}]" if functions else ""
-    quotes = "'''" if '"""' in declared else '"""'
+    # Raw, so that a backslash is one: a pattern of the policy may have some.
+    quotes = "r'''" if '"""' in declared else 'r"""'
     return (
         "from aof_nb.runbooks import Steps\n\n"
-        f"steps = Steps.from_yaml({quotes}\n{declared.strip()}\n{quotes}{given})"
+        f"steps = Steps.from_yaml({quotes}\n{declared.strip()}\n{quotes[1:]}{given})"
     )
 
 
 def _call(step: Step, parameters: Sequence[Parameter]) -> str:
-    simple = all(key.isidentifier() for key in step.arguments)
+    simple = all(key.isidentifier() and not keyword.iskeyword(key) for key in step.arguments)
     pieces = [f'"{step.tool}"']
     if simple:
         pieces += [f"{key}={as_code(value, parameters)}" for key, value in step.arguments.items()]
@@ -230,15 +245,16 @@ def _call(step: Step, parameters: Sequence[Parameter]) -> str:
     return f"step_{step.number} = await steps.call(\n{inside})"
 
 
-def _checks(steps: Sequence[Step], recording: Recording) -> dict[int, list[str]]:
+def _checks(
+    steps: Sequence[Step], recording: Recording, parameters: Sequence[Parameter]
+) -> dict[int, list[str]]:
     """Assertions after the steps in which the agent saw that something had changed, or was so.
 
     What is read after the last change, and was read before it in the same way, is expected to be
     as it was then; so is what the answer names.
     """
     changes = [step.number for step in steps if step.effect != Effect.READ]
-    ended = next(iter(recording.of(RunEnded)), None)
-    answer = ended.text if ended is not None else ""
+    answer = _answer(recording)
     found: dict[int, list[str]] = {}
     for step in steps:
         if step.effect != Effect.READ or (changes and step.number < changes[-1]):
@@ -248,13 +264,15 @@ def _checks(steps: Sequence[Step], recording: Recording) -> dict[int, list[str]]
             for each in steps[: step.number - 1]
             if each.tool == step.tool and each.arguments == step.arguments
         ]
-        asserted = _assertions(step, before[-1] if before else None, answer)
+        asserted = _assertions(step, before[-1] if before else None, answer, parameters)
         if asserted:
             found[step.number] = asserted[:_MOST_ASSERTIONS]
     return found
 
 
-def _assertions(step: Step, before: Step | None, answer: str) -> list[str]:
+def _assertions(
+    step: Step, before: Step | None, answer: str, parameters: Sequence[Parameter]
+) -> list[str]:
     name = f"step_{step.number}"
     lines = []
     if isinstance(step.data, dict | list):
@@ -265,7 +283,7 @@ def _assertions(step: Step, before: Step | None, answer: str) -> list[str]:
             changed = before is not None and path in old and old[path] != value
             named = isinstance(value, str) and len(value) > 2 and _word(value, answer)
             if changed or named:
-                lines.append(_expected(f"{name}.data{path}", value))
+                lines.append(_expected(f"{name}.data{path}", value, parameters))
         return lines
     if before is not None:
         gone = [line for line in before.text.splitlines() if _is_failure(line)]
@@ -280,10 +298,10 @@ def _assertions(step: Step, before: Step | None, answer: str) -> list[str]:
     return lines
 
 
-def _expected(code: str, value: str | bool) -> str:
+def _expected(code: str, value: str | bool, parameters: Sequence[Parameter]) -> str:
     if isinstance(value, bool):
         return f"assert {code}" if value else f"assert not {code}"
-    return f"assert {code} == {value!r}"
+    return f"assert {code} == {as_code(value, parameters)}"
 
 
 def _is_failure(text: str) -> bool:
@@ -306,13 +324,21 @@ def _scalars(data: Any, path: str = "") -> Any:
     elif isinstance(data, list):
         for place, value in enumerate(data[:20]):
             yield from _scalars(value, f"{path}[{place}]")
-    elif isinstance(data, str | bool):
+    elif isinstance(data, bool) or (isinstance(data, str) and not _is_volatile(data)):
         yield path, data
 
 
+def _is_volatile(value: str) -> bool:
+    """Whether a text is of this one incident, or too long to be compared."""
+    return len(value) > _LONGEST_EXPECTED or _VOLATILE_VALUE.search(value) is not None
+
+
+def _answer(recording: Recording) -> str:
+    return recording.ended.text.strip() if recording.ended is not None else ""
+
+
 def _conclusions(recording: Recording, steps: Sequence[Step]) -> str:
-    ended = next(iter(recording.of(RunEnded)), None)
-    answer = ended.text.strip() if ended is not None else ""
+    answer = _answer(recording)
     parts = ["## Conclusions", answer or "The run has no answer."]
     evidence = _evidence(answer, steps)
     if evidence:

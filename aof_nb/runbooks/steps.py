@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ import msgspec
 
 from aof_nb.agent import Agent
 from aof_nb.errors import AofError
-from aof_nb.events import ModelEvent, ModelResponse, ToolFinished
+from aof_nb.events import ModelEvent, ModelResponse, RunStatus, ToolFinished
+from aof_nb.journal.encoding import encode, encode_in_order
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
 from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import ModelRequest, Tool
-from aof_nb.result import RunResult
+from aof_nb.result import RunFailed, RunResult
 from aof_nb.truncation import truncate
 
 _SHOWN_CHARACTERS = 20_000
@@ -60,7 +62,7 @@ class StepResult:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         text, language = self.text, "text"
         if isinstance(self.data, dict | list):
-            laid_out = msgspec.json.format(msgspec.json.encode(self.data, enc_hook=str))
+            laid_out = msgspec.json.format(encode(self.data))
             text, language = laid_out.decode(), "json"
         text = truncate(text, _SHOWN_CHARACTERS)
         fence = "```"
@@ -125,7 +127,8 @@ class Steps:
             tools=tools,
             mcp_servers=mcp_servers,
             policy=policy or Policy(),
-            limits=Limits(max_turns=3),
+            # There is no model whose window it would fill.
+            limits=Limits(max_turns=3, max_output_chars=sys.maxsize),
         )
         self._approve = approve
         self._approver = approver
@@ -136,7 +139,7 @@ class Steps:
 
         Args:
             text: The YAML.
-            functions: Functions decorated with `tool` that ``tools`` names.
+            functions: Functions, decorated with `tool` or not, that ``tools`` names.
             name: What the calls' runs are called.
 
         Raises:
@@ -146,8 +149,9 @@ class Steps:
             >>> steps = Steps.from_yaml("tools: [shell]\npolicy: {write: allow}\n")
         """
         from aof_nb.resources import agent_from_yaml
+        from aof_nb.tools import resolve_tools
 
-        named = {each.spec.name: each for each in functions}
+        named = {each.spec.name: each for each in resolve_tools(functions)}
         agent = agent_from_yaml(f"model: script:none\n{text}", name=name, functions=named)
         return cls(tools=agent.tools, mcp_servers=agent.mcp_servers, policy=agent.policy, name=name)
 
@@ -160,8 +164,10 @@ class Steps:
 
         Raises:
             StepFailed: If it failed, was denied, or waits for an approval.
+            ApprovalPending: If it waits in a notebook that is run unattended: resuming that goes
+                on with it.
         """
-        said = msgspec.json.encode(arguments, order="deterministic", enc_hook=str).decode()
+        said = encode_in_order(arguments).decode()
         approve = self._approve or approve_from_environment()
         run = self._agent.stream(
             f"{tool} {said}",
@@ -176,9 +182,14 @@ class Steps:
                     finished = event
         finally:
             await run.aclose()
+        run.raise_if_waiting()
         result = run.result
-        result.raise_for_status()
-        assert finished is not None
+        if finished is None or result.error is not None:
+            error = result.error or RunFailed(result)
+            raise StepFailed(f"{tool}: {error.message}", result, remedy=error.remedy) from error
+        if result.status is RunStatus.WAITING:
+            remedy = f"aofctl approve {result.run_id}, then aofctl resume {result.run_id}"
+            raise StepFailed(f"{tool}: {finished.content}", result, remedy=remedy)
         if finished.outcome is not Outcome.OK:
             raise StepFailed(f"{tool}: {finished.content}", result)
         return StepResult(tool, finished.content, finished.data, result.run_id)

@@ -22,7 +22,7 @@ from aof_nb.events import (
 from aof_nb.messages import Message, Opaque, StopReason, Text, ToolCall, ToolResult, Usage
 from aof_nb.models.redacting import RedactedModel, redacted
 from aof_nb.ports import ModelRequest
-from aof_nb.redact import Redactor
+from aof_nb.redact import RedactionPolicy, Redactor
 from aof_nb.redact.tools import RedactedTool
 from aof_nb.tools.shell import ShellTool
 
@@ -242,3 +242,9 @@ async def test_secrets_a_user_writes_may_be_used() -> None:
     async for _ in layer.stream(request):
         pass
     assert redactor.restore(PLACEHOLDER) == TOKEN
+
+
+async def test_redaction_that_is_turned_off_adds_no_layers() -> None:
+    model, tool = Fake(), ShellTool()
+    off = Redactor(KNOWN, policy=RedactionPolicy(enabled=False))
+    assert redacted(model, [tool], off) == (model, [tool])

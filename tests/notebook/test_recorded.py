@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from aof_nb.journal.recording import Recording, State, read_recording
@@ -150,3 +151,20 @@ def test_a_kernel_that_died_in_a_call_is_gone_on_with_in_another(tmp_path: Path)
     assert "restart service=checkout (interrupted, outcome unknown" in done.text
     assert (tmp_path / "log").read_text() == "checkout\n"
     assert newest(tmp_path).state is State.COMPLETED
+
+
+def test_a_run_is_saved_as_a_runbook(kernel: Kernel, directory: Path) -> None:
+    assert kernel.run("%%aof sre --approve all\nWhy is checkout slow?").reply["status"] == "ok"
+    saved = kernel.run("%aof save-runbook out/mend.ipynb")
+    assert saved.reply["status"] == "ok", saved.reply
+    assert re.match(r"out/mend\.ipynb: \d steps? of run \S+; parameters: \S+", saved.printed), (
+        saved.printed
+    )
+    notebook = nbformat.read(directory / "out" / "mend.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    sources = "\n".join(cell.source for cell in notebook.cells)
+    assert "await steps.call(" in sources
+    assert "model" not in notebook.cells[1].source
+    again = kernel.run("%aof save-runbook out/mend.ipynb")
+    [error] = again.of("error")
+    assert "there already" in error["evalue"]

@@ -634,6 +634,8 @@ def _harmless(maker: Maker) -> dict[str, list[str]]:
             f"idempotency_key={m.uuid()}",
             f'"key": "order-{m.number(1, 999)}"',
             "primary_key: id",
+            "pass: 1200, fail: 3",
+            "tests: 12 pass=1200 skip=1",
             "key: checkout",
         ],
         "config map": [

@@ -179,6 +179,11 @@ def test_a_value_that_this_process_has_not_seen_is_said_to_be_gone_and_where_it_
     with pytest.raises(ToolError, match="no longer known") as raised:
         second.restore("[secret:password-1]")
     assert "Repeat the call of kubectl (call_7)" in raised.value.remedy
+    written = Redactor()
+    written.text("password: tr0ub4dor&3")
+    with pytest.raises(ToolError) as raised:
+        Redactor(state=written.state).restore("[secret:password-1]")
+    assert "Ask the user" in raised.value.remedy
     second.text("password: tr0ub4dor&3")
     assert second.restore("[secret:password-1]") == "tr0ub4dor&3"
 
@@ -212,6 +217,7 @@ def test_the_salt_is_a_run_s_own() -> None:
         ({"password": 12345678}, {"password": "[secret:password-1]"}),
         ({"password": None, "token": True}, None),
         ({"password": ["is too short"]}, None),
+        ({"pass": 1200, "fail": 3}, None),
         ({"password": "is too short"}, None),
         (
             {"Authorization": "Bearer aBc123dEf456gHi789"},
@@ -263,12 +269,13 @@ def test_what_is_no_json_is_left_as_it_is() -> None:
     assert shown["password"] == "[secret:password-1]"
 
 
+keys = st.text(st.sampled_from('abé0"\\ \n:'), max_size=5)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-        lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
         max_leaves=10,
     )
 )
@@ -371,6 +378,14 @@ def test_patterns_and_what_is_allowed() -> None:
         "password": "hunter2",
         "t": "TCK-[secret:ticket-1]",
     }
+
+
+def test_redaction_that_is_turned_off() -> None:
+    redactor = Redactor(KNOWN, policy=RedactionPolicy(enabled=False, patterns={"x": "a+"}))
+    text = f"{TOKEN} password: hunter2 aaa"
+    assert redactor.text(text) is text
+    assert redactor.value({"password": "hunter2"}) == {"password": "hunter2"}
+    assert redactor.stream().feed(text) is text
 
 
 @pytest.mark.parametrize("field", [{"patterns": {"x": "("}}, {"allow": ["["]}, {"allow": ["a*"]}])

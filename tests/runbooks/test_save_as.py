@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,16 @@ from typing import Any
 import nbformat
 import pytest
 
-from aof_nb import Agent, Effect, McpServer, Policy, tool
+import aof_nb
+from aof_nb import Agent, Effect, McpServer, Policy, RunStatus, tool
 from aof_nb.errors import ConfigurationError
 from aof_nb.journal.runs import read_run
 from aof_nb.messages import ToolCall
+from aof_nb.policy import Action, Rule
+from aof_nb.ports import ToolContext, ToolOutput, ToolSpec
 from aof_nb.resources import agent_from_yaml
 from aof_nb.runbooks import NotebookStatus, StepFailed, Steps, run_notebook
+from aof_nb.runbooks.declaring import declared_yaml
 from aof_nb.runbooks.lifting import Parameter, as_code, lifted
 from aof_nb.runbooks.save_as import save_runbook
 from tests.journal.test_replay import Turns
@@ -87,7 +93,7 @@ async def test_it_has_parameters_steps_checks_and_conclusions(shop: Path, tmp_pa
     assert cells["step-2"].metadata.tags == ["once"]
     assert "I look first." in cells["about-step-1"].source
     assert "check-step-1" not in cells
-    assert "assert step_3.data['state'] == 'healthy'" in cells["check-step-3"].source
+    assert "assert step_3.data['state'] == \"healthy\"" in cells["check-step-3"].source
     assert "assert step_3.data['checks'][0]['ok']" in cells["check-step-3"].source
     assert "pid" not in cells["check-step-3"].source
     conclusions = cells["conclusions"].source
@@ -202,6 +208,249 @@ async def test_a_step_that_is_denied_says_so() -> None:
         await steps.call("restart", service="web")
     with pytest.raises(StepFailed, match="no tool 'restrt'"):
         await steps.call("restrt", service="web")
+
+
+async def test_a_step_that_waits_says_how_to_go_on() -> None:
+    steps = Steps(tools=[restart])
+    with pytest.raises(StepFailed, match="waits for a person") as failed:
+        await steps.call("restart", service="web")
+    assert failed.value.result.status is RunStatus.WAITING
+    assert f"aofctl approve {failed.value.result.run_id}" in failed.value.remedy
+
+
+async def test_a_step_has_all_that_its_tool_returned() -> None:
+    @tool(effect=Effect.READ)
+    def log() -> str:
+        """A log."""
+        return "line\n" * 20_000
+
+    result = await Steps(tools=[log]).call("log")
+    assert len(result.text) == 100_000
+    assert len(result._repr_mimebundle_()[0]["text/plain"]) < 30_000
+
+
+async def test_a_tool_that_fails_and_a_run_that_does_are_a_step_that_failed() -> None:
+    @tool(effect=Effect.READ)
+    def broken() -> str:
+        """Fails."""
+        raise RuntimeError("no such host")
+
+    with pytest.raises(StepFailed, match="no such host"):
+        await Steps(tools=[broken]).call("broken")
+    with pytest.raises(StepFailed, match="nothing_like_it"):
+        await Steps(tools=["nothing_like_it"]).call("shell")
+
+
+def plain(service: str, steps: int = 1) -> str:
+    """A function that nobody has decorated."""
+    return json.dumps({"service": service, "steps": steps, "mode": MODE})
+
+
+MODE = "test"
+
+
+@aof_nb.tool(effect="read", name="look-at")
+def look(class_: str) -> str:
+    """Looks at something."""
+    return class_
+
+
+@tool(effect=Effect.READ)
+def unused() -> str:
+    """Is never called."""
+    return ""
+
+
+def anything(**arguments: Any) -> Any:
+    """A tool of any arguments, as MCP servers have."""
+
+    class Anything:
+        spec = ToolSpec(
+            name="any", description="", input_schema={"type": "object"}, effect=Effect.READ
+        )
+
+        async def call(self, given: dict[str, Any], context: ToolContext) -> ToolOutput:
+            return ToolOutput("done", arguments.get("data"))
+
+    return Anything()
+
+
+async def notebook_of(
+    path: Path, agent: Agent, *calls: ToolCall, answer: str = "done", prompt: str = "go"
+) -> tuple[Any, dict[str, str]]:
+    agent.model = Turns(*[(call,) for call in calls], (answer,))
+    result = await agent.run(prompt, approve="all")
+    assert result.text == answer
+    runbook = save_runbook(path, read_run(result.run_id), agent, overwrite=True)
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            ast.parse(cell.source.replace("await ", ""))
+    return runbook, {cell.id: cell.source for cell in notebook.cells}
+
+
+async def executed(cells: dict[str, str]) -> dict[str, Any]:
+    """What the code cells of a notebook come to, in this process."""
+    scope: dict[str, Any] = {}
+    for name, source in cells.items():
+        if name.startswith(("parameters", "tool-", "setup", "step-", "check-")):
+            code = compile(source, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            pending = eval(code, scope)
+            if pending is not None:
+                await pending
+    return scope
+
+
+async def test_functions_are_tools_again_however_they_were_made(tmp_path: Path) -> None:
+    agent = Agent(model="script:none", tools=[plain, look, unused])
+    runbook, cells = await notebook_of(
+        tmp_path / "out.ipynb",
+        agent,
+        ToolCall("a", "plain", {"service": "web", "steps": 3}),
+        ToolCall("b", "look-at", {"class_": "web"}),
+    )
+    assert runbook.notes == ("the tool plain uses MODE, which the runbook does not define",)
+    assert "plain = tool(plain)" in cells["tool-1"]
+    assert "functions=[plain, look]" in cells["setup"]
+    assert "unused" not in cells["setup"]
+    cells["parameters"] += "\nMODE = 'again'"
+    os.environ["AOF_APPROVE"] = "all"
+    try:
+        scope = await executed(cells)
+    finally:
+        del os.environ["AOF_APPROVE"]
+    assert '"mode": "again"' in scope["step_1"].text
+    assert scope["step_2"].text == "web"
+
+
+async def test_functions_that_need_what_is_around_them_are_named(tmp_path: Path) -> None:
+    secret = 42
+
+    @tool(effect=Effect.READ)
+    def closes() -> str:
+        """Closes over something."""
+        return f"{secret}"
+
+    made = tool(lambda: "x", name="made", effect="read")
+    agent = Agent(model="script:none", tools=[closes, made])
+    runbook, cells = await notebook_of(
+        tmp_path / "out.ipynb", agent, ToolCall("a", "closes", {}), ToolCall("b", "made", {})
+    )
+    assert runbook.notes == (
+        "the tool closes uses secret, which the runbook does not define",
+        "the source of the tool made was not found: define it before the steps",
+    )
+    assert "functions=[closes, made]" in cells["setup"]
+
+
+ODD_NAMES = ["steps", "step_1", "Steps", "tool", "class", "filter", "id", "json", "plain", "MODE"]
+
+
+async def test_no_parameter_takes_a_name_that_the_notebook_needs(tmp_path: Path) -> None:
+    arguments = {name: f"value-{n}" for n, name in enumerate(ODD_NAMES)}
+    agent = Agent(model="script:none", tools=[anything(), plain])
+    _, cells = await notebook_of(
+        tmp_path / "out.ipynb",
+        agent,
+        ToolCall("a", "any", arguments),
+        ToolCall("b", "any", arguments),
+        ToolCall("c", "plain", {"service": "web"}),
+    )
+    called: list[dict[str, Any]] = []
+
+    class Recorded:
+        async def call(self, tool: str, /, **given: Any) -> None:
+            called.append(given)
+
+    code = "\n".join(
+        each for name, each in cells.items() if name == "parameters" or name.startswith("tool-")
+    )
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    scope["steps"] = Recorded()
+    for number in (1, 2):
+        source = cells[f"step-{number}"]
+        pending = eval(compile(source, "", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), scope)
+        await pending
+    assert called == [arguments, arguments]
+
+
+async def test_a_run_that_waited_first_is_saved_with_its_answer(shop: Path, tmp_path: Path) -> None:
+    model = Turns((ToolCall("a", "restart", {"service": "web"}),), (ANSWER,))
+    agent = Agent(model=model, tools=[restart])
+    waiting = await agent.run("mend it")
+    assert waiting.status is RunStatus.WAITING
+    await agent.resume(waiting.run_id, approve="all")
+    save_runbook(tmp_path / "out.ipynb", read_run(waiting.run_id), agent)
+    assert ANSWER in (tmp_path / "out.ipynb").read_text()
+
+
+async def test_what_is_expected_is_what_holds_for_other_parameters(tmp_path: Path) -> None:
+    data = {
+        "pod": "checkout-7f9c",
+        "state": "healthy",
+        "seen": "2026-11-26T03:15:00Z",
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "note": "x" * 5000,
+    }
+    answer = " ".join(data.values())
+    call = ToolCall("a", "any", {"service": "checkout-7f9c"})
+    agent = Agent(model="script:none", tools=[anything(data=data)])
+    _, cells = await notebook_of(
+        tmp_path / "out.ipynb", agent, call, answer=answer, prompt="why is checkout-7f9c slow?"
+    )
+    assert cells["check-step-1"] == "assert step_1.data['state'] == \"healthy\""
+    nested = ToolCall("a", "any", {"argv": ["get", "--name", "checkout-7f9c"]})
+    _, cells = await notebook_of(
+        tmp_path / "out.ipynb", agent, nested, answer=answer, prompt="why is checkout-7f9c slow?"
+    )
+    assert "assert step_1.data['pod'] == name" in cells["check-step-1"]
+
+
+async def test_a_policy_s_backslashes_and_quotes_come_back(tmp_path: Path) -> None:
+    pattern = "grep \\bfoo\\n \"x\" 'y' ''' *"
+    rule = Rule(action=Action.DENY, tool="shell", arguments={"argv": pattern})
+    agent = Agent(model="script:none", tools=[look], policy=Policy(rules=(rule,)))
+    _, cells = await notebook_of(
+        tmp_path / "out.ipynb", agent, ToolCall("a", "look-at", {"class_": "web"})
+    )
+    scope = await executed(cells)
+    assert scope["steps"]._agent.policy == agent.policy
+
+
+async def test_secrets_are_read_from_the_environment_wherever_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "s3cr3t-value-1234")
+    monkeypatch.setenv("FLAG", "1")
+    monkeypatch.setenv("WHERE", "test")
+    server = McpServer(
+        name="shop",
+        command="shop-mcp",
+        args=("--token=s3cr3t-value-1234", "--mode", "test"),
+        env={"MODE": "test", "LEVEL": "1", "apiKey": "another-secret"},
+    )
+    shell = {"name": "shell", "config": {"env": {"TOKEN": "s3cr3t-value-1234"}}}
+    agent = Agent(model="script:none", tools=[look, shell], mcp_servers=[server])
+    text, notes = declared_yaml(agent, {"look-at"})
+    assert notes == []
+    assert "s3cr3t" not in text
+    assert "another-secret" not in text
+    assert "--token=${SHOP_TOKEN}" in text
+    assert "MODE: test" in text
+    assert "LEVEL: '1'" in text
+    written = agent_from_yaml(
+        "model: script:x\n"
+        "mcp_servers:\n- name: shop\n  command: shop-mcp\n  args: ['${SHOP_TOKEN}']\n",
+        name="sre",
+    )
+    assert "${SHOP_TOKEN}" in declared_yaml(written, set())[0]
+
+
+def test_numbers_that_mean_several_things_are_no_parameter() -> None:
+    calls = [{"timeout": 30, "lines": 50}, {"lines": 30, "port": 8080}, {"port": 8080}]
+    assert lifted(calls, "") == [Parameter("port", 8080)]
 
 
 CALLS = [
