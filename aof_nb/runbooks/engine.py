@@ -21,9 +21,10 @@ from papermill.iorw import papermill_io
 
 from aof_nb.runbooks.execution import Execution
 from aof_nb.runbooks.kernel import ThisPython
-from aof_nb.runbooks.playbook import CellTask, WaitingApproval
+from aof_nb.runbooks.playbook import CellTask
 from aof_nb.runbooks.progress import CellFailure, CellFinished, CellStarted
 from aof_nb.runbooks.saving import SCHEME, WholeFiles
+from aof_nb.runbooks.waiting import WaitingApproval
 
 NAME = "aof"
 """The engine's name for `papermill.execute_notebook`."""

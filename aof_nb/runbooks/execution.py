@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.runbooks.playbook import Playbook, WaitingApproval
+from aof_nb.runbooks.playbook import Playbook
 from aof_nb.runbooks.progress import CellFailure, Progress
 from aof_nb.runbooks.saving import SCHEME, write_whole
+from aof_nb.runbooks.waiting import WaitingApproval
 
 
 @dataclass

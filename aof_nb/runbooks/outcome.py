@@ -24,7 +24,7 @@ from aof_nb.readable import readable
 from aof_nb.runbooks.catalog import Runbook
 from aof_nb.runbooks.kept_runs import MIME_TYPES, URI
 from aof_nb.runbooks.metadata import cell_metadata
-from aof_nb.runbooks.run import NotebookResult, NotebookStatus
+from aof_nb.runbooks.notebook_result import NotebookResult, NotebookStatus
 from aof_nb.truncation import truncate
 
 LONGEST_TEXT = 20_000

@@ -8,7 +8,6 @@ the user says so.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import getpass
 import hashlib
@@ -17,7 +16,7 @@ import platform
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ import msgspec
 
 from aof_nb._version import __version__
 from aof_nb.errors import JournalError
-from aof_nb.journal.approvals import Approvals
-from aof_nb.journal.cell_runs import CellRun, read_cell_runs
+from aof_nb.journal.cell_runs import read_cell_runs
+from aof_nb.journal.encoding import encode_in_order
 from aof_nb.journal.entries import FORMAT
 from aof_nb.journal.journal import Journal
 from aof_nb.journal.notebook_cell import KEY, NotebookCell
@@ -40,34 +39,14 @@ from aof_nb.journal.playbook_entries import (
     PlaybookResumed,
 )
 from aof_nb.journal.playbook_recording import CellRecord, PlaybookRecording
-from aof_nb.journal.recording import FINAL, State, read_recording
+from aof_nb.journal.recording import FINAL, read_recording
 from aof_nb.runbooks.metadata import cell_metadata
 from aof_nb.runbooks.prepared import Prepared
 from aof_nb.runbooks.progress import titles
+from aof_nb.runbooks.waiting import WaitingApproval, waiting_approvals
 
 NOTEBOOK_NAME = "notebook.ipynb"
 """The file beside the journal that the cells are taken from."""
-
-
-@dataclass(frozen=True)
-class WaitingApproval:
-    """An approval that a notebook's run waits for.
-
-    Args:
-        run_id: The run of the agent that asks.
-        agent: The agent's name.
-        tool: What it wants to call; empty if it has been answered meanwhile.
-        effect: What the tool does: ``read``, ``write`` or ``destructive``.
-        arguments: What with.
-        reason: Why it is asked.
-    """
-
-    run_id: str
-    agent: str
-    tool: str = ""
-    effect: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,8 +92,7 @@ class CellTask:
 
 
 def _digest(*parts: Any) -> str:
-    encoded = msgspec.json.encode(parts, order="deterministic", enc_hook=str)
-    return hashlib.sha256(encoded).hexdigest()[:32]
+    return hashlib.sha256(encode_in_order(parts)).hexdigest()[:32]
 
 
 class Playbook:
@@ -346,7 +324,7 @@ class Playbook:
                 for each in read_cell_runs(self.directory)
                 if each.attempt == self._attempt and cell in {None, each.cell}
             }
-            return [found for each in runs.values() for found in _waiting(each)]
+            return [found for each in runs.values() for found in waiting_approvals(each)]
         return []
 
     def answered(self, place: int) -> bool:
@@ -417,26 +395,6 @@ def _undecided(before: CellRecord, *, changed: bool) -> str:
     return f"it was begun, and did not come to its end ({before.status})"
 
 
-def _waiting(run: CellRun) -> list[WaitingApproval]:
-    try:
-        if read_recording(run.journal).state is not State.WAITING:
-            return []
-    except JournalError:
-        return []
-    requests = [each.request for each in Approvals(Path(run.directory)).pending()]
-    return [
-        WaitingApproval(
-            run_id=run.run_id,
-            agent=run.agent,
-            tool=request.tool.name,
-            effect=request.tool.effect.value,
-            arguments=request.arguments,
-            reason=request.reason,
-        )
-        for request in requests
-    ] or [WaitingApproval(run.run_id, run.agent)]
-
-
 def user_name() -> str:
     """Who runs this process."""
     try:
@@ -447,38 +405,3 @@ def user_name() -> str:
 
 def _versions() -> dict[str, str]:
     return {"aof_nb": __version__, "python": platform.python_version()}
-
-
-async def kernel_has_ended(kernel: KernelStarted, *, patience: float) -> bool:
-    """Waits until the kernel of a process that was killed has ended, as it does by itself.
-
-    Args:
-        kernel: The kernel.
-        patience: Seconds to wait at most.
-    """
-    end = time.monotonic() + patience
-    while _runs(kernel):
-        if time.monotonic() >= end:
-            return False
-        await asyncio.sleep(0.1)
-    return True
-
-
-def _runs(kernel: KernelStarted) -> bool:
-    """Whether the kernel's process is there, and not another one that has got its number."""
-    try:
-        os.kill(kernel.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return False
-    try:
-        command = Path(f"/proc/{kernel.pid}/cmdline").read_bytes()
-    except OSError:
-        import subprocess
-
-        listed = subprocess.run(  # noqa: S603  fixed words and a number
-            ["/bin/ps", "-o", "args=", "-p", str(kernel.pid)], capture_output=True, check=False
-        )
-        command = listed.stdout
-    return os.fsencode(Path(kernel.connection).name) in command

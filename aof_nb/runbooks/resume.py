@@ -16,21 +16,16 @@ from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.playbook_recording import PlaybookRecording, read_playbook
 from aof_nb.journal.recording import State
 from aof_nb.journal.runs import find_run
+from aof_nb.runbooks.carry_out import carry_out
+from aof_nb.runbooks.notebook_result import NotebookResult, NotebookStatus
+from aof_nb.runbooks.orphans import kernel_has_ended
 from aof_nb.runbooks.parameters import ParameterError, fitted
-from aof_nb.runbooks.playbook import (
-    NOTEBOOK_NAME,
-    Playbook,
-    kernel_has_ended,
-    opened_journal,
-)
+from aof_nb.runbooks.playbook import NOTEBOOK_NAME, Playbook, opened_journal
 from aof_nb.runbooks.prepared import Prepared, file_digest, prepared, prepared_again
 from aof_nb.runbooks.progress import Progress, titles
 from aof_nb.runbooks.run import (
     NotebookInfo,
-    NotebookResult,
-    NotebookStatus,
     bound_of,
-    carry_out,
     check_language,
     inspect_notebook,
     places,

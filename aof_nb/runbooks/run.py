@@ -4,72 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import itertools
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aof_nb.errors import AofError, ConfigurationError, JournalError
+from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.playbook_entries import PlaybookBegun
 from aof_nb.journal.replay import VARIABLE
 from aof_nb.journal.runs import run_dir
 from aof_nb.run import new_run_id
-from aof_nb.runbooks.execution import Execution
+from aof_nb.runbooks.carry_out import carry_out
 from aof_nb.runbooks.metadata import RunbookMetadata, is_runbook, runbook_metadata
+from aof_nb.runbooks.notebook_result import NotebookResult
 from aof_nb.runbooks.parameters import Parameter, ParameterError, declared_parameters, fitted
-from aof_nb.runbooks.playbook import Playbook, Undecided, WaitingApproval, opened_journal
+from aof_nb.runbooks.playbook import Playbook, opened_journal
 from aof_nb.runbooks.prepared import Prepared, looks_secret, prepared, read_notebook
-from aof_nb.runbooks.progress import CellFailure, Progress, heading, introduction
+from aof_nb.runbooks.progress import Progress, heading, introduction
 
 if TYPE_CHECKING:
     from aof_nb.policy import ApproveMode, Approver, Policy
-
-
-class NotebookStatus(enum.StrEnum):
-    """How a notebook's run ended."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-    WAITING = "waiting"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True)
-class NotebookResult:
-    """What came of a notebook's run.
-
-    Args:
-        status: How it ended; ``waiting`` for an approval, or ``undecided``: not resumed, since
-            the user is to say first what becomes of a cell.
-        output_path: The executed notebook.
-        report_path: The report, in HTML.
-        duration: Seconds.
-        error: The cell that failed, if one did.
-        time_limit: Seconds it was given; None for as long as it took.
-        run_id: The run's id, by which it is resumed; empty if it has no journal.
-        markdown_path: The report in Markdown; None if it could not be written.
-        waiting: The approvals that it waits for.
-        undecided: The cell that the user is to decide on.
-        notices: What else there is to know, such as a report that could not be written.
-    """
-
-    status: NotebookStatus
-    output_path: Path
-    report_path: Path
-    duration: float
-    error: CellFailure | None = None
-    time_limit: float | None = None
-    run_id: str = ""
-    markdown_path: Path | None = None
-    waiting: Sequence[WaitingApproval] = ()
-    undecided: Undecided | None = None
-    notices: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -274,134 +232,6 @@ def _journaled(begun: PlaybookBegun, ready: Prepared) -> Playbook:
     return playbook
 
 
-async def carry_out(
-    playbook: Playbook,
-    notebook: Path,
-    *,
-    executed: Path,
-    report: Path,
-    approve: ApproveMode,
-    approver: Approver | None,
-    on_progress: Callable[[Progress], None] | None,
-    timeout: float | None,  # noqa: ASYNC109  ends the kernel and keeps the notebook
-    bound: Policy | None,
-    environment: Mapping[str, str] | None = None,
-) -> NotebookResult:
-    """Executes what is to be executed of a notebook, and writes what comes of it.
-
-    Args:
-        playbook: What is done with which cell, and the journal, which is closed at the end.
-        notebook: The notebook's file; cells are executed in its directory.
-        executed: The executed notebook.
-        report: The report.
-        approve: As for `run_notebook`.
-        approver: As for `run_notebook`.
-        on_progress: As for `run_notebook`.
-        timeout: Seconds; None for as long as it takes.
-        bound: What its agents may do at most; None for what their own policies say.
-        environment: As for `run_notebook`.
-
-    Raises:
-        ConfigurationError: If the kernel does not start, or the executed notebook cannot be
-            written.
-        JournalError: If the journal cannot be written any more.
-    """
-    loop = asyncio.get_running_loop()
-
-    def tell(progress: Progress) -> None:
-        if on_progress is not None:
-            loop.call_soon_threadsafe(on_progress, progress)
-
-    started = time.monotonic()
-    ending, error = "cancelled", ""
-    try:
-        async with _environment(approve, approver, bound) as surroundings:
-            execution = Execution(
-                directory=_directory_of(notebook),
-                environment={**surroundings, **(environment or {})},
-                tell=tell,
-                playbook=playbook,
-                notebook=notebook,
-            )
-            work = asyncio.create_task(asyncio.to_thread(execution.run, executed))
-            try:
-                done, _ = await asyncio.wait([work], timeout=timeout)
-            finally:
-                if not work.done():
-                    execution.stop()
-                    await _finished(work)
-            work.result()
-        status = _status(execution, timed_out=not done)
-        ending = status.value
-        if execution.failure is not None:
-            error = f"{execution.failure.error}: {execution.failure.message}"
-    except AofError as problem:
-        ending, error = "failed", problem.message
-        raise
-    finally:
-        playbook.end(ending, error)
-    markdown, notices = await asyncio.to_thread(_report, executed, report, playbook)
-    if execution.failure is not None and playbook.answered(execution.failure.cell):
-        cell = execution.failure.cell
-        anew = f"aofctl resume {playbook.run_id} --repeat {cell}"
-        notices = (*notices, f"the answers of cell {cell}'s agents are kept; to ask anew: {anew}")
-    return NotebookResult(
-        status=status,
-        output_path=executed,
-        report_path=report,
-        duration=time.monotonic() - started,
-        error=execution.failure,
-        time_limit=timeout,
-        run_id=playbook.run_id,
-        markdown_path=markdown,
-        waiting=execution.waiting,
-        notices=notices,
-    )
-
-
-def _status(execution: Execution, *, timed_out: bool) -> NotebookStatus:
-    if timed_out:
-        return NotebookStatus.TIMEOUT
-    if execution.waiting:
-        return NotebookStatus.WAITING
-    return NotebookStatus.FAILED if execution.failure else NotebookStatus.COMPLETED
-
-
-async def _finished(work: asyncio.Task[None]) -> None:
-    """Waits for a thread that has been told to end, even while this task is cancelled."""
-    while not work.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([work])
-
-
-@contextlib.asynccontextmanager
-async def _environment(
-    approve: ApproveMode, approver: Approver | None, bound: Policy | None
-) -> AsyncGenerator[dict[str, str], None]:
-    """The kernel's environment: the way to whoever approves, and what agents may do at most."""
-    from aof_nb import approval_channel
-    from aof_nb.policy import bounded
-
-    environment = bounded({**os.environ, "AOF_APPROVE": approve}, bound)
-    if environment.get("AOF_STATE_DIR"):
-        # Elsewhere a relative path would be another one.
-        environment["AOF_STATE_DIR"] = _absolute(environment["AOF_STATE_DIR"])
-    environment.pop(approval_channel.VARIABLE, None)
-    if approve != "ask" or approver is None:
-        yield environment
-        return
-    async with approval_channel.serve(approver) as address:
-        yield {**environment, approval_channel.VARIABLE: address}
-
-
-def _directory_of(file: Path) -> str:
-    return str(file.resolve().parent)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
-
-
 def _default_output(path: Path) -> Path:
     """A new file for an executed notebook."""
     directory = Path("runs")
@@ -413,13 +243,3 @@ def _default_output(path: Path) -> Path:
             output.touch(exist_ok=False)
             break
     return output
-
-
-def _report(executed: Path, report: Path, playbook: Playbook) -> tuple[Path | None, Sequence[str]]:
-    """Writes the reports; what cannot be written is said, and costs nothing but itself."""
-    from aof_nb.runbooks.report import write_reports
-
-    try:
-        return write_reports(read_notebook(executed), report, playbook.directory), ()
-    except (OSError, AofError) as error:
-        return None, (f"the report {report} is not complete: {error}",)
