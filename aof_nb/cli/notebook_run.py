@@ -28,6 +28,7 @@ from aof_nb.runbooks import (
     run_notebook,
 )
 from aof_nb.terminal import TerminalApprover
+from aof_nb.truncation import truncate
 
 Work = Callable[[Approver, Callable[[Progress], None]], Awaitable[NotebookResult]]
 
@@ -167,9 +168,10 @@ def _explain(result: NotebookResult, name: str, *, debug: bool) -> ExitCode:
         return ExitCode.WAITING
     if result.status is NotebookStatus.WAITING:
         for waiting in result.waiting:
-            call = f"{waiting.tool or 'a call'} {readable(dict(waiting.arguments))}"
+            arguments = [f"{key}={readable(each)}" for key, each in waiting.arguments.items()]
+            call = " ".join(" ".join([waiting.tool or "a call", *arguments]).split())
             complain(
-                f"{name}: {waiting.agent} waits for approval of {printable(call)}",
+                f"{name}: {waiting.agent} waits for approval of {truncate(printable(call), 500)}",
                 f"aofctl approve {waiting.run_id}, then aofctl resume {result.run_id}",
             )
         return ExitCode.WAITING
