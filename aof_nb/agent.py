@@ -29,7 +29,7 @@ from aof_nb.messages import sendable
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.policy import ApproveMode, Approver, Policy
+from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.redact import RedactionPolicy
 from aof_nb.result import RunResult
@@ -104,7 +104,7 @@ class Agent:
         prompt: str,
         *,
         session: str | None = None,
-        approve: ApproveMode = "ask",
+        approve: ApproveMode | None = None,
         approver: Approver | None = None,
         model: str | Model | None = None,
         limits: Limits | None = None,
@@ -121,7 +121,7 @@ class Agent:
             prompt: What is asked.
             session: The conversation to go on with; needs `memory`, or one is kept in memory.
             approve: What happens where the policy asks: ``ask`` a person, ``never`` approve,
-                approve ``all``.
+                approve ``all``; what ``AOF_APPROVE`` says if not given, or else ``ask``.
             approver: Who asks; the notebook's or the terminal's own if not given.
             model: Instead of the agent's own.
             limits: Instead of the agent's own.
@@ -142,7 +142,7 @@ class Agent:
             self,
             prompt,
             session=session,
-            approve=approve,
+            approve=approve or approve_from_environment(),
             approver=approver,
             model=model,
             limits=limits,

@@ -24,6 +24,8 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
 
+APPROVE = "AOF_APPROVE"
+"""The environment variable that says what happens where the policy asks."""
 BOUNDS = "AOF_POLICY"
 """The environment variable that holds policies which no agent of the process may exceed."""
 
@@ -137,6 +139,22 @@ def bounds_from_environment() -> tuple[Policy, ...]:
             f"{BOUNDS} holds no policies: {error}",
             remedy="it is set for a notebook's kernel by what runs the notebook: leave it alone",
         ) from error
+
+
+def approve_from_environment() -> ApproveMode:
+    """What ``AOF_APPROVE`` says; ``ask`` if it says nothing.
+
+    Raises:
+        ConfigurationError: If it says something else than ``ask``, ``never`` or ``all``.
+    """
+    said = os.environ.get(APPROVE)
+    if not said or said == "ask":
+        return "ask"
+    if said == "never":
+        return "never"
+    if said == "all":
+        return "all"
+    raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never or all")
 
 
 def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:

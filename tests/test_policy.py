@@ -23,6 +23,7 @@ from aof_nb.policy import (
     Policy,
     Rule,
     ambient_approver,
+    approve_from_environment,
     bounds_from_environment,
     set_ambient_approver,
 )
@@ -368,3 +369,14 @@ def test_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("AOF_POLICY", wrong)
         with pytest.raises(ConfigurationError, match="AOF_POLICY"):
             bounds_from_environment()
+
+
+def test_the_environment_says_what_happens_where_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AOF_APPROVE", raising=False)
+    assert approve_from_environment() == "ask"
+    for mode in ("ask", "never", "all"):
+        monkeypatch.setenv("AOF_APPROVE", mode)
+        assert approve_from_environment() == mode
+    monkeypatch.setenv("AOF_APPROVE", "yes")
+    with pytest.raises(ConfigurationError, match="AOF_APPROVE is 'yes'"):
+        approve_from_environment()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from typing import Any
 import msgspec
 
 from aof_nb.agent import Agent
-from aof_nb.errors import AofError, ConfigurationError
+from aof_nb.errors import AofError
 from aof_nb.events import ModelEvent, ModelResponse, RunStatus, ToolFinished
 from aof_nb.journal.encoding import encode, encode_in_order
 from aof_nb.limits import Limits
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
-from aof_nb.policy import ApproveMode, Approver, Policy
+from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import ModelRequest, Tool
 from aof_nb.result import RunFailed, RunResult
 from aof_nb.truncation import truncate
@@ -169,7 +168,7 @@ class Steps:
                 on with it.
         """
         said = encode_in_order(arguments).decode()
-        approve = self._approve or _approve_mode()
+        approve = self._approve or approve_from_environment()
         run = self._agent.stream(
             f"{tool} {said}",
             model=_OneCall(tool, arguments),
@@ -194,14 +193,3 @@ class Steps:
         if finished.outcome is not Outcome.OK:
             raise StepFailed(f"{tool}: {finished.content}", result)
         return StepResult(tool, finished.content, finished.data, result.run_id)
-
-
-def _approve_mode() -> ApproveMode:
-    said = os.environ.get("AOF_APPROVE", "ask")
-    if said == "never":
-        return "never"
-    if said == "all":
-        return "all"
-    if said != "ask":
-        raise ConfigurationError(f"AOF_APPROVE is {said!r}", remedy="use ask, never or all")
-    return "ask"
