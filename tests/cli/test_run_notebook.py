@@ -287,8 +287,8 @@ def test_a_notebook_whose_agent_waits_stops_there_and_is_three(
 ) -> None:
     done = aofctl("run", runbook, "-o", "out.ipynb", stdin="y\n")
     assert done.returncode == 3, done.stderr
-    assert "waits: write_file path=note.txt content=seen waits for" in done.stderr
-    assert re.search(r"aofctl approve \S+, then ", done.stderr)
+    assert "clerk waits for approval of write_file" in done.stderr
+    assert re.search(r"aofctl approve \S+, then aofctl resume \S+", done.stderr)
     assert "Written" not in printed(tmp_path / "out.ipynb")
     assert "waits for a person" in (tmp_path / "out.html").read_text()
     assert not (tmp_path / "note.txt").exists()
