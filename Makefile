@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 APPROVE ?= policy
 FAULT ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
 
 .PHONY: demo test lint bench lab docs screenshot clean
 .DEFAULT_GOAL := test

@@ -49,6 +49,7 @@ async def test_every_event_is_told_again(tmp_path: Path) -> None:
         Agent(model=Turns((CALL, GONE), (BAD,), ("well",)), tools=[Restart()]),
         Agent(model=Turns((Overloaded("busy"),)), retry=RetryPolicy(attempts=1)),
         Agent(model=Turns((CALL,), (CALL,)), tools=[Restart()], limits=Limits(max_turns=2)),
+        Agent(model=Turns((CALL,)), tools=[Restart()], limits=Limits(max_output_chars=4)),
         Agent(model=Turns(('{"answer": ["x"]}',), ('{"answer": [1]}',)), output_schema=list[int]),
         Agent(
             model=Turns(("no",), ("nor this",), ("never",)),
@@ -76,6 +77,11 @@ async def test_one_that_was_gone_on_with_by_another_declaration() -> None:
     events = [event async for event in run]
     assert run.result.status is RunStatus.COMPLETED, run.result.error
     assert events[-1].text == "well"
+
+
+async def test_one_that_waits_is_told_as_waiting() -> None:
+    run, again = await both(Agent(model=Turns((CALL,)), tools=[Restart()]), approve="ask")
+    assert run.result.status is again.result.status is RunStatus.WAITING
 
 
 async def test_an_interrupted_one_is_told_as_far_as_it_came(tmp_path: Path) -> None:
