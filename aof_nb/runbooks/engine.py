@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -218,4 +219,7 @@ class _Engine(Engine):  # type: ignore[misc]
 
 
 papermill_engines.register(NAME, _Engine)
+# A kernel's sockets may be closed while tornado reads them; it would set up logging of its own to
+# say so, into the terminal of who runs the notebook.
+logging.getLogger("tornado").addHandler(logging.NullHandler())
 papermill_io.register(SCHEME, WholeFiles)
