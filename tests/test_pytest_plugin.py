@@ -21,7 +21,7 @@ def pytest_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[s
         env=kept | {"NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 
