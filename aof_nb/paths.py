@@ -18,16 +18,27 @@ def state_dir() -> Path:
         from platformdirs import user_state_path
 
         directory = user_state_path("aof", appauthor=False)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
-def make_private(directory: Path) -> None:
+def make_private(directory: Path) -> bool:
     """Makes a directory, and what is missing above it, for its owner only.
+
+    Returns:
+        Whether it was missing.
 
     Raises:
         OSError: If it cannot be made.
     """
-    if not directory.is_dir():
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+        return False
+    except FileNotFoundError:
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
+    return True

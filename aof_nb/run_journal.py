@@ -158,7 +158,7 @@ class RunJournal:
             check_resumable(recording, held=True)
             self._before = recording.duration
             self.playback = self._played(recording)
-        elif journal.path.stat().st_size:
+        elif not journal.is_new:
             journal.close()
             self._journal = None
             raise ConfigurationError(

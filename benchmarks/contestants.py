@@ -198,7 +198,14 @@ async def sdk_anthropic(url: str, stack: AsyncExitStack) -> Loop:
     return run
 
 
-def _aof(provider: str, url: str) -> Loop:
+def aof_loop(provider: str, url: str, *, journal: bool = True) -> Loop:
+    """aof_nb on a provider.
+
+    Args:
+        provider: Its prefix in a model's name.
+        url: Its address.
+        journal: Whether runs are journaled.
+    """
     from aof_nb import Agent, Limits, resolve_model, tool
 
     looked_up = tool(effect="read", name="lookup")(_lookup_tool)
@@ -209,6 +216,7 @@ def _aof(provider: str, url: str) -> Loop:
             model=resolve_model(f"{provider}:{model}", base_url=url, api_key="k"),
             tools=[looked_up],
             limits=Limits(max_turns=200),
+            journal=journal,
         )
         texts = [
             event.text
@@ -227,17 +235,17 @@ async def _lookup_tool(key: str) -> str:
 
 async def aof_openai(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Chat Completions."""
-    return _aof("openai-chat", f"{url}/v1")
+    return aof_loop("openai-chat", f"{url}/v1")
 
 
 async def aof_responses(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Responses."""
-    return _aof("openai", f"{url}/v1")
+    return aof_loop("openai", f"{url}/v1")
 
 
 async def aof_anthropic(url: str, stack: AsyncExitStack) -> Loop:
     """aof_nb on Messages."""
-    return _aof("anthropic", url)
+    return aof_loop("anthropic", url)
 
 
 CONTESTANTS: dict[str, Callable[[str, AsyncExitStack], Awaitable[Loop]]] = {

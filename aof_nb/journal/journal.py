@@ -52,19 +52,16 @@ class Journal:
         self._lock = threading.Lock()
         self._failure: OSError | None = None
         try:
-            self._unsynced_directory = not self.path.exists()
-            make_private(directory)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self.path, flags, 0o600)
-            _keep_private(self._file, directory)
+            self._file = _opened(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
             self._hold()
-            cut_torn_line(self._file)
+            self.is_new = not cut_torn_line(self._file)
         except BaseException:
             os.close(self._file)
             raise
+        self._unsynced_directory = self.is_new
 
     def _hold(self) -> None:
         try:
@@ -97,13 +94,14 @@ class Journal:
         with self._lock:
             # Times of several threads are in the order of their lines.
             at = self.elapsed()
-            data = b"".join(encode_line(at, entry) for entry in entries)
+            data = b"".join([encode_line(at, entry) for entry in entries])
             if self._failure is None:
                 # A write into the page cache of a local file does not wait for the disk.
                 try:
                     self.before_write()
-                    while data:
-                        data = data[os.write(self._file, data) :]
+                    written = os.write(self._file, data)
+                    while written < len(data):
+                        written += os.write(self._file, data[written:])
                 except OSError as error:
                     self._failure = error
             if self._failure is not None:
@@ -167,6 +165,15 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def _opened(path: Path) -> int:
+    new = make_private(path.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    file = os.open(path, flags, 0o600)
+    if not new:
+        _keep_private(file, path.parent)
+    return file
+
+
 def _keep_private(file: int, directory: Path) -> None:
     """Takes from others what they may do with a directory or a journal that was there before."""
     with contextlib.suppress(OSError):
@@ -176,8 +183,12 @@ def _keep_private(file: int, directory: Path) -> None:
             os.fchmod(file, 0o600)
 
 
-def cut_torn_line(file: int) -> None:
-    """Removes what a crash left of a line, so that the next one does not go on with it."""
+def cut_torn_line(file: int) -> int:
+    """Removes what a crash left of a line, so that the next one does not go on with it.
+
+    Returns:
+        The bytes that are left.
+    """
     end = size = os.fstat(file).st_size
     while end > 0:
         start = max(0, end - 65536)
@@ -188,6 +199,7 @@ def cut_torn_line(file: int) -> None:
         end = start
     if end < size:
         os.ftruncate(file, end)
+    return end
 
 
 def _sync_directory(directory: Path) -> None:

@@ -66,15 +66,21 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(encode_in_order(value)).hexdigest()[:16]
 
 
+def _chained(before: list[str], digest: str) -> str:
+    """The digest of the pair, for digests, which need no encoder to be JSON."""
+    first = f'"{before[0]}"' if before else ""
+    return hashlib.sha256(f'[[{first}],"{digest}"]'.encode()).hexdigest()[:16]
+
+
 def message_digest(message: Message) -> str:
     """A hash of a message, without what only names files of its run or who wrote it."""
-    if message.tool_results:
+    parts = message.parts
+    if any(type(part) is ToolResult and part.artifact is not None for part in parts):
         parts = tuple(
             msgspec.structs.replace(part, artifact=None) if isinstance(part, ToolResult) else part
-            for part in message.parts
+            for part in parts
         )
-        message = msgspec.structs.replace(message, parts=parts)
-    return digest_of((message.role, message.parts))
+    return digest_of((message.role, parts))
 
 
 class RequestDigests:
@@ -137,7 +143,7 @@ class RequestDigests:
         del self._up_to[kept:]
         for hashed in hashes:
             # Of the one before and the new one, so that a long conversation is not hashed again.
-            self._up_to.append(digest_of((self._up_to[-1:], hashed)))
+            self._up_to.append(_chained(self._up_to[-1:], hashed))
         digest = digest_of((self._context_digest, request.tool_choice, self._up_to[-1:]))
         messages = tuple(
             WholeMessage(message)
@@ -192,14 +198,15 @@ class JournaledModel(ModelLayer):
         turn = self._digests.turn
         self._journal.write(*asked)
         chunks: list[tuple[int, Chunk]] = []
-        began = time.perf_counter()
+        clock = time.perf_counter
+        began = clock()
         try:
             async with contextlib.aclosing(self._model.stream(request)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
-                        chunks.append((int((time.perf_counter() - began) * 1000), event.text))
+                        chunks.append((int((clock() - began) * 1000), event.text))
                     elif isinstance(event, DELTAS):
-                        chunks.append((int((time.perf_counter() - began) * 1000), event))
+                        chunks.append((int((clock() - began) * 1000), event))
                     else:
                         entry = _responded(turn, event)
                         written = [ModelStreamed(tuple(chunks)), entry] if chunks else [entry]

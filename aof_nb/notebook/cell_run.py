@@ -11,9 +11,9 @@ import msgspec
 from aof_nb.agent import Agent
 from aof_nb.events import Notice, RunStatus
 from aof_nb.notebook import registry
-from aof_nb.notebook.console import ConsoleRenderer
 from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
+from aof_nb.notebook.plain import ConsoleRenderer
 from aof_nb.notebook.renderer import CellRenderer, Renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import CellScreen, Frontend, cell_id, frontend

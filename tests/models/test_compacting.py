@@ -23,7 +23,7 @@ from aof_nb.events import (
 from aof_nb.memory.in_memory import InMemory
 from aof_nb.messages import Message, Text, Usage
 from aof_nb.models.tokens import estimate
-from aof_nb.notebook.console import ConsoleRenderer
+from aof_nb.notebook.plain import ConsoleRenderer
 from aof_nb.ports import Model, ModelRequest
 from tests.fakes import Failure, FakeAnthropic, FakeBedrock, FakeOpenAI, Reply, Request, StreamError
 from tests.fakes import ToolCall as Call

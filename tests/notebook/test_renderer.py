@@ -14,7 +14,7 @@ from aof_nb.events import ContextCompacted, ToolFinished
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
-from aof_nb.notebook.console import ConsoleRenderer
+from aof_nb.notebook.plain import ConsoleRenderer
 from aof_nb.notebook.renderer import CellRenderer
 from aof_nb.notebook.rows import Row, in_short
 from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
