@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -42,3 +43,39 @@ def make_private(directory: Path) -> bool:
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
     return True
+
+
+def write_private(path: Path, data: bytes, *, once: bool = False, sync: bool = False) -> None:
+    """Writes a file for its owner only, whole or not at all.
+
+    Args:
+        path: The file.
+        data: What is to stand in it.
+        once: Whether it must not be there yet.
+        sync: Whether to wait until it is on the disk.
+
+    Raises:
+        FileExistsError: If it is there, and was to be written once.
+        OSError: If it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "answer.json"
+        >>> write_private(path, b"{}")
+        >>> path.read_bytes(), oct(path.stat().st_mode & 0o777)
+        (b'{}', '0o600')
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if once:
+            path.hardlink_to(partial)
+        else:
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
-import secrets
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import msgspec
 
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
-from aof_nb.paths import make_private
+from aof_nb.paths import make_private, write_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 
 DIRECTORY_NAME = "approvals"
@@ -70,7 +68,7 @@ class Approvals:
                 self.withdraw(other.request)
         try:
             make_private(self._directory)
-            _write(path, msgspec.json.encode(pending))
+            write_private(path, msgspec.json.encode(pending), sync=True)
         except OSError as error:
             raise JournalError(f"the approval {path} cannot be written: {error}") from error
 
@@ -102,7 +100,7 @@ class Approvals:
             )
         try:
             make_private(self._directory)
-            _write(path, msgspec.json.encode(answer), once=True)
+            write_private(path, msgspec.json.encode(answer), once=True, sync=True)
         except FileExistsError as error:
             raise ConfigurationError(
                 f"{request.tool.name} has been answered already", remedy="see aofctl show"
@@ -228,20 +226,3 @@ def waiting(tool: str, run_id: str) -> ApprovalPending:
         f"{tool} waits for a person's approval",
         remedy=f"aofctl approve {run_id}, then aofctl resume {run_id}",
     )
-
-
-def _write(path: Path, data: bytes, *, once: bool = False) -> None:
-    """Writes a file whole; with `once`, fails if it is there."""
-    partial = path.with_suffix(f".{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if once:
-            path.hardlink_to(partial)
-        else:
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

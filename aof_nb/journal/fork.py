@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from aof_nb.journal.playback import history_of, steps_of
 from aof_nb.journal.recording import Recording, encoded, read_recording
 from aof_nb.journal.runs import run_dir
 from aof_nb.messages import Usage
-from aof_nb.paths import make_private
+from aof_nb.paths import make_private, write_private
 
 _PAID = (ModelResponded, RetryScheduled, ModelFellBack, ContextCompacted)
 
@@ -110,16 +109,10 @@ def _with_contexts(steps: list[Line], recorded: list[Line]) -> Iterator[Line]:
 
 def _write(path: Path, data: bytes) -> None:
     """Writes the new journal whole or not at all, for its owner only."""
-    partial = path.with_suffix(".partial")
     try:
         make_private(path.parent.parent)
         path.parent.mkdir(mode=0o700)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_private(path, data, sync=True)
     except OSError as error:
         raise JournalError(
             f"the journal {path} cannot be written: {error.strerror or error}",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from aof_nb.paths import write_private
 from aof_nb.redact import RedactionState
 
 FILE_NAME = "redaction.json"
@@ -18,12 +18,7 @@ def write_redaction(directory: Path, state: RedactionState) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    path = directory / FILE_NAME
-    partial = path.with_suffix(".partial")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as opened:
-        opened.write(msgspec.json.encode(state))
-    partial.replace(path)
+    write_private(directory / FILE_NAME, msgspec.json.encode(state))
 
 
 def read_redaction(directory: Path) -> RedactionState | None:

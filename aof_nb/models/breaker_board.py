@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from aof_nb.models.breaker import Breaker, BreakerState
-from aof_nb.paths import state_dir
+from aof_nb.paths import make_private, state_dir, write_private
 
 
 class OpenBreaker(msgspec.Struct, frozen=True):
@@ -64,10 +64,8 @@ def _write(pid: int) -> None:
         if not _open:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(list(_open.values())))
-        beside.replace(path)
+        make_private(path.parent)
+        write_private(path, msgspec.json.encode(list(_open.values())))
 
 
 def open_breakers() -> list[OpenBreaker]:
