@@ -244,7 +244,8 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     """Who answered, through which face, what, and for what reason if one was given.
 
-    `waited` is how many seconds that took.
+    `waited` is how many seconds that took; `arguments` what the call is made with if the person
+    has changed them.
     """
 
     call_id: str
@@ -255,6 +256,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     via: str
     reason: str = ""
     waited: float = 0.0
+    arguments: dict[str, Any] | None = None
 
 
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):

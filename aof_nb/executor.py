@@ -29,18 +29,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
-import functools
 import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from aof_nb.argument_checks import ArgumentChecks
 from aof_nb.call_ids import CallIds
 from aof_nb.errors import (
     AofError,
@@ -88,9 +87,6 @@ from aof_nb.ports import Model, ModelRequest, Sampling, Tool, ToolContext, ToolO
 from aof_nb.spending import Spending, worst_case
 from aof_nb.structured_output import Answer, Answers, Expected, Judged
 from aof_nb.truncation import truncate
-
-if TYPE_CHECKING:
-    from jsonschema_rs import Validator
 
 _logger = logging.getLogger("aof_nb.runs")
 # What is logged of runs is shown by who runs them: not on standard error as well.
@@ -616,57 +612,6 @@ async def _until(
 def _identity(call: ToolCall) -> bytes:
     arguments = call.raw_arguments if call.arguments is None else call.arguments
     return msgspec.json.encode((call.name, arguments), order="deterministic")
-
-
-class ArgumentChecks:
-    """Checks calls against their tools' schemas, with words a model can act on."""
-
-    def __init__(self, tools: dict[str, Tool]) -> None:
-        self._tools = tools
-        self._validators: dict[str, Validator | None] = {}
-
-    def complaint(self, call: ToolCall) -> str | None:
-        """What is wrong with a call; None if it can be made."""
-        tool = self._tools.get(call.name)
-        if tool is None:
-            near = difflib.get_close_matches(call.name, self._tools, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            names = ", ".join(sorted(self._tools)) or "none"
-            return f"There is no tool {call.name!r}.{hint} The tools are: {names}."
-        if call.arguments is None:
-            return (
-                f"The arguments of {call.name} are not a JSON object: "
-                f"{truncate(call.raw_arguments, 400)!r}. Send one that fits the tool's schema."
-            )
-        if call.name not in self._validators:
-            schema = msgspec.json.encode(tool.spec.input_schema)
-            self._validators[call.name] = _validator(schema)
-        validator = self._validators[call.name]
-        if validator is None or validator.is_valid(call.arguments):
-            return None
-        errors = sorted(
-            (_json_path(error.instance_path), truncate(error.message, 400))
-            for error in validator.iter_errors(call.arguments)
-        )
-        listed = "; ".join(f"{path}: {message}" for path, message in errors[:5])
-        return f"The arguments of {call.name} do not fit its schema: {listed}. Correct the call."
-
-
-@functools.lru_cache(maxsize=512)
-def _validator(schema: bytes) -> Validator | None:
-    """What checks against a schema; None if it is none, so that its tool has to check itself."""
-    import jsonschema_rs
-
-    try:
-        # Schemas come from servers: what they refer to elsewhere is not fetched.
-        return jsonschema_rs.validator_for(schema.decode(), offline=True)
-    except ValueError:
-        return None
-
-
-def _json_path(path: Sequence[str | int]) -> str:
-    """Where in the arguments: ``$.hosts[1].name``."""
-    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
 class _ToolPhase:

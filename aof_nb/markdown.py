@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def _parser() -> MarkdownIt:
 
     parser = MarkdownIt("js-default", {"html": False, "linkify": False})
     parser.add_render_rule("link_open", _link_open)
+    parser.add_render_rule("link_close", _link_close)
     parser.add_render_rule("image", _image)
     parser.add_render_rule("table_open", lambda *_: _SCROLL + "<table>\n")
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
@@ -33,13 +35,39 @@ def _parser() -> MarkdownIt:
 _SCROLL = '<div style="overflow-x:auto">'
 
 
+_HOST = re.compile(r"https?://([^/\s?#]+)", re.IGNORECASE)
+
+
 def _link_open(self: Any, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
     token = tokens[idx]
     token.attrSet("title", str(token.attrGet("href") or ""))
+    _note_target(tokens, idx)
     token.attrSet("target", "_blank")
     token.attrSet("rel", "noopener noreferrer")
     rendered: str = self.renderToken(tokens, idx, options, env)
     return rendered
+
+
+def _note_target(tokens: Sequence[Token], idx: int) -> None:
+    """Has the host that a link leads to said after it, unless its text says so."""
+    end = next(at for at in range(idx, len(tokens)) if tokens[at].type == "link_close")
+    host = _HOST.match(str(tokens[idx].attrGet("href") or ""))
+    label = "".join(token.content for token in tokens[idx:end])
+    if host and not _says(label, host[1]):
+        tokens[end].meta["host"] = host[1]
+
+
+def _says(label: str, host: str) -> bool:
+    """Whether a link's text names the host it leads to, and no other."""
+    named = _HOST.match(label.strip())
+    return named[1].lower() == host.lower() if named else label.strip().lower() == host.lower()
+
+
+def _link_close(self: Any, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+    from markdown_it.common.utils import escapeHtml
+
+    host = tokens[idx].meta.get("host")
+    return f"</a> <small>({escapeHtml(host)})</small>" if host else "</a>"
 
 
 def _image(self: Any, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
@@ -61,8 +89,56 @@ def to_html(text: str) -> str:
         >>> to_html("*hi* <script>alert(1)</script>")
         '<p><em>hi</em> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n'
     """
-    html: str = _parser().render(text)
+    html: str = _parser().render(revealed(text))
     return html
+
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
+
+
+def revealed(text: str) -> str:
+    r"""A text in which characters that hide, or turn others round, are named.
+
+    Those that shape letters and emoji (joiners, U+FE0F) stay.
+
+    Example:
+        >>> revealed("safe\u202eexe.txt")
+        'safe⟨U+202E⟩exe.txt'
+    """
+    if text.isascii():
+        return text
+    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+_MARKS = re.compile(r"[*`\[\]$\\~|]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+(?=[.)])")
+
+
+def quoted(text: str) -> str:
+    """A plain text on one line, as Markdown and HTML both show it unchanged.
+
+    Example:
+        >>> quoted("read_log *now* <b>")
+        'read_log &#42;now&#42; &lt;b&gt;'
+    """
+    line = escape(revealed(" ".join(text.split())), quote=False)
+    return _MARKS.sub(lambda match: "".join(f"&#{ord(each)};" for each in match[0]), line)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A text as a block of code that ends where the text does.
+
+    Example:
+        >>> print(fenced("a ``` b"))
+        ````
+        a ``` b
+        ````
+    """
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{revealed(text)}\n{fence}"
 
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -73,20 +149,28 @@ _CODE_SPAN = re.compile(r"(?<![`\\])(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 def _plain_parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    # Others may make links of what this one would not.
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]
+    return parser
 
 
-def without_html(text: str) -> str:
-    """Markdown in which HTML shows as text, and images, which could carry data out, as links.
+def safe_markdown(text: str) -> str:
+    """Markdown that any renderer may show, also one that trusts it.
 
-    Code stays as it is.
+    HTML shows as text, and images, which could carry data out, as links. Links say which host they
+    lead to; one that would run a script, or whose text names another host, is no link. Code
+    stays as it is.
 
     Example:
-        >>> without_html("**done** <img src=x> `<name>`")
+        >>> safe_markdown("**done** <img src=x> `<name>`")
         '**done** &lt;img src=x> `<name>`'
+        >>> safe_markdown("[docs](https://example.com/x)")
+        '[docs](https://example.com/x) (example.com)'
     """
+    text = revealed(text)
     tokens = _plain_parser().parse(text)
-    if not _has_html(tokens):
+    if not _is_unsafe(tokens):
         return text
     lines = text.split("\n")
     codes: dict[tuple[int, int], list[str]] = {}
@@ -106,18 +190,65 @@ def without_html(text: str) -> str:
         done += (block if spans == [block] else _outside_code(block, spans)).split("\n")
     done += map(_escaped, lines[len(done) :])
     result = "\n".join(done)
-    return _escaped(text) if _has_html(_plain_parser().parse(result)) else result
+    return _inert(text) if _is_unsafe(_plain_parser().parse(result)) else result
 
 
-def _has_html(tokens: Sequence[Token]) -> bool:
-    return any(
-        token.type in {"html_block", "html_inline", "image"} or _has_html(token.children or ())
-        for token in tokens
+def _is_unsafe(tokens: Sequence[Token]) -> bool:
+    """Whether there is HTML, an image, or a link that does not say where it leads."""
+    for at, token in enumerate(tokens):
+        if token.type in {"html_block", "html_inline", "image"}:
+            return True
+        if token.type == "link_open" and not _is_plain_link(tokens, at):
+            return True
+        if _is_unsafe(token.children or ()):
+            return True
+    return False
+
+
+def _is_plain_link(tokens: Sequence[Token], at: int) -> bool:
+    end = next(each for each in range(at, len(tokens)) if tokens[each].type == "link_close")
+    target = str(tokens[at].attrGet("href") or "")
+    label = "".join(token.content for token in tokens[at:end])
+    if (host := _HOST.match(target)) is None:
+        return target.startswith(("#", "mailto:"))
+    following = tokens[end + 1].content if end + 1 < len(tokens) else ""
+    return _says(label, host[1]) or (
+        following.startswith(f" ({host[1]})") and not _looks_like_host(label)
     )
 
 
+_HOST_LIKE = re.compile(r"://|^\s*(?:www\.|[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/:\s]|$))")
+
+
+def _looks_like_host(label: str) -> bool:
+    return _HOST_LIKE.search(label) is not None
+
+
+_LINK = re.compile(r"(?<![!\\\]])\[([^\[\]\n]*)\]\((https?://([^/\s?#()<>]+)[^\s()<>]*)\)")
+
+
 def _escaped(text: str) -> str:
-    return _TAG.sub("&lt;", text).replace("![", "!\\[")
+    """Prose without HTML and images, its links saying where they lead."""
+    text = _TAG.sub("&lt;", text).replace("![", "!\\[")
+    pieces, end = [], 0
+    for link in _LINK.finditer(text):
+        label, _, host = link.groups()
+        pieces.append(_without_links(text[end : link.start()]))
+        if _looks_like_host(label) and not _says(label, host):
+            pieces.append(_without_links(link[0]))
+        else:
+            pieces.append(link[0] if _says(label, host) else f"{link[0]} ({host})")
+        end = link.end()
+    return "".join([*pieces, _without_links(text[end:])])
+
+
+def _without_links(text: str) -> str:
+    return re.sub(r"(?<!\\)\](?=[(\[:])", "\\\\]", text)
+
+
+def _inert(text: str) -> str:
+    """Prose in which nothing is a link, an image or HTML."""
+    return re.sub(r"(?<!\\)([\[\]])", r"\\\1", text.replace("<", "&lt;"))
 
 
 def _outside_code(block: str, spans: list[str]) -> str:

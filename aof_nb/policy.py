@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from aof_nb.argument_checks import misfits
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
@@ -201,6 +202,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         by: Who answered.
         via: Through which face: ``notebook``, ``terminal``...
         reason: Why, if that was said; the model is told it with a no.
+        arguments: What the call is to be made with instead, if the person has changed them; the
+            digest is that of the request all the same.
     """
 
     approved: bool
@@ -209,6 +212,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     via: str = ""
     reason: str = ""
+    arguments: dict[str, Any] | None = None
+
+
+class Edited(msgspec.Struct, frozen=True):
+    """A call that may be made, with arguments that a person has changed.
+
+    Args:
+        arguments: What it is made with.
+        by: Who has changed them.
+    """
+
+    arguments: dict[str, Any]
+    by: str = ""
 
 
 @runtime_checkable
@@ -296,8 +312,8 @@ class Gate:
         arguments: dict[str, Any],
         context: ToolContext,
         plain: Mapping[str, Any] | None = None,
-    ) -> str | None:
-        """Why a call may not be made; None if it may.
+    ) -> str | Edited | None:
+        """Why a call may not be made; None if it may, or what it may be made with instead.
 
         Args:
             tool: What is called.
@@ -322,6 +338,8 @@ class Gate:
                 "ask for any. It was not carried out. Say what you would have done."
             )
         if answer.approved:
+            if answer.arguments is not None:
+                return self._edited(tool, answer.arguments, answer.by)
             if answer.similar:
                 self._similar.add(kind)
             return None
@@ -333,6 +351,15 @@ class Gate:
             f"{spec.name} was not carried out: its definition or arguments are no longer "
             "those that were approved."
         )
+
+    def _edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
+        """A call as a person has changed it; why it may not be made, as a rule may deny it."""
+        if problem := misfits(tool.spec, arguments):
+            return (
+                f"{tool.spec.name} was not carried out: a person changed its arguments, and they "
+                f"do not fit its schema: {problem}"
+            )
+        return self.denial(tool, arguments) or Edited(arguments, by)
 
     async def ask(
         self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
@@ -391,6 +418,7 @@ class Gate:
                 via=answer.via,
                 reason=answer.reason,
                 waited=waited,
+                arguments=answer.arguments,
             )
         )
         return given
@@ -440,6 +468,15 @@ class Guarded:
         """Calls the tool if the gate lets it through; else says why not."""
         plain = None if self._plain is None else self._plain(arguments)
         refusal = await self._gate.refusal(self._tool, arguments, context, plain)
+        if isinstance(refusal, Edited):
+            output = await self._tool.call(refusal.arguments, context)
+            return msgspec.structs.replace(output, content=f"{_changed(refusal)}\n{output.content}")
         if refusal is not None:
             return ToolOutput(refusal, is_error=True, denied=True)
         return await self._tool.call(arguments, context)
+
+
+def _changed(edited: Edited) -> str:
+    who = edited.by or "A person"
+    arguments = msgspec.json.encode(edited.arguments).decode()
+    return f"[{who} approved this call with changed arguments: {arguments}]"

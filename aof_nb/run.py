@@ -18,6 +18,7 @@ from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
 from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
 from aof_nb.executor import Record, Task, execute
+from aof_nb.journal.approvals import WithoutSecrets
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
 from aof_nb.journal.cell_runs import cell_runs
 from aof_nb.journal.entries import RunBegun
@@ -446,10 +447,13 @@ class Run:
             approver = self._approver
             if approver is None and self._approve == "ask":
                 approver = ambient_approver()
+            asking = journal.approver(approver)
+            if asking is not None and self._redactor is not None:
+                asking = WithoutSecrets(asking, self._redactor)
             gate = Gate(
                 agent.policy,
                 mode=self._approve,
-                approver=journal.approver(approver),
+                approver=asking,
                 bounds=bounds_from_environment(),
             )
             traced = None if telemetry is None else telemetry.tools

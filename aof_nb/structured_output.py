@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from aof_nb.argument_checks import json_path
 from aof_nb.errors import ConfigurationError, InvalidOutput
 from aof_nb.json_text import json_values
 from aof_nb.ports import OutputSchema
@@ -374,7 +375,7 @@ def _target(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(errors: Any) -> Violation:
-    found = sorted((_json_path(path), truncate(str(message), 400)) for path, message in errors)
+    found = sorted((json_path(path), truncate(str(message), 400)) for path, message in errors)
     listed = "; ".join(f"{path}: {message}" for path, message in found[:_MOST_VIOLATIONS])
     more = len(found) - _MOST_VIOLATIONS
     return f"{listed}; and {more} more" if more > 0 else listed
@@ -387,8 +388,3 @@ def _encodable(data: Any) -> Any:
     except (UnicodeError, OverflowError, RecursionError) as error:
         raise Invalid(f"$: {error}") from None
     return data
-
-
-def _json_path(path: Sequence[str | int]) -> str:
-    """Where in the answer: ``$.hosts[1].name``."""
-    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

@@ -19,6 +19,7 @@ from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
 from aof_nb.paths import make_private, write_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
+from aof_nb.redact import Redactor
 
 DIRECTORY_NAME = "approvals"
 _POLL_SECONDS = 0.25
@@ -218,6 +219,28 @@ class WithoutRecord:
         except ApprovalPending as pending:
             by = f"nobody ({pending.message})"
             return Answer(approved=False, digest=request.digest, by=by)
+
+
+class WithoutSecrets:
+    """Keeps what a person types into an answer from holding secrets that the run does not show.
+
+    Args:
+        approver: Who asks.
+        redactor: The run's.
+    """
+
+    def __init__(self, approver: Approver, redactor: Redactor) -> None:
+        self._approver = approver
+        self._redactor = redactor
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Asks, and waits for the answer."""
+        answer = await self._approver.ask(request)
+        return msgspec.structs.replace(
+            answer,
+            arguments=self._redactor.value(answer.arguments),
+            reason=self._redactor.text(answer.reason),
+        )
 
 
 def waiting(tool: str, run_id: str) -> ApprovalPending:

@@ -34,7 +34,7 @@ from aof_nb.journal.wording import (
     title_of,
     turn_facts,
 )
-from aof_nb.markdown import without_html
+from aof_nb.markdown import safe_markdown
 from aof_nb.readable import visible
 from aof_nb.truncation import truncate
 
@@ -202,7 +202,7 @@ def quoted(text: str) -> str:
 
 def harmless(text: str) -> str:
     """A model's Markdown without HTML and images."""
-    return without_html(visible(text.expandtabs()))
+    return safe_markdown(visible(text.expandtabs()))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,12 +6,16 @@ import asyncio
 import importlib
 import secrets
 import time
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.notebook.rows import GREY, in_short
+from aof_nb.argument_checks import misfits
+from aof_nb.cancellation import uncancelled
+from aof_nb.notebook.renderer import LiveRenderer, live_renderer
+from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _ARGUMENTS_CHARS = 20_000
+_GREY = "var(--jp-ui-font-color2, #6b6b6b)"
 _BORDERS = {
     Effect.READ: "var(--jp-border-color1, #bdbdbd)",
     Effect.WRITE: "var(--jp-warn-color1, #f57c00)",
@@ -47,7 +52,8 @@ def find_approver(shell: InteractiveShell) -> Approver | None:
     if place is Frontend.HEADLESS:
         return None
     if place is Frontend.LIVE and clicks_arrive():
-        return ButtonApprover(shell)
+        renderer, buttons = live_renderer.get(), ButtonApprover(shell)
+        return buttons if renderer is None else ViewApprover(renderer, buttons)
     return TerminalApprover() if place is Frontend.TERMINAL else TerminalApprover(_typed)
 
 
@@ -59,6 +65,91 @@ async def _typed(prompt: str) -> str:
         return input(prompt)  # noqa: ASYNC250
     except StdinNotImplementedError as error:
         raise EOFError(str(error)) from error
+
+
+_PATIENCE = 20.0
+
+
+class ViewApprover:
+    """Asks in the live view of a run, where several questions may stand open.
+
+    Args:
+        renderer: What shows the run.
+        otherwise: Who asks where the view does not appear.
+    """
+
+    def __init__(self, renderer: LiveRenderer, otherwise: Approver) -> None:
+        self._renderer = renderer
+        self._otherwise = otherwise
+        self._open: dict[str, tuple[ApprovalRequest, asyncio.Future[Answer]]] = {}
+        renderer.on("answer", self._answered)
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """Shows the question and waits for a click. Cancelling withdraws it."""
+        renderer = self._renderer
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._open[request.call_id] = request, answer
+        renderer.record.ask(request)
+        renderer.open()
+        renderer.update()
+        asking = asyncio.ensure_future(self._elsewhere(request))
+        try:
+            await asyncio.wait([answer, asking], return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else asking.result()
+        finally:
+            self._open.pop(request.call_id, None)
+            asking.cancel()
+            await uncancelled(asyncio.gather(asking, return_exceptions=True))
+            renderer.record.withdraw(request)
+            renderer.update()
+
+    async def _elsewhere(self, request: ApprovalRequest) -> Answer:
+        """The answer of whoever asks where the view does not appear in time."""
+        ready = self._renderer.is_ready.wait()
+        try:
+            await asyncio.wait_for(ready, _PATIENCE)
+        except TimeoutError:
+            return await self._otherwise.ask(request)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def _answered(self, message: Mapping[str, Any]) -> None:
+        """Takes a click, which may come late, twice, or with arguments that do not fit."""
+        call_id = str(message.get("call"))
+        request, answer = self._open.get(call_id, (None, None))
+        if request is None or answer is None or answer.done():
+            return
+        approved = message.get("approved") == "1"
+        arguments = None
+        if approved and message.get("edited"):
+            try:
+                arguments = _edited(request, str(message.get("arguments")))
+            except ValueError as error:
+                self._renderer.view.tell(problem={"call": call_id, "text": str(error)})
+                return
+        given = Answer(
+            approved=approved,
+            digest=request.digest,
+            similar=approved and bool(message.get("similar")),
+            by=user_name(),
+            via="notebook",
+            reason="" if approved else str(message.get("reason") or "").strip(),
+            arguments=arguments,
+        )
+        answer.set_result(given)
+
+
+def _edited(request: ApprovalRequest, text: str) -> dict[str, Any] | None:
+    """The arguments that a person has typed; None if they are those that are asked about."""
+    try:
+        arguments = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"This is not JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise ValueError("Give a JSON object: {...}")  # noqa: TRY004  typed by a person
+    if problem := misfits(request.tool, arguments):
+        raise ValueError(f"It does not fit the tool's schema: {problem}")
+    return None if arguments == request.arguments else arguments
 
 
 class ButtonApprover:
@@ -132,7 +223,7 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
     arguments = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
     question = (
         f"<b>Approval needed: {escape(tool.name)}</b> "
-        f'<span style="color:{GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'
+        f'<span style="color:{_GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
@@ -169,12 +260,12 @@ def _record(
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     told = f" by {by}, {now}" if by else f", {now}"
     kind = " and similar calls in this run" if similar else ""
-    colour = {"Approved": _YES, "Denied": _NO}.get(what, GREY)
+    colour = {"Approved": _YES, "Denied": _NO}.get(what, _GREY)
     html = (
         f'<div style="border-left:3px solid {colour};padding-left:10px;'
         f'font-size:var(--jp-ui-font-size1, 13px)">'
         f'<b style="color:{colour}">{what}</b>'
-        f'<span style="color:{GREY}">{escape(told)}: </span>'
+        f'<span style="color:{_GREY}">{escape(told)}: </span>'
         f"<code>{escape(call)}</code>{kind}</div>"
     )
     data = {"text/html": html, "text/plain": f"{what}{told}: {call}{kind}"}

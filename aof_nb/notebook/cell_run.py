@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,7 +16,7 @@ from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
 from aof_nb.notebook.plain import ConsoleRenderer
-from aof_nb.notebook.renderer import CellRenderer, Renderer
+from aof_nb.notebook.renderer import CellRenderer, LiveRenderer, Renderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import CellScreen, Frontend, cell_id, frontend
 from aof_nb.policy import ApproveMode
@@ -113,12 +115,12 @@ async def show_in_cell(
     """
     place = frontend(shell)
     renderer: Renderer = ConsoleRenderer()
-    if place in {Frontend.LIVE, Frontend.HEADLESS}:
-        renderer = CellRenderer(
-            CellScreen(shell), live=place is Frontend.LIVE, agent=agent, session=session
-        )
+    if place is Frontend.HEADLESS:
+        renderer = CellRenderer(CellScreen(shell), agent=agent, session=session)
+    elif place is Frontend.LIVE:
+        renderer = _live(LiveRenderer(CellScreen(shell), agent=agent, session=session), run)
     waiting: CellWaiting | None = None
-    with interruptible(kernel=place is not Frontend.TERMINAL):
+    with interruptible(kernel=place is not Frontend.TERMINAL), _shown_by(renderer):
         try:
             await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
@@ -134,7 +136,8 @@ async def show_in_cell(
         if run.result.status is RunStatus.WAITING and not replayed:
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
-        await _end(run.result, renderer, live=place is Frontend.LIVE)
+        cost = await asyncio.to_thread(lambda: run.result.cost)
+        renderer.end(run.result, cost=cost)
     if waiting is not None and place is Frontend.HEADLESS:
         raise waiting
     return run.result
@@ -157,17 +160,36 @@ def _waiting(run: Run) -> CellWaiting:
     )
 
 
+def _live(renderer: LiveRenderer, run: Run) -> LiveRenderer:
+    """Has a view's clicks do what they say."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop(_: Mapping[str, Any]) -> None:
+        task.cancel()
+
+    def steer(told: Mapping[str, Any]) -> None:
+        run.steer(str(told.get("text", "")))
+
+    renderer.on("stop", stop)
+    renderer.on("steer", steer)
+    return renderer
+
+
+@contextlib.contextmanager
+def _shown_by(renderer: Renderer) -> Generator[None, None, None]:
+    """Lets whoever asks a person meanwhile know what shows the run."""
+    token = live_renderer.set(renderer if isinstance(renderer, LiveRenderer) else None)
+    try:
+        yield
+    finally:
+        live_renderer.reset(token)
+
+
 async def _show(run: Run, renderer: Renderer) -> None:
     try:
         async for event in run:
+            await renderer.prepare(event)
             renderer.event(event)
     finally:
         await run.aclose()
-
-
-async def _end(result: RunResult, renderer: Renderer, *, live: bool) -> None:
-    if live:
-        renderer.end(result)
-    cost = await asyncio.to_thread(lambda: result.cost)
-    if cost or not live:
-        renderer.end(result, cost=cost)

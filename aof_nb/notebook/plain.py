@@ -22,7 +22,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Outcome
-from aof_nb.notebook import panels
+from aof_nb.notebook.footer import footer_line
 from aof_nb.notebook.rows import Row
 from aof_nb.readable import printable
 from aof_nb.result import RunResult
@@ -35,6 +35,9 @@ class ConsoleRenderer:
         self._rows: dict[str, Row] = {}
         self._open_line = False
         self._ended = False
+
+    async def prepare(self, event: Event) -> None:
+        """Nothing of it takes time."""
 
     def event(self, event: Event) -> None:
         """Prints an event."""
@@ -77,7 +80,8 @@ class ConsoleRenderer:
         for row in self._rows.values():
             row.state = Outcome.INTERRUPTED
             self._line(row.text())
-        self._line(panels.footer(result, interrupted=interrupted, cost=cost)["text/plain"])
+        ended = footer_line(result, interrupted=interrupted, cost=cost)
+        self._line(" · ".join(part for part in ended if part))
 
     def _line(self, text: str) -> None:
         self._end_line()

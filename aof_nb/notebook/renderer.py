@@ -1,45 +1,33 @@
-"""Shows a run's events in a cell: one output for each stretch of text, call and remark."""
+"""Shows a run in its cell: one output, alive while the run goes on, and a record after it."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+from contextvars import ContextVar
 from typing import Any, Protocol
 
-from aof_nb.events import (
-    ApprovalAnswered,
-    ApprovalRequested,
-    ContextCompacted,
-    Event,
-    LimitReached,
-    ModelFellBack,
-    Notice,
-    ResponseSuperseded,
-    RetryScheduled,
-    RunStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
-    TurnFinished,
-    TurnStarted,
-    in_a_line,
-)
-from aof_nb.messages import Outcome
-from aof_nb.notebook import panels
-from aof_nb.notebook.live_text import Budget, LiveText
-from aof_nb.notebook.rows import Row
+from aof_nb.events import Event, TextDelta, ToolFinished
+from aof_nb.notebook.budget import Budget
+from aof_nb.notebook.record import RunRecord
 from aof_nb.notebook.screen import Output, Screen
+from aof_nb.notebook.view import Handler, RunView
 from aof_nb.result import RunResult
 
-_PROGRESS_INTERVAL = 0.25
-_LEVELS: dict[type, str] = {ContextCompacted: "context", ModelFellBack: "fallback"}
+INTERVAL = 0.05
+"""Seconds between two updates of what is live."""
+
+_OPENING = 0.15
+_PATIENCE = 30.0
+_ENVELOPE = 200
 
 
 class Renderer(Protocol):
     """What shows a run to the user."""
 
+    async def prepare(self, event: Event) -> None:
+        """Does what takes time before an event is shown."""
+        ...
+
     def event(self, event: Event) -> None:
         """Shows an event."""
         ...
@@ -47,172 +35,168 @@ class Renderer(Protocol):
     def end(
         self, result: RunResult, *, interrupted: bool = False, cost: float | None = None
     ) -> None:
-        """Shows how the run ended; calls that have not ended are said to be unknown.
-
-        May be called again when the cost is known.
-        """
+        """Shows how the run ended; calls that have not ended are said to be unknown."""
         ...
 
 
 class CellRenderer:
-    """Shows a run in a notebook's cell.
-
-    Where outputs can be replaced, rows change in place and text grows; where nobody looks, each
-    output is sent once, in its last state and in the same order.
+    """Shows a run in the output of a cell where nobody looks: once, when it has ended.
 
     Args:
-        screen: Where outputs go.
-        live: Whether outputs can be replaced.
+        screen: Where the output goes.
         agent: Who is asked.
         session: The conversation it goes on with.
     """
 
-    def __init__(self, screen: Screen, *, live: bool, agent: str, session: str | None) -> None:
-        self._screen = screen
-        self._live = live
-        self._budget = Budget()
-        self._status = Output(screen, live=live)
-        self._who = agent, session
-        self._model = ""
-        self._doing = ""
-        self._text: LiveText | None = None
-        self._turn_texts: list[LiveText] = []
-        self._thoughts: list[str] = []
-        self._rows: dict[str, tuple[Row, Output]] = {}
-        self._footer = Output(screen, live=live)
-        self._next_progress = 0.0
-        if live:
-            self._say("starting")
-        else:
-            self._status.settle(panels.status_line(*self._who))
+    def __init__(self, screen: Screen, *, agent: str, session: str | None) -> None:
+        self.record = RunRecord(agent, session)
+        self._output = Output(screen, live=False)
+
+    async def prepare(self, event: Event) -> None:
+        """Draws what a tool has returned."""
+        if isinstance(event, ToolFinished):
+            await self.record.prepare(event)
 
     def event(self, event: Event) -> None:
-        """Shows an event."""
-        if isinstance(event, ResponseSuperseded):
-            self._void_texts()
-        if not isinstance(event, TextDelta | ToolCallDelta):
-            self._close_text()
-        if not isinstance(event, ThinkingDelta):
-            self._close_thoughts()
-        match event:
-            case RunStarted():
-                self._model = event.model
-            case TurnStarted():
-                self._turn_texts.clear()
-                self._say("waiting for the model")
-            case ThinkingDelta(text=text):
-                self._say("thinking")
-                self._thoughts.append(text)
-            case TextDelta(text=text):
-                self._say("answering")
-                if self._text is None:
-                    self._text = LiveText(
-                        self._screen, live=self._live, by_block=self._live, budget=self._budget
-                    )
-                    self._turn_texts.append(self._text)
-                self._text.write(text)
-            case ToolStarted(call=call, effect=effect):
-                row = Row(call, effect)
-                self._rows[call.id] = row, Output(self._screen, live=self._live)
-                self._say(f"calling {call.name}")
-                self._show_row(call.id)
-            case ToolProgress() | ApprovalRequested() | ApprovalAnswered() | ToolFinished():
-                self._change_row(event)
-            case TurnFinished():
-                self._say("working")
-            case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
-                level = _LEVELS.get(type(event), "retry")
-                self._publish(panels.notice(in_a_line(event), level))
-            case Notice(text=text, level=level):
-                self._publish(panels.notice(text, level))
-            case LimitReached(limit=limit, detail=detail):
-                self._publish(panels.notice(detail, f"limit ({limit.replace('_', ' ')})"))
-            case _:
-                pass
+        """Takes an event over."""
+        self.record.take(event)
 
     def end(
         self, result: RunResult, *, interrupted: bool = False, cost: float | None = None
     ) -> None:
-        """Shows how the run ended."""
-        self._close_text()
-        self._close_thoughts()
-        for row, _ in self._rows.values():
-            row.state = row.state if row.ended else Outcome.INTERRUPTED
-        for call_id in list(self._rows):
-            if call_id in self._rows:
-                self._show_row(call_id)
-        if self._status.shown:
-            self._status.settle(panels.status_line(*self._who))
-        metadata = {
-            "run_id": result.run_id,
-            "status": "interrupted" if interrupted else result.status.value,
-            "duration": round(result.duration, 3),
-            "turns": result.turns,
-            "tool_calls": result.tool_calls,
-            "input_tokens": result.usage.input_tokens,
-            "output_tokens": result.usage.output_tokens,
-            "cost": cost,
-        }
-        show = self._footer.show if self._live else self._footer.settle
-        show(panels.footer(result, interrupted=interrupted, cost=cost), {"aof": metadata})
+        """Publishes the record."""
+        self.record.end(result, interrupted=interrupted, cost=cost)
+        data = {"text/markdown": self.record.markdown(), "text/plain": self.record.text()}
+        self._output.settle(data, _metadata(self.record, result, interrupted, cost))
 
-    def _say(self, doing: str) -> None:
-        if self._live and doing != self._doing:
-            self._doing = doing
-            told = " · ".join(part for part in (self._model, f"{doing}…") if part)
-            self._status.show(panels.status_line(*self._who, told))
 
-    def _publish(self, bundle: dict[str, str]) -> None:
-        Output(self._screen, live=False).settle(bundle)
+class LiveRenderer:
+    """Shows a run in the output of a cell that somebody looks at.
 
-    def _close_text(self) -> None:
-        if self._text is not None:
-            self._text.close()
-            self._text = None
+    A run that is over at once is shown as its record only. For one that goes on there is a view,
+    and until that is ready, or if it never is, the record as far as it has come.
 
-    def _void_texts(self) -> None:
-        for text in self._turn_texts:
-            text.void()
-        self._turn_texts.clear()
-        self._text = None
+    Args:
+        screen: Where the output goes.
+        agent: Who is asked.
+        session: The conversation it goes on with.
+        interval: Seconds between two updates.
+    """
 
-    def _close_thoughts(self) -> None:
-        text = "".join(self._thoughts)
-        self._thoughts.clear()
-        if text.strip():
-            self._publish(panels.thinking(text))
-
-    def _change_row(
-        self, event: ToolProgress | ApprovalRequested | ApprovalAnswered | ToolFinished
+    def __init__(
+        self, screen: Screen, *, agent: str, session: str | None, interval: float = INTERVAL
     ) -> None:
-        if event.call_id not in self._rows:
+        self.record = RunRecord(agent, session)
+        self._output = Output(screen, live=True)
+        self._loop = asyncio.get_running_loop()
+        self._interval = interval
+        self._budget = Budget()
+        self._bundle: dict[str, Any] = {}
+        self._shown: dict[str, Any] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._ended = False
+        self.is_ready = asyncio.Event()
+        self.view = RunView(self._loop)
+        self.view.on("ready", self._ready)
+        self.view.on("record", self._heal)
+        self._start = self._loop.call_later(_OPENING, self.open)
+        self._output.show({"text/markdown": f"**{self.record.status}**\n"})
+
+    def on(self, action: str, handler: Handler) -> None:
+        """Has a handler called with each message of the view that asks for an action."""
+        self.view.on(action, handler)
+
+    def open(self) -> None:
+        """Opens the view now, as somebody is to be asked something."""
+        self._start.cancel()
+        if self._opening is None and not self._ended:
+            self._opening = self._loop.create_task(self._open(), name="aof run view")
+
+    async def prepare(self, event: Event) -> None:
+        """Draws what a tool has returned."""
+        if isinstance(event, ToolFinished):
+            await self.record.prepare(event)
+
+    def event(self, event: Event) -> None:
+        """Takes an event over; it is shown within the interval."""
+        self.record.take(event)
+        if isinstance(event, TextDelta):
+            self._budget.arrived(len(event.text))
+        self.update()
+
+    def update(self) -> None:
+        """Has what is new shown within the interval."""
+        if self._timer is None and not self._ended:
+            self._timer = self._loop.call_later(self._interval, self._tick)
+
+    def end(
+        self, result: RunResult, *, interrupted: bool = False, cost: float | None = None
+    ) -> None:
+        """Puts the record in the view's place."""
+        self._ended = True
+        self._start.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
+        self.record.end(result, interrupted=interrupted, cost=cost)
+        metadata = _metadata(self.record, result, interrupted, cost)
+        data = {"text/markdown": self.record.markdown()}
+        self._shown = {"data": data, "metadata": metadata}
+        self._output.settle(data, metadata)
+        self.view.tell(ended=True, status=self.record.status)
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(RunView.load)
+        self._bundle = self.view.bundle(self.record.status)
+        self._output.show({**self._bundle, "text/markdown": f"**{self.record.status}**\n"})
+        await asyncio.sleep(_PATIENCE)
+        if not self.is_ready.is_set():
+            self._bundle = {}
+            self.update()
+
+    def _ready(self, _: Any) -> None:
+        self.is_ready.set()
+        self.view.send_all(self.record.elements(), self.record.status)
+        if self._ended:
+            self.view.tell(ended=True)
+
+    def _heal(self, _: Any) -> None:
+        if self._ended:
+            self.view.tell(record=self._shown)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.is_ready.is_set():
+            self.view.send(self.record.changes(), self.record.status)
             return
-        self._rows[event.call_id][0].take(event)
-        if isinstance(event, ApprovalRequested):
-            self._say("waiting for your approval")
-        if isinstance(event, ToolProgress):
-            if (now := time.monotonic()) < self._next_progress:
-                return
-            self._next_progress = now + _PROGRESS_INTERVAL
-        self._show_row(event.call_id)
-
-    def _show_row(self, call_id: str) -> None:
-        """Shows a row's state; where outputs cannot be replaced, ended rows in the order asked."""
-        if self._live:
-            row, output = self._rows[call_id]
-            if row.ended:
-                output.settle(row.bundle(), _row_metadata(row))
-                del self._rows[call_id]
-            else:
-                output.show(row.bundle())
+        if self._opening is None:
             return
-        for each, (row, output) in list(self._rows.items()):
-            if not row.ended:
-                break
-            output.settle(row.bundle(), _row_metadata(row))
-            del self._rows[each]
+        text = self.record.markdown()
+        if self._budget.allows(size := len(text) * 1.1 + _ENVELOPE):
+            self._budget.spend(size)
+            self._output.show({**self._bundle, "text/markdown": text})
+        elif not self.is_ready.is_set():
+            self._timer = self._loop.call_later(self._interval * 10, self._tick)
 
 
-def _row_metadata(row: Row) -> dict[str, Any]:
-    told = {"tool": row.call.name, "call_id": row.call.id, "outcome": str(row.state)}
-    return {"aof": told | ({} if row.duration is None else {"duration": round(row.duration, 4)})}
+live_renderer: ContextVar[LiveRenderer | None] = ContextVar("aof_live_renderer", default=None)
+"""What shows the run that goes on here, if somebody looks at it."""
+
+
+def _metadata(
+    record: RunRecord, result: RunResult, interrupted: bool, cost: float | None
+) -> dict[str, Any]:
+    told = {
+        "run_id": result.run_id,
+        "status": "interrupted" if interrupted else result.status.value,
+        "duration": round(result.duration, 3),
+        "turns": result.turns,
+        "tool_calls": result.tool_calls,
+        "input_tokens": result.usage.input_tokens,
+        "output_tokens": result.usage.output_tokens,
+        "cost": cost,
+        "calls": record.calls(),
+    }
+    return {"aof": told}

@@ -10,39 +10,30 @@ from typing import Any
 import msgspec
 
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
+from aof_nb.markdown import fenced, quoted, revealed
 from aof_nb.messages import Outcome, ToolCall
-from aof_nb.notebook.screen import Bundle
-from aof_nb.readable import printable, seconds
+from aof_nb.notebook.results import Shown
+from aof_nb.readable import printable, seconds, visible
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
 _CONTENT_CHARS = 4_000
 _SUMMARY_CHARS = 90
 
-GREY = "var(--jp-ui-font-color2, #6b6b6b)"
-"""Text that steps back, in JupyterLab's themes and elsewhere."""
-
-_GREEN = "var(--jp-success-color1, #2e7d32)"
-_RED = "var(--jp-error-color1, #c62828)"
-_AMBER = "var(--jp-warn-color0, #b26a00)"
-_CODE = (
-    "margin:4px 0 8px 0;padding:6px 10px;max-height:22em;overflow:auto;white-space:pre-wrap;"
-    "overflow-wrap:anywhere;background:var(--jp-layout-color2, #f5f5f5);"
-    "font-size:var(--jp-code-font-size, 12px)"
+_TOOLS = (
+    "<div class=aof-tools><button type=button data-copy>Copy</button>"
+    '<input type=search data-search placeholder="Search the output" '
+    'aria-label="Search the output"><span role=status></span></div>'
 )
-_EFFECTS = {
-    "read": ("○", GREY),
-    "write": ("✎", _AMBER),
-    "destructive": ("⚠", _RED),
-}
+_EFFECTS = {"read": ("○", ""), "write": ("✎", "write"), "destructive": ("⚠", "destructive")}
 _MARKS = {
-    "running": ("…", GREY, "running"),
-    "waiting": ("?", _AMBER, "waiting for approval"),
-    "unanswered": ("?", _AMBER, "waits for approval"),
-    Outcome.OK: ("✓", _GREEN, ""),
-    Outcome.ERROR: ("✗", _RED, "failed"),
-    Outcome.DENIED: ("⊘", _RED, "denied"),
-    Outcome.INTERRUPTED: ("?", _RED, "interrupted, outcome unknown"),
+    "running": ("…", "going", "running"),
+    "waiting": ("?", "asks", "waiting for approval"),
+    "unanswered": ("?", "asks", "waits for approval"),
+    Outcome.OK: ("✓", "good", ""),
+    Outcome.ERROR: ("✗", "bad", "failed"),
+    Outcome.DENIED: ("⊘", "bad", "denied"),
+    Outcome.INTERRUPTED: ("?", "bad", "interrupted, outcome unknown"),
 }
 
 
@@ -67,12 +58,20 @@ class Row:
     duration: float | None = None
     progress: str = ""
     artifact: bool = False
+    _result: Shown | None = field(default=None, init=False)
     _waited: float = field(default=0.0, init=False)
 
     def take(
-        self, event: ToolProgress | ApprovalRequested | ApprovalAnswered | ToolFinished
+        self,
+        event: ToolProgress | ApprovalRequested | ApprovalAnswered | ToolFinished,
+        result: Shown | None = None,
     ) -> None:
-        """Takes over what an event says of the call."""
+        """Takes over what an event says of the call.
+
+        Args:
+            event: The event.
+            result: What the call has returned, as what it is.
+        """
         match event:
             case ToolProgress():
                 self.progress = _progress(event)
@@ -87,15 +86,65 @@ class Row:
                 self.content, self.progress = event.content, ""
                 self.duration = max(0.0, event.duration - self._waited)
                 self.artifact = event.artifact is not None
+                self._result = result
 
     @property
     def ended(self) -> bool:
         """Whether nothing of it will change."""
         return isinstance(self.state, Outcome) or self.state == "unanswered"
 
-    def bundle(self) -> Bundle:
-        """The row for the notebook, and as plain text."""
-        return {"text/html": self._html(), "text/plain": self.text()}
+    def metadata(self) -> dict[str, Any]:
+        """What became of the call, for the output's metadata."""
+        told = {"tool": self.call.name, "call_id": self.call.id, "outcome": str(self.state)}
+        return told | ({} if self.duration is None else {"duration": round(self.duration, 4)})
+
+    def html(self) -> str:
+        """The row for the live view, unfolding to arguments and output."""
+        mark, kind, word = _MARKS[self.state]
+        icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
+        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
+        short = escape(revealed(in_short(self.call.arguments)))
+        ticking = "" if self.ended or self.state == "waiting" else " <i data-ticks></i>"
+        body = f"<div class=aof-label>arguments</div>{_pre(self._arguments())}"
+        if self.content:
+            label = f"output{', the whole of it is kept with the run' if self.artifact else ''}"
+            shown = self._result.html if self._result is not None else _pre(self._shown(None))
+            body += f"<div class=aof-label>{label}</div>{_TOOLS}{shown}"
+        return (
+            f'<details class="aof-row aof-{kind}"><summary><b class=aof-mark>{mark}</b> '
+            f'<span class=aof-{effect or "read"} title="{escape(self.effect)}">{icon}'
+            f"{f' {effect}' if effect else ''}</span> <b>{escape(revealed(self.call.name))}</b> "
+            f"{f'<code>{short}</code> ' if short else ''}"
+            f"<span class=aof-told>{escape(told)}{ticking}</span></summary>"
+            f"<div class=aof-body>{body}</div></details>"
+        )
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """The row for the record, unfolding where the renderer knows how."""
+        mark, _, word = _MARKS[self.state]
+        icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
+        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
+        short = quoted(in_short(self.call.arguments))
+        summary = " ".join(
+            part
+            for part in (
+                f"{mark} {icon}",
+                effect,
+                f"<b>{quoted(self.call.name)}</b>",
+                f"<code>{short}</code>" if short else "",
+                quoted(told),
+            )
+            if part
+        )
+        pieces = [fenced(self._arguments(), "json")]
+        if self.content:
+            shown = self._result is not None and content_chars is None
+            output = fenced(self._shown(content_chars))
+            pieces.append(self._result.markdown if shown and self._result else output)
+        if self.artifact:
+            pieces.append("The whole output is kept with the run.")
+        body = "\n\n".join(pieces)
+        return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
 
     def text(self) -> str:
         """The row as a line of plain text; what went wrong is said below it."""
@@ -112,28 +161,8 @@ class Row:
             return ""
         return seconds(self.duration)
 
-    def _html(self) -> str:
-        mark, colour, word = _MARKS[self.state]
-        icon, tint = _EFFECTS.get(self.effect, ("?", GREY))
-        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
-        short = escape(in_short(self.call.arguments))
-        arguments = f"<code>{short}</code> " if short else ""
-        summary = (
-            f'<b style="color:{colour}">{mark}</b> '
-            f'<span style="color:{tint}" title="{escape(self.effect)}">{icon}</span> '
-            f"<b>{escape(self.call.name)}</b> "
-            f"{arguments}"
-            f'<span style="color:{GREY}">{escape(told)}</span>'
-        )
-        body = _block("arguments", self._arguments())
-        if self.content:
-            body += _block("result", truncate(self.content, _CONTENT_CHARS))
-        if self.artifact:
-            body += f'<div style="color:{GREY}">The whole output is kept with the run.</div>'
-        return (
-            f'<details style="line-height:1.6"><summary style="cursor:pointer">{summary}</summary>'
-            f'<div style="margin-left:1.4em">{body}</div></details>'
-        )
+    def _shown(self, chars: int | None) -> str:
+        return truncate(visible(self.content.expandtabs()), chars or _CONTENT_CHARS)
 
     def _arguments(self) -> str:
         arguments = self.call.arguments
@@ -150,8 +179,8 @@ def _progress(event: ToolProgress) -> str:
     return " ".join(part for part in (event.message, share) if part)
 
 
-def _block(title: str, text: str) -> str:
-    return f'<div style="color:{GREY}">{title}</div><pre style="{_CODE}">{escape(text)}</pre>'
+def _pre(text: str) -> str:
+    return f"<pre class=aof-pre>{escape(revealed(text))}</pre>"
 
 
 def in_short(arguments: dict[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from aof_nb.events import (
+    ApprovalAnswered,
     ApprovalRequested,
     Event,
     LimitReached,
@@ -366,6 +367,7 @@ _PARTS: Mapping[type, Callable[[Redactor, Any], Part]] = {
     ToolResult: _result,
 }
 _FIELDS: Mapping[type, tuple[str, ...]] = {
+    ApprovalAnswered: ("arguments", "reason"),
     ApprovalRequested: ("arguments", "reason"),
     LimitReached: ("detail",),
     ModelFellBack: ("reason",),

@@ -1,0 +1,87 @@
+"""Whether a call's arguments fit its tool's schema, in words a model can act on."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aof_nb.messages import ToolCall
+from aof_nb.ports import Tool, ToolSpec
+from aof_nb.truncation import truncate
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Validator
+
+
+class ArgumentChecks:
+    """Checks calls against their tools' schemas, with words a model can act on."""
+
+    def __init__(self, tools: dict[str, Tool]) -> None:
+        self._tools = tools
+        self._validators: dict[str, Validator | None] = {}
+
+    def complaint(self, call: ToolCall) -> str | None:
+        """What is wrong with a call; None if it can be made."""
+        tool = self._tools.get(call.name)
+        if tool is None:
+            near = difflib.get_close_matches(call.name, self._tools, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            names = ", ".join(sorted(self._tools)) or "none"
+            return f"There is no tool {call.name!r}.{hint} The tools are: {names}."
+        if call.arguments is None:
+            return (
+                f"The arguments of {call.name} are not a JSON object: "
+                f"{truncate(call.raw_arguments, 400)!r}. Send one that fits the tool's schema."
+            )
+        if call.name not in self._validators:
+            self._validators[call.name] = _validator_of(tool.spec)
+        misfits = _misfits(self._validators[call.name], call.arguments)
+        if not misfits:
+            return None
+        return f"The arguments of {call.name} do not fit its schema: {misfits}. Correct the call."
+
+
+def misfits(spec: ToolSpec, arguments: dict[str, Any]) -> str:
+    """Where arguments do not fit a tool's schema, in a line; empty if they do.
+
+    Example:
+        >>> schema = {"type": "object", "required": ["host"]}
+        >>> misfits(ToolSpec(name="ping", description="", input_schema=schema), {})
+        '$: "host" is a required property'
+    """
+    return _misfits(_validator_of(spec), arguments)
+
+
+def _misfits(validator: Validator | None, arguments: dict[str, Any]) -> str:
+    if validator is None or validator.is_valid(arguments):
+        return ""
+    errors = sorted(
+        (json_path(error.instance_path), truncate(error.message, 400))
+        for error in validator.iter_errors(arguments)
+    )
+    return "; ".join(f"{path}: {message}" for path, message in errors[:5])
+
+
+def _validator_of(spec: ToolSpec) -> Validator | None:
+    return _validator(msgspec.json.encode(spec.input_schema))
+
+
+@functools.lru_cache(maxsize=512)
+def _validator(schema: bytes) -> Validator | None:
+    """What checks against a schema; None if it is none, so that its tool has to check itself."""
+    import jsonschema_rs
+
+    try:
+        # Schemas come from servers: what they refer to elsewhere is not fetched.
+        return jsonschema_rs.validator_for(schema.decode(), offline=True)
+    except ValueError:
+        return None
+
+
+def json_path(path: Sequence[str | int]) -> str:
+    """Where in the arguments: ``$.hosts[1].name``."""
+    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

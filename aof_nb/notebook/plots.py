@@ -1,0 +1,55 @@
+"""Series over time as a picture that reads on light and dark ground; needs the extra `plots`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+_GREY = "#808080"
+
+
+class _Series(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def times(self) -> list[float]: ...
+    @property
+    def values(self) -> list[float]: ...
+
+
+def plot(series: Sequence[_Series]) -> str | None:
+    """The series as a PNG's data URL; None without matplotlib, or without two points.
+
+    Args:
+        series: With times in seconds since the epoch.
+    """
+    if find_spec("matplotlib") is None or all(len(each.times) < 2 for each in series):
+        return None
+    from datetime import UTC, datetime
+
+    from matplotlib import dates
+    from matplotlib.figure import Figure
+
+    untyped: Any = dates
+    figure = Figure(figsize=(7, 2.2), dpi=100, layout="constrained")
+    axes: Any = figure.subplots()
+    for each in series:
+        times = [datetime.fromtimestamp(time, UTC) for time in each.times]
+        axes.plot(times, each.values, linewidth=1.5, label=each.name[:60])
+    locator = untyped.AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
+    axes.set_facecolor("none")
+    axes.grid(visible=True, color=_GREY, alpha=0.25)
+    axes.tick_params(colors=_GREY, labelsize=8)
+    for spine in axes.spines.values():
+        spine.set_color(_GREY)
+    axes.xaxis.get_offset_text().set_color(_GREY)
+    if len(series) > 1:
+        axes.legend(fontsize=7, labelcolor=_GREY, framealpha=0, loc="best")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", transparent=True)
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"

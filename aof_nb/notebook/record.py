@@ -1,0 +1,474 @@
+"""What a run has to show, in order: as HTML for the live view, as Markdown for what is kept.
+
+A `RunRecord` takes a run's events. The live view is sent the elements that have changed; the
+record that stays in the notebook is one Markdown text, about as long as the answer itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from html import escape
+from typing import Any, Protocol
+
+import msgspec
+
+from aof_nb.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextCompacted,
+    Event,
+    LimitReached,
+    ModelFellBack,
+    Notice,
+    ResponseSuperseded,
+    RetryScheduled,
+    RunStarted,
+    Steered,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    in_a_line,
+)
+from aof_nb.markdown import fenced, finished, quoted, safe_markdown, to_html
+from aof_nb.messages import Outcome
+from aof_nb.notebook.cards import Answered, Card
+from aof_nb.notebook.footer import footer_line
+from aof_nb.notebook.results import Shown, shown
+from aof_nb.notebook.rows import Row
+from aof_nb.policy import ApprovalRequest
+from aof_nb.readable import printable
+from aof_nb.result import RunResult
+from aof_nb.truncation import truncate
+
+RECORD_CHARS = 400_000
+"""How long a record may be; what is longer is shortened, and the journal has the whole."""
+
+_SHORT_CONTENT = 500
+_SETTLE_CHARS = 300
+_THINKING_CHARS = 20_000
+_LEVELS: dict[type, str] = {ContextCompacted: "context", ModelFellBack: "fallback"}
+
+
+class Item(Protocol):
+    """One thing that a run shows."""
+
+    def html(self) -> str:
+        """For the live view."""
+        ...
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """For the record; what a call has printed at most so long."""
+        ...
+
+    def text(self) -> str:
+        """For consoles, and for those who cannot see the rest."""
+        ...
+
+
+class Prose:
+    """A stretch of the answer, as far as it has come.
+
+    Args:
+        continues: Whether it goes on with the one before it.
+    """
+
+    def __init__(self, *, continues: bool = False) -> None:
+        self.continues = continues
+        self.void = False
+        self.raw = ""
+
+    def html(self) -> str:
+        """The Markdown rendered, without markup of its own."""
+        if not self.void:
+            return to_html(self.raw)
+        return f'<div class="aof-void"><p>void: the response broke off</p>{to_html(self.raw)}</div>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """The Markdown as any renderer may show it."""
+        if not self.void:
+            return safe_markdown(_laid_out(self.raw))
+        return _folded("void: the response broke off", fenced(self.raw))
+
+    def text(self) -> str:
+        """The Markdown itself."""
+        return printable(f"[void] {self.raw}" if self.void else self.raw).strip("\n")
+
+
+class Thought:
+    """What the model was thinking, folded."""
+
+    def __init__(self) -> None:
+        self.raw = ""
+
+    def html(self) -> str:
+        """Folded, in grey."""
+        return (
+            '<details class="aof-quiet"><summary>Thinking</summary>'
+            f"<div class=aof-pre>{escape(self._cut())}</div></details>"
+        )
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """Folded."""
+        return _folded("Thinking", quoted(self._cut()))
+
+    def text(self) -> str:
+        """All of it in a paragraph."""
+        return printable(f"[thinking] {self._cut()}")
+
+    def _cut(self) -> str:
+        return truncate(self.raw.strip(), _THINKING_CHARS)
+
+
+class Remark:
+    """One quiet line: a retry, a limit, what the user has said.
+
+    Args:
+        remark: What is said.
+        level: What kind it is of.
+    """
+
+    def __init__(self, remark: str, level: str) -> None:
+        self._remark, self._level = remark, level
+
+    def html(self) -> str:
+        """One line."""
+        loud = self._level in {"warning", "error", "waiting"} or self._level.startswith("limit")
+        kind = "aof-loud" if loud else "aof-quiet"
+        return f'<div class="{kind}">{escape(self._level)}: {escape(self._remark)}</div>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """One line in italics."""
+        return f"<small><i>{quoted(f'{self._level}: {self._remark}')}</i></small>"
+
+    def text(self) -> str:
+        """One line."""
+        return printable(f"{self._level}: {self._remark}")
+
+
+class Footer:
+    """How the run has ended, and what it took.
+
+    Args:
+        result: What came of it.
+        interrupted: Whether the user ended it.
+        cost: US dollars, where they are known.
+    """
+
+    def __init__(self, result: RunResult, *, interrupted: bool, cost: float | None) -> None:
+        self._ended, self._line = footer_line(result, interrupted=interrupted, cost=cost)
+        self._run_id = result.run_id
+
+    def html(self) -> str:
+        """One line."""
+        ended = f"<b>{escape(self._ended)}</b> · " if self._ended else ""
+        journal = f"<code>%aof show {escape(self._run_id)}</code>"
+        return f'<div class="aof-quiet">{ended}{escape(self._line)} · {journal}</div>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """One line; the run's id, which changes from run to run, is in the metadata."""
+        ended = f"<b>{quoted(self._ended)}</b> · " if self._ended else ""
+        return f"<small>{ended}{quoted(self._line)}</small>"
+
+    def text(self) -> str:
+        """One line."""
+        return printable(f"{self._ended} · {self._line}" if self._ended else self._line)
+
+
+class RunRecord:
+    r"""A run's items, as its events make them.
+
+    Args:
+        agent: Who is asked.
+        session: The conversation that it goes on with.
+
+    Example:
+        >>> record = RunRecord("sre", None)
+        >>> record.take(TextDelta("The pool is *exhausted*."))
+        >>> record.markdown()
+        '**sre**\n\nThe pool is *exhausted*.\n'
+    """
+
+    def __init__(self, agent: str, session: str | None) -> None:
+        self._who = f"{agent} · session {session}" if session else agent
+        self._model = ""
+        self._items: list[Item] = []
+        self._changed: set[int] = set()
+        self._prose: Prose | None = None
+        self._arriving: list[str] = []
+        self._looked_at = 0
+        self._prose_place = 0
+        self._turn: list[int] = []
+        self._thought: Thought | None = None
+        self._rows: dict[str, int] = {}
+        self._results: dict[str, Shown | None] = {}
+        self._cards: dict[str, int] = {}
+        self._footer: Footer | None = None
+        self.size = 0
+        self.doing = "starting"
+
+    @property
+    def status(self) -> str:
+        """Who is at work, on which model, and what is being done."""
+        doing = f"{self.doing}…" if self.doing else ""
+        return " · ".join(part for part in (self._who, self._model, doing) if part)
+
+    def add(self, item: Item) -> int:
+        """Puts an item at the end; returns its place."""
+        self._items.append(item)
+        self._changed.add(place := len(self._items) - 1)
+        return place
+
+    def touch(self, place: int) -> None:
+        """Notes that an item has changed."""
+        self._changed.add(place)
+
+    async def prepare(self, event: ToolFinished) -> None:
+        """Draws what a call has returned, in a thread if it takes a while."""
+        if event.outcome is Outcome.OK:
+            draws = '"matrix"' in event.content
+            told = event.content, event.data
+            self._results[event.call_id] = (
+                await asyncio.to_thread(shown, *told) if draws else shown(*told)
+            )
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What became of each call, for the output's metadata."""
+        rows = [self._items[place] for place in self._rows.values()]
+        return [row.metadata() for row in rows if isinstance(row, Row)]
+
+    def take(self, event: Event) -> None:
+        """Takes an event over."""
+        if isinstance(event, TextDelta):
+            self._write(event.text)
+            return
+        if isinstance(event, ResponseSuperseded):
+            self._gather()
+            for place in self._turn:
+                prose = self._items[place]
+                if isinstance(prose, Prose):
+                    prose.void = True
+                    self.touch(place)
+        if not isinstance(event, ToolCallDelta):
+            self._end_prose()
+        if not isinstance(event, ThinkingDelta):
+            self._thought = None
+        match event:
+            case RunStarted():
+                self._model = event.model
+            case TurnStarted():
+                self._turn.clear()
+                self.doing = "waiting for the model"
+            case ThinkingDelta(text=text):
+                self._think(text)
+            case ToolStarted(call=call, effect=effect):
+                self.doing = f"calling {call.name}"
+                self._rows[call.id] = self.add(Row(call, effect))
+            case ToolProgress() | ApprovalRequested() | ApprovalAnswered() | ToolFinished():
+                self._change_row(event)
+            case TurnFinished():
+                self.doing = "working"
+            case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
+                self.add(Remark(in_a_line(event), _LEVELS.get(type(event), "retry")))
+            case Notice(text=text, level=level):
+                self.add(Remark(text, level))
+            case Steered(text=text):
+                self.add(Remark(text, "you said"))
+            case LimitReached(limit=limit, detail=detail):
+                self.add(Remark(detail, f"limit ({limit.replace('_', ' ')})"))
+            case _:
+                pass
+
+    def end(
+        self, result: RunResult, *, interrupted: bool = False, cost: float | None = None
+    ) -> None:
+        """Notes how the run has ended; calls that have not are said to be unknown."""
+        self._end_prose()
+        self.doing = ""
+        for place in self._rows.values():
+            row = self._items[place]
+            if isinstance(row, Row) and not row.ended:
+                row.state = Outcome.INTERRUPTED
+                self.touch(place)
+        footer = Footer(result, interrupted=interrupted, cost=cost)
+        if self._footer is None:
+            self.add(footer)
+        else:
+            self._items[-1] = footer
+            self.touch(len(self._items) - 1)
+        self._footer = footer
+
+    def changes(self) -> list[tuple[int, str]]:
+        """The places and the HTML of the items that have changed since this was last asked."""
+        self._gather()
+        self._split()
+        changed, self._changed = sorted(self._changed), set()
+        return [(place, self._items[place].html()) for place in changed]
+
+    def elements(self) -> list[tuple[int, str]]:
+        """All places and their HTML."""
+        self._gather()
+        return [(place, item.html()) for place, item in enumerate(self._items)]
+
+    def markdown(self) -> str:
+        """The record as it stays in the notebook."""
+        pieces = self._pieces(None)
+        if sum(map(len, pieces)) > RECORD_CHARS:
+            pieces = _bounded(self._pieces(_SHORT_CONTENT), RECORD_CHARS)
+        return "\n\n".join(pieces) + "\n"
+
+    def text(self) -> str:
+        """The record as plain text."""
+        self._gather()
+        pieces = [printable(self._who), *(self._joined("text"))]
+        return "\n".join(piece for piece in pieces if piece)
+
+    def _pieces(self, content_chars: int | None) -> list[str]:
+        self._gather()
+        return [f"**{quoted(self._who)}**", *filter(None, self._joined("markdown", content_chars))]
+
+    def _joined(self, form: str, *arguments: Any) -> Iterator[str]:
+        """Each item in a form; a stretch of prose that was split is whole again."""
+        stretch: Prose | None = None
+        for item in self._items:
+            if isinstance(item, Prose) and not item.void:
+                if stretch is not None and item.continues:
+                    stretch.raw += item.raw
+                    continue
+                if stretch is not None:
+                    yield getattr(stretch, form)(*arguments).strip("\n")
+                stretch = Prose()
+                stretch.raw = item.raw
+                continue
+            if stretch is not None:
+                yield getattr(stretch, form)(*arguments).strip("\n")
+                stretch = None
+            yield getattr(item, form)(*arguments)
+        if stretch is not None:
+            yield getattr(stretch, form)(*arguments).strip("\n")
+
+    def _write(self, text: str) -> None:
+        self.doing = "answering"
+        self.size += len(text)
+        self._thought = None
+        if self._prose is None:
+            self._prose = Prose()
+            self._prose_place = self.add(self._prose)
+            self._turn.append(self._prose_place)
+        self._arriving.append(text)
+
+    def _gather(self) -> None:
+        """Adds what has arrived, all at once: a long text is not copied for each of its pieces."""
+        if self._arriving and self._prose is not None:
+            self._prose.raw += "".join(self._arriving).replace("\r", "")
+            self._arriving.clear()
+            self.touch(self._prose_place)
+
+    def _split(self) -> None:
+        """Ends the prose where its blocks are finished, so that only what follows is sent again.
+
+        Looking for block ends costs by the length of what is live: it is done again when that has
+        grown by a share of itself, so that a long code block is not read over and over.
+        """
+        prose = self._prose
+        if prose is None or len(prose.raw) < self._looked_at * 1.125:
+            return
+        self._looked_at = len(prose.raw)
+        end = finished(prose.raw)
+        if end < _SETTLE_CHARS:
+            return
+        rest = Prose(continues=True)
+        prose.raw, rest.raw = prose.raw[:end], prose.raw[end:]
+        self._prose, self._looked_at = rest, 0
+        self._prose_place = self.add(rest)
+        self._turn.append(self._prose_place)
+
+    def _end_prose(self) -> None:
+        self._gather()
+        self._prose, self._looked_at = None, 0
+
+    def _think(self, text: str) -> None:
+        self.doing = "thinking"
+        if self._thought is None:
+            self._thought = Thought()
+            self.add(self._thought)
+        self._thought.raw += text
+        self.touch(len(self._items) - 1)
+
+    def _change_row(
+        self, event: ToolProgress | ApprovalRequested | ApprovalAnswered | ToolFinished
+    ) -> None:
+        place = self._rows.get(event.call_id)
+        if place is None:
+            return
+        row = self._items[place]
+        assert isinstance(row, Row)
+        row.take(event, self._results.pop(event.call_id, None))
+        self.touch(place)
+        if isinstance(event, ApprovalRequested):
+            self.doing = "waiting for your approval"
+        if isinstance(event, ApprovalAnswered):
+            self._answered(event)
+
+    def ask(self, request: ApprovalRequest) -> Card:
+        """Puts a question for a person at the end."""
+        card = Card(request)
+        self._cards[request.call_id] = self.add(card)
+        return card
+
+    def withdraw(self, request: ApprovalRequest) -> None:
+        """Takes a question back that nobody has answered."""
+        place = self._cards.get(request.call_id)
+        card = None if place is None else self._items[place]
+        if isinstance(card, Card) and place is not None:
+            card.withdrawn = True
+            self.touch(place)
+
+    def _answered(self, event: ApprovalAnswered) -> None:
+        place = self._cards.get(event.call_id)
+        if place is None:
+            row = self._items[self._rows[event.call_id]]
+            assert isinstance(row, Row)
+            self.add(Answered(event, row.call.name, row.call.arguments))
+            return
+        card = self._items[place]
+        assert isinstance(card, Card)
+        card.answered = event
+        self.touch(place)
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details><summary>{quoted(summary)}</summary>\n\n{body}\n\n</details>"
+
+
+def _laid_out(text: str) -> str:
+    """An answer that is JSON, as a run with an output schema gives, as code."""
+    text = text.strip("\n")
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    try:
+        return fenced(msgspec.json.format(text), "json")
+    except msgspec.DecodeError:
+        return text
+
+
+def _bounded(pieces: list[str], most: int) -> list[str]:
+    """The first and the last pieces, as many as may be, and what stands for those between."""
+    pieces = [
+        piece if len(piece) <= most // 2 else fenced(truncate(piece, most // 2)) for piece in pieces
+    ]
+    first: list[str] = []
+    last: list[str] = []
+    left = most
+    while pieces:
+        taken = pieces.pop(0) if len(first) <= len(last) else pieces.pop()
+        left -= len(taken)
+        if left < 0:
+            return [*first, "*… left out here: the run's journal has it …*", *reversed(last)]
+        (first if len(first) <= len(last) else last).append(taken)
+    return [*first, *reversed(last)]

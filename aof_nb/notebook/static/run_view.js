@@ -1,0 +1,122 @@
+const seconds = (ms) => {
+  const s = ms / 1000;
+  return s < 10 ? `${s.toFixed(1)} s` : s < 60 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+};
+
+function render({ model, el }) {
+  const items = new Map();
+  el.classList.add("aof-run");
+  el.innerHTML = `<div class=aof-bar><span class=aof-status role=status aria-live=polite></span>
+    <button type=button data-do=stop>Stop</button></div><div class=aof-items></div>
+    <form class=aof-steer><input aria-label="Say something to the agent while it works"
+    placeholder="Say something while it works; the next turn is asked with it"><button>Send</button></form>`;
+  const [bar, list, form] = el.children;
+
+  const show = ([key, keep, tail]) => {
+    let item = items.get(key);
+    if (!item) {
+      item = { html: "", node: document.createElement("div") };
+      item.node.className = "aof-item jp-RenderedHTMLCommon jp-RenderedMarkdown";
+      item.since = Date.now();
+      items.set(key, item);
+      list.append(item.node);
+    }
+    item.html = item.html.slice(0, keep) + tail;
+    const open = [...item.node.querySelectorAll("details")].map((each) => each.open);
+    const held = item.node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+    item.node.innerHTML = item.html;
+    item.node.querySelectorAll("details").forEach((each, at) => { if (open[at]) each.open = true; });
+    if (held) item.node.querySelector(`[data-key="${held}"]`)?.focus();
+  };
+
+  const heal = (record) => {
+    const cells = model.widget_manager?.context?.model?.cells;
+    for (let at = 0; cells && at < cells.length; at++) {
+      const outputs = cells.get(at).outputs;
+      for (let place = 0; outputs && place < outputs.length; place++) {
+        const view = outputs.get(place).data["application/vnd.jupyter.widget-view+json"];
+        if (view?.model_id === model.get("view_id"))
+          outputs.set(place, { output_type: "display_data", ...record });
+      }
+    }
+  };
+
+  const receive = (message) => {
+    if (message.all) { items.clear(); list.replaceChildren(); }
+    message.items?.forEach(show);
+    if (message.status !== undefined) bar.firstChild.textContent = message.status;
+    if (message.ended) {
+      el.classList.add("aof-ended");
+      // The output is replaced in a page that was there all the time; one that was loaded since asks.
+      setTimeout(() => { if (el.isConnected) model.send({ do: "record" }); }, 1500);
+    }
+    if (message.record) heal(message.record);
+    if (message.problem) {
+      const problem = list.querySelector(`[data-problem="${CSS.escape(message.problem.call)}"]`);
+      if (problem) problem.textContent = message.problem.text;
+    }
+  };
+
+  const answer = (button) => {
+    const card = button.closest("[data-call]");
+    const { do: what, ...told } = button.dataset;
+    if (card) {
+      told.call = card.dataset.call;
+      for (const field of card.querySelectorAll("[data-field]")) told[field.dataset.field] = field.value;
+    }
+    model.send({ ...told, do: what });
+  };
+
+  const copy = async (button) => {
+    const text = button.closest(".aof-tools").nextElementSibling.innerText;
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  };
+
+  const search = (input) => {
+    const tools = input.closest(".aof-tools");
+    const shown = tools.nextElementSibling;
+    const wanted = input.value.toLowerCase();
+    let count = 0;
+    if (shown.tagName === "PRE") {
+      shown.dataset.all ??= shown.textContent;
+      const lines = shown.dataset.all.split("\n").filter((line) => line.toLowerCase().includes(wanted));
+      count = lines.length;
+      shown.textContent = lines.join("\n");
+    } else {
+      for (const row of shown.querySelectorAll("tbody tr")) {
+        row.hidden = !row.textContent.toLowerCase().includes(wanted);
+        count += !row.hidden;
+      }
+    }
+    tools.lastElementChild.textContent = wanted ? `${count} lines` : "";
+  };
+
+  el.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.do) answer(button);
+    else if (button && "copy" in button.dataset) copy(button);
+  });
+  el.addEventListener("input", (event) => { if ("search" in event.target.dataset) search(event.target); });
+  // JupyterLab's own shortcuts are for cells, not for what is typed here.
+  el.addEventListener("keydown", (event) => { if (event.target.matches("input, textarea")) event.stopPropagation(); });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = form.firstElementChild.value.trim();
+    if (text) model.send({ do: "steer", text });
+    form.firstElementChild.value = "";
+  });
+  const tick = setInterval(() => {
+    for (const item of items.values())
+      for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - item.since)}`;
+  }, 200);
+  model.on("msg:custom", receive);
+  model.send({ do: "ready" });
+  return () => {
+    clearInterval(tick);
+    model.off("msg:custom", receive);
+  };
+}
+
+export default { render };

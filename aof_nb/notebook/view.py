@@ -1,0 +1,136 @@
+"""The live view of one run: a widget that is sent what has changed, and sends what is clicked.
+
+To the view go ``{items: [[place, keep, tail], ...], status}``, where `keep` UTF-16 units of an
+item's HTML stay and `tail` follows them; ``{all: true, items, status}`` for a view that is new;
+``{ended: true}``; ``{record: {data, metadata}}`` for one that missed the end; and
+``{problem: {call, text}}`` for an answer that cannot be taken.
+
+From it come ``{do: "ready"}``, ``{do: "stop"}``, ``{do: "steer", text}``, ``{do: "record"}`` and
+``{do: "answer", call, approved, similar, edited, arguments, reason}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+Handler = Callable[[Mapping[str, Any]], None]
+
+_KEPT_VIEWS = 20
+_kept: deque[Any] = deque()
+
+
+@functools.cache
+def _widget_class() -> type[Any]:
+    import anywidget
+    import traitlets
+
+    static = files("aof_nb.notebook") / "static"
+
+    class RunViewWidget(anywidget.AnyWidget):
+        _esm = (static / "run_view.js").read_text(encoding="utf-8")
+        _css = (static / "run_view.css").read_text(encoding="utf-8")
+        view_id = traitlets.Unicode().tag(sync=True)
+
+    return RunViewWidget
+
+
+class RunView:
+    """A run's live view, in whatever pages show it.
+
+    Handlers run on the loop that made it, whichever thread a message comes on.
+
+    Args:
+        loop: The run's event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handlers: dict[str, Handler] = {}
+        self._sent: dict[int, str] = {}
+        self._status = ""
+        self._widget: Any = None
+        self.ready = False
+
+    @staticmethod
+    def load() -> None:
+        """Imports what a view needs, which takes a while: call it in a thread."""
+        _widget_class()
+
+    def bundle(self, text: str) -> dict[str, Any]:
+        """The output that shows the view.
+
+        Args:
+            text: What stands in its place where no widgets are.
+        """
+        if self._widget is None:
+            self._widget = _widget_class()()
+            self._widget.view_id = self._widget.model_id
+            self._widget.on_msg(self._received)
+            _keep(self._widget)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": text}
+
+    def on(self, action: str, handler: Handler) -> None:
+        """Has a handler called with each message that asks for an action."""
+        self._handlers[action] = handler
+
+    def send(self, items: list[tuple[int, str]], status: str) -> None:
+        """Sends what is new of items; nothing if nothing is."""
+        changed = []
+        for place, html in items:
+            before = self._sent.get(place, "")
+            if html != before:
+                keep = _common(before, html)
+                changed.append([place, _units(html[:keep]), html[keep:]])
+                self._sent[place] = html
+        message: dict[str, Any] = {"items": changed} if changed else {}
+        if status != self._status:
+            message["status"] = self._status = status
+        if message:
+            self._widget.send(message)
+
+    def send_all(self, items: list[tuple[int, str]], status: str) -> None:
+        """Sends everything, to a view that has nothing yet."""
+        self._sent = dict(items)
+        self._status = status
+        whole = [[place, 0, html] for place, html in items]
+        self._widget.send({"all": True, "items": whole, "status": status})
+
+    def tell(self, **message: Any) -> None:
+        """Sends a message of another kind."""
+        if self._widget is not None:
+            self._widget.send(message)
+
+    def _received(self, _: Any, content: Mapping[str, Any], __: Any) -> None:
+        handler = self._handlers.get(str(content.get("do")))
+        if handler is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(handler, content)
+
+
+def _keep(widget: Any) -> None:
+    """Keeps the last views open, for pages that are loaded after their runs have ended."""
+    _kept.append(widget)
+    while len(_kept) > _KEPT_VIEWS:
+        _kept.popleft().close()
+
+
+def _common(before: str, after: str) -> int:
+    """How many characters two texts begin with in common."""
+    low, high = 0, min(len(before), len(after))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if before[low:middle] == after[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _units(text: str) -> int:
+    """A text's length as JavaScript counts it."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
