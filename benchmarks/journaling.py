@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.contestants import Loop, aof_loop
@@ -76,7 +76,7 @@ def section(rounds: int, shapes: tuple[Shape, ...]) -> str:
             rows.append(f"| {provider} | " + " | ".join(cells) + " |")
     text = TEXT.format(
         rounds=rounds,
-        date=date.today().isoformat(),
+        date=datetime.now(UTC).date().isoformat(),
         cores=os.cpu_count(),
         load=os.getloadavg()[0],
         python=platform.python_version(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from aof_nb.markdown import finished, to_html, safe_markdown
+from aof_nb.markdown import finished, quoted, safe_markdown, to_html
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_where_blocks_end() -> None:
         ("``a ` <b>`` <i>", "``a ` <b>`` &lt;i>"),
         ("`a\n<b>` <i>", "`a\n<b>` &lt;i>"),
         ("\\`<b>\\`", "\\`&lt;b>\\`"),
-        ("![a](http://b.example)", "!\\[a](http://b.example)"),
+        ("![a](http://b.example)", "!\\[a\\](http://b.example)"),
         ("```\n<a>\n```\n<b>\n\n    <c>\n", "```\n<a>\n```\n&lt;b>\n\n    <c>\n"),
         ("| `<a>` | <b> |\n|---|---|\n", "| `<a>` | &lt;b> |\n|---|---|\n"),
         ("> `<a>`\n> <b>", "> `<a>`\n> &lt;b>"),
@@ -77,6 +78,85 @@ def test_where_blocks_end() -> None:
 )
 def test_only_what_is_markup_is_escaped(text: str, harmless: str) -> None:
     assert safe_markdown(text) == harmless
+
+
+LINKS = [
+    ("[a](https://b.example/x)", "[a](https://b.example/x) (b.example)"),
+    ("[https://b.example](https://b.example/x)", "[https://b.example](https://b.example/x)"),
+    ("[https://a.example](https://b.example)", "[https://a.example\\](https://b.example)"),
+    ("[a.example](https://b.example)", "[a.example\\](https://b.example)"),
+    ("[a](javascript:alert(1))", "[a\\](javascript:alert(1))"),
+    ("[a](data:text/html,x)", "[a\\](data:text/html,x)"),
+    ("[a](file:///etc/passwd)", "[a\\](file:///etc/passwd)"),
+    ("<javascript:alert(1)>", "&lt;javascript:alert(1)>"),
+    ("[a][b]\n\n[b]: https://c.example", "[a\\][b]\n\n[b\\]: https://c.example"),
+    ("`[a](javascript:1)` [b](#c)", "`[a](javascript:1)` [b](#c)"),
+    ("safe\u202eexe.txt\u200b", "safe⟨U+202E⟩exe.txt⟨U+200B⟩"),
+]
+
+
+@pytest.mark.parametrize(("text", "harmless"), LINKS)
+def test_links_say_where_they_lead(text: str, harmless: str) -> None:
+    assert safe_markdown(text) == harmless
+
+
+@given(
+    st.text(alphabet="`~<>!a/?-[]() \n\\|&", max_size=40)
+    | st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "[",
+                    "](",
+                    ")",
+                    "<",
+                    ">",
+                    "javascript:alert(1)",
+                    "https://a.example",
+                    "b.example",
+                ),
+                *(
+                    "b.example",
+                    "![",
+                    "\n",
+                    "`",
+                    "```\n",
+                    "[x]: ",
+                    "]",
+                    "\\",
+                    "text ",
+                    "| ",
+                    "<img src=x>",
+                ),
+            ]
+        ),
+        max_size=12,
+    ).map("".join)
+)
+def test_no_renderer_finds_anything_active(text: str) -> None:
+    safe = safe_markdown(text)
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]
+    for token in parser.parse(safe):
+        for each in [token, *(token.children or ())]:
+            assert each.type not in {"html_block", "html_inline", "image"}
+            if each.type == "link_open":
+                assert str(each.attrGet("href")).startswith(("http://", "https://", "#", "mailto:"))
+    import mistune
+
+    shown = str(mistune.create_markdown(escape=False, plugins=["table", "url"])(safe)).lower()
+    assert not re.search(
+        r"<(?:img|script|iframe|svg)|(?:href|src)=.?\s*(?:javascript|data):", shown
+    )
+
+
+@pytest.mark.parametrize("text", ["a *b* _c_ `d`", "# x", "1. y", "- z", "<b>", "$x$", "|", "\\*"])
+def test_quoted_text_shows_as_it_is(text: str) -> None:
+    for before in ("", "a "):
+        html = (
+            MarkdownIt("commonmark", {"html": True}).enable("table").render(before + quoted(text))
+        )
+        assert unescape(html).strip() == f"<p>{before}{text}</p>"
 
 
 @given(st.text(alphabet="`~<>!a/?-[]() \n\\|&", max_size=40))

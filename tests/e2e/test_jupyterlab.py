@@ -71,7 +71,7 @@ def test_approve_while_it_runs_and_interrupt_another(tmp_path: Path, page: Page)
         assert json.loads((work / "checkout.json").read_text())["version"] == "v41"
         shown = output(cell)
         assert "checkout is healthy again" in shown
-        assert re.search(r"Approved by oncall, 20", shown)
+        assert re.search(r"Approved by oncall \(notebook\), 20", shown)
         assert "rollout.yaml (scripted) · 4 turns · 4 tool calls" in shown
         assert cell.get_by_role("button").count() == 0 or not approve.is_visible()
         photograph(page, cell, "cell.png")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 
 class ThisPython(KernelManager):
@@ -22,6 +24,55 @@ class ThisPython(KernelManager):
     def kernel_spec(self) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="test", language="python")
+
+
+def as_text(output: dict[str, Any]) -> str:
+    """An output as plain text, or what its Markdown says."""
+    data = output["data"]
+    if "text/plain" in data:
+        return str(data["text/plain"])
+    return html.unescape(
+        re.sub(r"</?(?:b|code|i|small|details|summary)>", "", data["text/markdown"])
+    )
+
+
+class Frontend:
+    """A page that shows a run's view: it says that it is ready, and answers what is asked.
+
+    Args:
+        kernel: The kernel.
+        answer: What is sent for each question; None to leave it.
+    """
+
+    def __init__(self, kernel: Kernel, answer: dict[str, Any] | None = None) -> None:
+        self.kernel = kernel
+        self.answer = answer
+        self.view = ""
+        self.html: dict[int, str] = {}
+        self.asked: list[str] = []
+        self.told: list[dict[str, Any]] = []
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        content = message["content"]
+        if message["msg_type"] == "comm_open" and "_esm" in content["data"].get("state", {}):
+            self.view = content["comm_id"]
+            self.kernel.custom(self.view, {"do": "ready"})
+        if message["msg_type"] != "comm_msg" or content["comm_id"] != self.view:
+            return
+        if content["data"]["method"] != "custom":
+            return
+        told = content["data"]["content"]
+        self.told.append(told)
+        for place, keep, tail in told.get("items", ()):
+            before = self.html.get(place, "").encode("utf-16-le")[: 2 * keep]
+            self.html[place] = before.decode("utf-16-le") + tail
+        for shown in self.html.values():
+            for call in re.findall(r'<section class="aof-card[^>]*data-call="([^"]+)"', shown):
+                if call not in self.asked:
+                    self.asked.append(call)
+                    if self.answer is not None:
+                        told = {"do": "answer", "call": html.unescape(call), **self.answer}
+                        self.kernel.custom(self.view, told)
 
 
 @dataclass
@@ -52,7 +103,7 @@ class Executed:
 
     @property
     def text(self) -> str:
-        return "\n".join(each["data"]["text/plain"] for each in self.displays)
+        return "\n".join(map(as_text, self.displays))
 
     @property
     def printed(self) -> str:
@@ -94,6 +145,8 @@ class Kernel:
         while True:
             message = self.client.get_iopub_msg(timeout=PATIENCE)
             if message["parent_header"].get("msg_id") != sent:
+                if message["msg_type"] == "comm_msg":
+                    seen(message)
                 continue
             executed.messages.append(message)
             if message["content"].get("execution_state") == "idle":
@@ -114,9 +167,9 @@ class Kernel:
     ) -> Executed:
         return self.finish(self.send(code, live=live), seen)
 
-    def click(self, comm_id: str) -> None:
-        """What JupyterLab sends when a button is clicked."""
-        data = {"method": "custom", "content": {"event": "click"}}
+    def custom(self, comm_id: str, told: dict[str, Any]) -> None:
+        """What JupyterLab sends when a widget's script sends a message."""
+        data = {"method": "custom", "content": told}
         content = {"comm_id": comm_id, "data": data}
         self.client.shell_channel.send(self.client.session.msg("comm_msg", content))
 

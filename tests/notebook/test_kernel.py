@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.notebook.kernel import Executed, Kernel, started
+from tests.notebook.kernel import Executed, Frontend, Kernel, started
 
 PLAYBOOK = """\
 steps:
@@ -67,46 +69,165 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 
 def rows(executed: Executed) -> list[str]:
-    return [
-        each["data"]["text/plain"]
-        for each in executed.displays
-        if "<details" in each["data"].get("text/html", "")
-    ]
+    markdown = "".join(each["data"].get("text/markdown", "") for each in executed.displays)
+    found = re.findall(r"<details><summary>(.*?)</summary>", markdown)
+    return [html.unescape(re.sub(r"<[^>]*>", "", each)) for each in found]
 
 
-def test_a_cell_shows_text_rows_and_a_footer(kernel: Kernel) -> None:
+def test_a_cell_leaves_one_record(kernel: Kernel) -> None:
     executed = kernel.run("%%aof sre --approve all --out r\nWhy is checkout slow?")
-    shown = [re.sub(r"[\d.]+ m?s\b", "T", e["data"]["text/plain"]) for e in executed.displays]
-    assert shown == [
-        "sre",
-        "Let me look at the **service** first.",
-        "✓ read_log service=checkout (T)",
-        "The log says: <b>disk full</b>",
-        "✓ restart service=checkout (T)",
-        "# Done\n\ncheckout is **up** again.",
+    [record] = executed.displays
+    assert set(record["data"]) == {"text/markdown"}
+    text = re.sub(r"[\d.]+ m?s\b", "T", record["data"]["text/markdown"])
+    for said in (
+        "**sre**\n\nLet me look at the **service** first.\n",
+        "<summary>✓ ○ <b>read_log</b> <code>service=checkout</code> T</summary>",
+        "```\n<b>disk full</b>\n```",
+        "The log says: &lt;b>disk full&lt;/b>\n",
+        "<summary>✓ ✎ write <b>restart</b> <code>service=checkout</code> T</summary>",
+        "# Done\n\ncheckout is **up** again.\n",
         "script:fix.yaml (scripted) · 3 turns · 2 tool calls · 0 tokens · T",
-    ]
-    row, answer, footer = (executed.displays[n] for n in (2, 5, 6))
-    assert "&lt;b&gt;disk full&lt;/b&gt;" in row["data"]["text/html"]
-    assert "<h1>Done</h1>" in answer["data"]["text/html"]
-    assert footer["metadata"]["aof"]["status"] == "completed"
+    ):
+        assert said in text
+    told = record["metadata"]["aof"]
+    assert told["status"] == "completed"
+    assert [each["outcome"] for each in told["calls"]] == ["ok", "ok"]
     assert executed.messages[2]["msg_type"] == "display_data"
-    first = executed.of("display_data")[0]["data"]["text/plain"]
-    assert first == "sre · starting…"
+    first = executed.of("display_data")[0]["data"]["text/markdown"]
+    assert first == "**sre · starting…**\n"
     assert kernel.run("(r.status.value, r.tool_calls)").of("execute_result")[0]["data"] == {
         "text/plain": "('completed', 2)"
     }
 
 
-def test_a_row_changes_in_place(kernel: Kernel) -> None:
+def test_a_run_that_is_over_at_once_needs_no_view(kernel: Kernel) -> None:
     executed = kernel.run("%%aof sre --approve all\nWhy?")
-    states: dict[str, list[str]] = {}
-    for message in executed.of("display_data", "update_display_data"):
-        if "read_log" in message["data"].get("text/plain", "") and "<details" in str(message):
-            states.setdefault(message["transient"]["display_id"], []).append(
-                message["data"]["text/plain"][0]
-            )
-    assert list(states.values()) == [["…", "✓"]]
+    assert not executed.of("comm_open")
+    assert len(executed.of("display_data", "update_display_data")) == 2
+
+
+def test_the_view_is_sent_what_has_changed(kernel: Kernel) -> None:
+    page = Frontend(kernel, {"approved": "1"})
+    kernel.run("%%aof sre\nWhy?", seen=page)
+    assert page.told[0]["all"] is True
+    shown = "".join(page.html.values())
+    assert "<strong>service</strong>" in shown
+    assert "&lt;b&gt;disk full&lt;/b&gt;" in shown
+    assert page.told[-1]["ended"] is True
+    assert [each["status"] for each in page.told if "approval" in each.get("status", "")]
+
+
+def test_an_answer_comes_in_small_pieces(kernel: Kernel) -> None:
+    page = Frontend(kernel)
+    kernel.run(PACED)
+    began = time.monotonic()
+    kernel.run("%%aof paced\nGo", seen=page)
+    seconds = time.monotonic() - began
+    pieces = [each for each in page.told if "items" in each and "all" not in each]
+    assert 5 < len(pieces) <= seconds * 20 + 2
+    shown = "".join(html for _, html in sorted(page.html.items()))
+    missing = [n for n in range(280) if f"word {n}😀" not in shown]
+    assert not missing
+    sent = sum(len(json.dumps(each, ensure_ascii=False)) for each in pieces)
+    assert sent < 5 * len("".join(f"word {n}😀 " for n in range(300)))
+
+
+PACED = """
+from aof_nb.events import ModelResponse, TextDelta
+from aof_nb.messages import Message, StopReason, Usage
+class Paced:
+    name = "paced (scripted)"
+    async def stream(self, request):
+        text = [f"word {n}😀" + ("\\n\\n" if n % 50 == 49 else " ") for n in range(300)]
+        for each in text:
+            await asyncio.sleep(0.01)
+            yield TextDelta(each)
+        message = Message.assistant("".join(text))
+        yield ModelResponse(message, StopReason.END_TURN, Usage(), "paced")
+paced = Agent(name="paced", model=Paced())
+"""
+
+
+def test_a_page_that_is_loaded_later_is_sent_everything(kernel: Kernel) -> None:
+    page, later = Frontend(kernel), Frontend(kernel)
+
+    def seen(message: dict[str, Any]) -> None:
+        page(message)
+        if page.asked and not later.view:
+            later.view = page.view
+            later.answer = {"approved": "1"}
+            kernel.custom(page.view, {"do": "ready"})
+        elif later.view:
+            later(message)
+
+    executed = kernel.run("%%aof sre\nWhy?", seen=seen)
+    assert later.told[0]["all"] is True
+    assert "up** again" in executed.text
+    assert any("Let me look" in each for each in later.html.values())
+    kernel.custom(page.view, {"do": "record"})
+    kernel.run("await asyncio.sleep(0.3)", seen=later)
+    [record] = [each["record"] for each in later.told if "record" in each]
+    assert record["data"] == executed.displays[0]["data"]
+    assert record["metadata"]["aof"]["status"] == "completed"
+
+
+def test_what_is_said_meanwhile_is_told_the_model_and_shown(kernel: Kernel) -> None:
+    page = Frontend(kernel)
+
+    def seen(message: dict[str, Any]) -> None:
+        page(message)
+        if page.asked and page.answer is None:
+            page.answer = {"approved": "1"}
+            kernel.custom(page.view, {"do": "steer", "text": "Mind the *cache*."})
+            kernel.custom(page.view, {"do": "answer", "call": page.asked[0], "approved": "1"})
+
+    executed = kernel.run("%%aof sre\nWhy?", seen=seen)
+    assert "you said: Mind the *cache*." in executed.text
+
+
+def test_arguments_can_be_changed(kernel: Kernel) -> None:
+    edited = {"approved": "1", "edited": "1", "arguments": '{"service": "payment"}'}
+    executed = kernel.run("%%aof sre --out r\nWhy?", seen=Frontend(kernel, edited))
+    assert "with changed arguments: service=payment" in executed.text
+    said = kernel.run("r.messages[-2].tool_results[0].content").of("execute_result")[0]["data"]
+    assert "approved this call with changed arguments" in said["text/plain"]
+    assert '{"service":"payment"}' in said["text/plain"]
+
+
+def test_arguments_that_do_not_fit_are_sent_back(kernel: Kernel) -> None:
+    class Careless(Frontend):
+        def __call__(self, message: dict[str, Any]) -> None:
+            super().__call__(message)
+            for told in self.told:
+                if "problem" in told and told["problem"]["text"] not in problems:
+                    problems.append(told["problem"]["text"])
+                    right = {"do": "answer", "call": told["problem"]["call"], "approved": "0"}
+                    kernel.custom(self.view, right | {"reason": "not now"})
+
+    problems: list[str] = []
+    wrong = {"approved": "1", "edited": "1", "arguments": '{"service": 3}'}
+    executed = kernel.run("%%aof sre\nWhy?", seen=Careless(kernel, wrong))
+    assert problems == ['It does not fit the tool\'s schema: $.service: 3 is not of type "string"']
+    assert "Nothing was restarted." in executed.text
+    assert "Reason: not now" in executed.text
+
+
+def test_the_stop_button_ends_the_run(kernel: Kernel) -> None:
+    page = Frontend(kernel)
+    clicked: list[float] = []
+
+    def seen(message: dict[str, Any]) -> None:
+        page(message)
+        if not clicked and any("<b>wait</b>" in each for each in page.html.values()):
+            clicked.append(time.monotonic())
+            kernel.custom(page.view, {"do": "stop"})
+
+    executed = kernel.run("%%aof slow\nTake your time.", seen=seen)
+    seconds = time.monotonic() - clicked[0]
+    print(f"stopped in {seconds * 1000:.0f} ms")
+    assert seconds < 2
+    assert executed.reply["status"] == "error"
+    assert rows(executed) == ["? ○ wait interrupted, outcome unknown"]
 
 
 def test_an_agent_in_yaml(kernel: Kernel) -> None:
@@ -122,54 +243,51 @@ def test_an_agent_in_yaml(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "outcome", "record", "answer"),
+    ("answer", "outcome", "record", "said"),
     [
-        ("Approve", "✓ restart", r"Approved by \S+, 20\d\d-.*: restart service=checkout$", "up"),
-        ("Deny", "⊘ restart", r"Denied by \S+, 20\d\d-", "Nothing was restarted."),
-        ("Approve similar for this run", "✓ restart", r"^Approved .*similar calls", "up"),
+        (
+            {"approved": "1"},
+            "✓ ✎ write restart",
+            r"Approved\*\* by \S+ \(notebook\), 20\d\d-",
+            "up",
+        ),
+        (
+            {"approved": "0"},
+            "⊘ ✎ write restart",
+            r"Denied\*\* by \S+ \(notebook\), 20",
+            "Nothing was",
+        ),
+        (
+            {"approved": "1", "similar": "1"},
+            "✓ ✎ write restart",
+            r"Approved.*and similar calls in this run: restart service=checkout",
+            "up",
+        ),
     ],
 )
 def test_a_click_while_the_cell_runs(
-    kernel: Kernel, label: str, outcome: str, record: str, answer: str
+    kernel: Kernel, answer: dict[str, str], outcome: str, record: str, said: str
 ) -> None:
-    def click(message: dict[str, Any]) -> None:
-        state = message["content"].get("data", {}).get("state", {})
-        if message["msg_type"] == "comm_open" and state.get("_model_name") == "ButtonModel":
-            buttons[state["description"]] = message["content"]["comm_id"]
-        if message["msg_type"] == "display_data" and _is_widget(message):
-            kernel.click(buttons[label])
-
-    buttons: dict[str, str] = {}
-    executed = kernel.run("%%aof sre\nWhy?", seen=click)
-    assert set(buttons) == {"Approve", "Deny", "Approve similar for this run"}
+    page = Frontend(kernel, answer)
+    executed = kernel.run("%%aof sre\nWhy?", seen=page)
+    assert len(page.asked) == 1
     assert rows(executed)[1].startswith(outcome)
-    told = [e["data"]["text/plain"] for e in executed.displays if "answer" in _aof(e)]
-    assert len(told) == 1
-    assert re.search(record, told[0])
-    assert answer in executed.text
+    assert re.search(record, executed.text)
+    assert said in executed.text
     assert not any(_is_widget({"content": each}) for each in executed.displays)
-    closed = {each["comm_id"] for each in executed.of("comm_close")}
-    assert set(buttons.values()) <= closed
 
 
 def _is_widget(message: dict[str, Any]) -> bool:
-    return "application/vnd.jupyter.widget-view+json" in message["content"]["data"]
-
-
-def _aof(content: dict[str, Any]) -> dict[str, Any]:
-    return dict(content["metadata"].get("aof", {}))
+    return "application/vnd.jupyter.widget-view+json" in message["content"].get("data", {})
 
 
 def test_an_interrupt_ends_the_run_and_the_queue(
     kernel: Kernel, record_property: pytest.RecordProperty
 ) -> None:
-    def running(message: dict[str, Any]) -> bool:
-        return "wait" in message["content"].get("data", {}).get("text/plain", "")[:8]
-
     queued: list[str] = []
 
     def when(message: dict[str, Any]) -> bool:
-        if running(message) and not queued:
+        if "it waits" in str(message["content"]) and not queued:
             queued.append(kernel.send("ran = True"))
             return True
         return False
@@ -179,7 +297,7 @@ def test_an_interrupt_ends_the_run_and_the_queue(
     print(f"interrupted in {seconds * 1000:.0f} ms")
     assert seconds < 2
     assert executed.reply["status"] == "error"
-    assert rows(executed) == ["? wait (interrupted, outcome unknown)"]
+    assert rows(executed) == ["? ○ wait interrupted, outcome unknown"]
     assert "\ninterrupted · " in executed.text
     [error] = executed.of("error")
     assert len(error["traceback"]) == 1
@@ -191,11 +309,11 @@ def test_an_interrupt_ends_the_run_and_the_queue(
 
 def test_an_interrupt_withdraws_the_question(kernel: Kernel) -> None:
     seconds, executed = kernel.interrupted(
-        "%%aof sre\nWhy?", lambda m: m["msg_type"] == "display_data" and _is_widget(m)
+        "%%aof sre\nWhy?", lambda m: m["msg_type"] == "update_display_data" and _is_widget(m)
     )
     assert seconds < 2
-    assert "Not answered, " in executed.text
-    assert rows(executed)[1].startswith("? restart service=checkout (interrupted")
+    assert "? **Not answered**: restart service=checkout" in executed.text
+    assert rows(executed)[1].startswith("? ✎ write restart service=checkout interrupted")
 
 
 def test_a_failing_run_fails_the_cell_with_the_remedy(kernel: Kernel) -> None:
@@ -229,7 +347,7 @@ def test_a_burst_costs_bytes_in_proportion(kernel: Kernel) -> None:
         sizes.append(sum(len(json.dumps(each, ensure_ascii=False)) for each in contents))
     text = 5_000 * len("word word 1234 ")
     print(f"iopub content: {sizes[0] / text:.2f} times the text")
-    assert sizes[0] < 3 * text
+    assert sizes[0] < 1.5 * text
     assert 1.8 < sizes[1] / sizes[0] < 2.2
 
 

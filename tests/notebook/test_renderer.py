@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from aof_nb.agent import Agent
 from aof_nb.errors import BrokenStream
-from aof_nb.events import ContextCompacted, ToolFinished
+from aof_nb.events import ContextCompacted, TextDelta, ToolFinished, ToolProgress, ToolStarted
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.notebook.plain import ConsoleRenderer
-from aof_nb.notebook.renderer import CellRenderer
+from aof_nb.notebook.record import RECORD_CHARS, RunRecord
+from aof_nb.notebook.renderer import CellRenderer, LiveRenderer
 from aof_nb.notebook.rows import Row, in_short
 from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
@@ -44,11 +47,12 @@ def agent(*turns: Any, **settings: Any) -> Agent:
     return Agent(name="sre", model=Says(*turns), tools=[nap, drop], **settings)
 
 
-async def shown(asked: Agent, *, live: bool) -> Recording:
+async def shown(asked: Agent) -> Recording:
     screen = Recording()
-    renderer = CellRenderer(screen, live=live, agent=asked.name, session=None)
+    renderer = CellRenderer(screen, agent=asked.name, session=None)
     run = asked.stream("why?", approve="all")
     async for event in run:
+        await renderer.prepare(event)
         renderer.event(event)
     renderer.end(run.result, cost=0.0123)
     return screen
@@ -71,71 +75,70 @@ TURNS = (
 )
 
 
-@pytest.mark.parametrize("live", [True, False])
-async def test_outputs_are_the_same_in_the_order_asked(live: bool) -> None:
-    screen = await shown(agent(*TURNS), live=live)
-    assert fixed(screen.kept) == [
+async def test_one_record_in_the_order_asked() -> None:
+    screen = await shown(agent(*TURNS))
+    [(data, _, display_id, _)] = screen.sent
+    assert display_id is None
+    assert fixed(data["text/plain"].splitlines()) == [
         "sre",
         "[thinking] I should look <here>.",
         "Looking.",
         "✓ nap seconds=0.2 (T)",
         '✓ nap seconds=0.0 text="a b" (T)',
-        "✗ drop table=users (failed, T)\n  RuntimeError: <no> such table",
+        "✗ drop table=users (failed, T)",
+        "  RuntimeError: <no> such table",
         "All is *well*.",
         "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · $0.0123 · T",
     ]
-    html = "".join(data["text/html"] for data, *_ in screen.sent)
+    html = rendered(data["text/markdown"])
     assert "<no>" not in html
     assert "<here>" not in html
-    if not live:
-        assert len(screen.sent) == 8
-        assert all(display_id is None for _, _, display_id, _ in screen.sent)
+    assert html.count("<details>") == 4
+    assert "All is <em>well</em>." in html
 
 
-@pytest.mark.parametrize("live", [True, False])
-async def test_text_that_another_takes_the_place_of_is_struck_out(live: bool) -> None:
+def rendered(markdown: str) -> str:
+    """As a renderer shows it that trusts it."""
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+
+
+async def test_text_that_another_takes_the_place_of_is_void() -> None:
     blocks = "".join(f"Block {n}: {'word ' * 80}\n\n" for n in range(3))
     broke = BrokenStream("broke off", provider="says")
     asked = agent([blocks, "The <lock>", broke], ["All is well."], retry=RetryPolicy(first_delay=0))
-    screen = await shown(asked, live=live)
-    parts = [text for text in screen.kept if text.startswith("[void] ")]
-    assert "".join(parts).replace("[void] ", "").split() == f"{blocks}The <lock>".split()
-    assert len(parts) > 1 or not live
-    rest = [text for text in screen.kept if not text.startswith("[void] ")]
-    assert fixed(rest[1:-1]) == [
+    [(data, *_)] = (await shown(asked)).sent
+    assert fixed(data["text/plain"].splitlines())[-4:-1] == [
         "retry: says (scripted): the text above is void, the response broke off",
         "retry: says (scripted): the response broke off, again in T (2/5)",
         "All is well.",
     ]
-    last = {display_id or n: data for n, (data, _, display_id, _) in enumerate(screen.sent)}
-    struck = [data for data in last.values() if "line-through" in data["text/html"]]
-    assert [data["text/plain"] for data in struck] == parts
-    assert "<lock>" not in "".join(data["text/html"] for data in struck)
+    assert "[void] Block 0" in data["text/plain"]
+    assert "<summary>void: the response broke off</summary>" in data["text/markdown"]
+    assert "&lt;lock&gt;" in rendered(data["text/markdown"])
 
 
 async def test_volatile_values_are_in_the_metadata() -> None:
-    screen = await shown(agent(*TURNS), live=False)
-    footer = screen.sent[-1][1]["aof"]
-    assert footer["status"] == "completed"
-    assert footer["cost"] == 0.0123
-    assert set(footer) >= {"run_id", "duration", "input_tokens", "output_tokens"}
-    assert screen.sent[3][1]["aof"]["duration"] >= 0.2
-    assert screen.sent[5][1]["aof"]["outcome"] == "error"
+    [(_, metadata, *_)] = (await shown(agent(*TURNS))).sent
+    told = metadata["aof"]
+    assert told["status"] == "completed"
+    assert told["cost"] == 0.0123
+    assert set(told) >= {"run_id", "duration", "input_tokens", "output_tokens"}
+    assert told["calls"][0]["duration"] >= 0.2
+    assert [each["outcome"] for each in told["calls"]] == ["ok", "ok", "error"]
 
 
 async def test_how_it_ended_is_said() -> None:
     limited = agent(["Once.", call(1, "nap", seconds=0)], ["End."], limits=Limits(max_turns=2))
-    kept = (await shown(limited, live=True)).kept
-    assert "limit (turns): turn 2 of 2: the last" in kept
-    assert kept[-1].startswith("stopped by a limit (turns) · says (scripted)")
-    broken = agent()
-    assert (await shown(broken, live=False)).kept[-1].startswith("failed · ")
+    [kept] = (await shown(limited)).kept
+    assert "\nlimit (turns): turn 2 of 2: the last\n" in kept
+    assert "\nstopped by a limit (turns) · says (scripted)" in kept
+    [kept] = (await shown(agent())).kept
+    assert "\nfailed · " in kept
 
 
-@pytest.mark.parametrize("live", [True, False])
-async def test_calls_that_were_cut_off_are_unknown(live: bool) -> None:
+async def test_calls_that_were_cut_off_are_unknown() -> None:
     screen = Recording()
-    renderer = CellRenderer(screen, live=live, agent="sre", session="inc-1")
+    renderer = LiveRenderer(screen, agent="sre", session="inc-1")
     asked = agent([call(1, "nap", seconds=60), call(2, "nap", seconds=0)], ["Never."])
     run = asked.stream("why?")
 
@@ -152,11 +155,31 @@ async def test_calls_that_were_cut_off_are_unknown(live: bool) -> None:
     task.cancel()
     await asyncio.wait([task])
     renderer.end(run.result, interrupted=True)
-    kept = fixed(screen.kept)
+    kept = fixed([renderer.record.text()])[0].splitlines()
     assert kept[0] == "sre · session inc-1"
     assert kept[1] == "? nap seconds=60 (interrupted, outcome unknown)"
     assert kept[2] == "✓ nap seconds=0 (T)"
     assert kept[3].startswith("interrupted · ")
+    assert [update for *_, update in screen.sent] == [False, True]
+
+
+async def test_without_a_page_that_shows_views_the_record_grows() -> None:
+    screen = Recording()
+    renderer = LiveRenderer(screen, agent="sre", session=None)
+    renderer.open()
+    for number in range(12):
+        renderer.event(TextDelta(f"Line {number}.\n\n"))
+        await asyncio.sleep(0.1)
+    grown = [data["text/markdown"] for data, *_ in screen.sent if "Line" in str(data)]
+    assert len(grown) > 2
+    assert all(after.startswith(before) for before, after in itertools.pairwise(grown))
+    run = agent(["End."]).stream("why?")
+    async for _ in run:
+        pass
+    renderer.end(run.result)
+    last = screen.sent[-1][0]
+    assert set(last) == {"text/markdown"}
+    assert "Line 11." in last["text/markdown"]
 
 
 class Chatty:
@@ -178,11 +201,15 @@ class Chatty:
 
 
 async def test_progress_is_shown_now_and_then() -> None:
+    record = RunRecord("sre", None)
     asked = Agent(name="sre", model=Says([call(1, "chatty")], ["Done."]), tools=[Chatty()])
-    screen = await shown(asked, live=True)
-    told = [d["text/plain"] for d, *_ in screen.sent if "copying" in d.get("text/plain", "")]
-    assert 1 <= len(told) <= 10
-    assert "(running, copying 0 of 1000)" in told[0]
+    shown = []
+    async for event in asked.stream("why?"):
+        record.take(event)
+        if isinstance(event, ToolProgress) and event.progress in {0, 500}:
+            shown += [html for _, html in record.changes()]
+    assert len(shown) == 2
+    assert "running · copying 500 of 1000" in shown[-1]
 
 
 async def test_the_console_prints_text_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,30 +236,43 @@ async def test_the_time_a_person_takes_is_not_the_tools() -> None:
             await asyncio.sleep(0.6)
             return Answer(approved=True, digest=request.digest, by="maria", via="test")
 
-    screen = Recording()
-    renderer = CellRenderer(screen, live=True, agent="sre", session=None)
+    record = RunRecord("sre", None)
     policy = Policy(read=Action.ASK)
     asked = agent([call(1, "nap", seconds=0.1)], ["Done."], policy=policy)
-    run = asked.stream("why?", approver=Slow())
-    async for event in run:
-        renderer.event(event)
-    marks = [data["text/plain"][0] for data, *_ in screen.sent if "nap" in str(data)[:2000]]
-    assert "?" in marks
-    [row] = [m["aof"] for _, m, *_ in screen.sent if m.get("aof", {}).get("tool")]
-    assert 0.05 <= row["duration"] < 0.5
+    marks = []
+    async for event in asked.stream("why?", approver=Slow()):
+        record.take(event)
+        marks += [html for _, html in record.changes() if "nap" in html]
+    assert any("waiting for approval" in each for each in marks)
+    assert 0.05 <= record.calls()[0]["duration"] < 0.5
+    assert "✓ Approved by maria (test): nap seconds=0.1" in record.text()
 
 
 def test_a_row_is_bounded_and_escaped() -> None:
     huge = ToolCall("1", "<b>x</b>", {"script": "<script>alert(1)</script>" * 10_000})
     row = Row(huge, "write", Outcome.OK, content="<img src=x>" * 10_000, artifact=True)
-    bundle = row.bundle()
-    assert len(bundle["text/html"]) < 30_000
-    assert len(bundle["text/plain"]) < 300
-    assert "<script" not in bundle["text/html"]
-    assert "<img" not in bundle["text/html"]
-    assert "<b>x</b>" not in bundle["text/html"]
-    assert "characters left out" in bundle["text/html"]
-    assert "kept with the run" in bundle["text/html"]
+    assert len(row.text()) < 300
+    for html in (row.html(), rendered(row.markdown())):
+        assert len(html) < 30_000
+        assert "<script" not in html
+        assert "<img" not in html
+        assert "<b>x</b>" not in html
+        assert "characters left out" in html
+        assert "kept with the run" in html
+
+
+def test_a_record_is_bounded() -> None:
+    record = RunRecord("sre", None)
+    for number in range(300):
+        made = call(number, "nap", seconds=number)
+        record.take(ToolStarted(1, made, "read"))
+        record.take(ToolFinished(made.id, "nap", Outcome.OK, f"{number} " * 2_000, 0.1))
+    record.take(TextDelta("word " * 200_000))
+    text = record.markdown()
+    assert len(text) < RECORD_CHARS * 1.1
+    assert "the run's journal has it" in text
+    assert text.startswith("**sre**\n\n<details><summary>✓ ○ <b>nap</b>")
+    assert rendered(text).count("<details>") == rendered(text).count("</details>")
 
 
 def test_arguments_in_short() -> None:
@@ -243,8 +283,8 @@ def test_arguments_in_short() -> None:
 
 async def test_what_was_left_out_of_a_conversation_is_said_in_a_line() -> None:
     screen = Recording()
-    renderer = CellRenderer(screen, live=False, agent="sre", session=None)
+    renderer = CellRenderer(screen, agent="sre", session=None)
     renderer.event(ContextCompacted("openai:m", 9000, 4000, 10_000, ("read_log",), summarised=3))
-    assert "context: openai:m: conversation shortened from about 9,000 to 4,000 tokens" in str(
-        screen.kept
+    assert "context: openai:m: conversation shortened from about 9,000 to 4,000 tokens" in (
+        renderer.record.text()
     )
