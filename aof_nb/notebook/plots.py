@@ -38,7 +38,7 @@ def plot(series: Sequence[_Series]) -> str | None:
     axes: Any = figure.subplots()
     for each in series:
         times = [datetime.fromtimestamp(time, UTC) for time in each.times]
-        axes.plot(times, each.values, linewidth=1.5, label=each.name[:60])
+        axes.plot(times, each.values, linewidth=1.5, label=f" {each.name[:60]}")
     locator = untyped.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
@@ -49,7 +49,9 @@ def plot(series: Sequence[_Series]) -> str | None:
         spine.set_color(_GREY)
     axes.xaxis.get_offset_text().set_color(_GREY)
     if len(series) > 1:
-        axes.legend(fontsize=7, labelcolor=_GREY, framealpha=0, loc="best")
+        legend = axes.legend(fontsize=7, labelcolor=_GREY, framealpha=0, loc="best")
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", transparent=True)
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"

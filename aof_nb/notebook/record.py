@@ -7,6 +7,7 @@ record that stays in the notebook is one Markdown text, about as long as the ans
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Protocol
@@ -49,9 +50,11 @@ from aof_nb.truncation import truncate
 RECORD_CHARS = 400_000
 """How long a record may be; what is longer is shortened, and the journal has the whole."""
 
+_LARGE = 20_000
 _SHORT_CONTENT = 500
 _SETTLE_CHARS = 300
 _THINKING_CHARS = 20_000
+_logger = logging.getLogger("aof_nb.notebook")
 _LEVELS: dict[type, str] = {ContextCompacted: "context", ModelFellBack: "fallback"}
 
 
@@ -229,13 +232,18 @@ class RunRecord:
         self._changed.add(place)
 
     async def prepare(self, event: ToolFinished) -> None:
-        """Draws what a call has returned, in a thread if it takes a while."""
-        if event.outcome is Outcome.OK:
-            draws = '"matrix"' in event.content
-            told = event.content, event.data
-            self._results[event.call_id] = (
-                await asyncio.to_thread(shown, *told) if draws else shown(*told)
-            )
+        """Draws what a call has returned, in a thread if that may take a while."""
+        if event.outcome is not Outcome.OK:
+            return
+        told = event.content, event.data
+        try:
+            slow = len(event.content) > _LARGE or '"matrix"' in event.content
+            drawn = await asyncio.to_thread(shown, *told) if slow else shown(*told)
+        except Exception:
+            # A tool may return anything, and the run must not end because it cannot be drawn.
+            _logger.exception("the result of %s cannot be drawn", event.name)
+            return
+        self._results[event.call_id] = drawn
 
     def calls(self) -> list[dict[str, Any]]:
         """What became of each call, for the output's metadata."""

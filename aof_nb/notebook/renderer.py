@@ -17,7 +17,7 @@ INTERVAL = 0.05
 """Seconds between two updates of what is live."""
 
 _OPENING = 0.15
-_PATIENCE = 30.0
+_PATIENCE = 25.0
 _ENVELOPE = 200
 
 
@@ -145,7 +145,7 @@ class LiveRenderer:
         data = {"text/markdown": self.record.markdown()}
         self._shown = {"data": data, "metadata": metadata}
         self._output.settle(data, metadata)
-        self.view.tell(ended=True, status=self.record.status)
+        self.view.end(self.record.status)
 
     async def _open(self) -> None:
         await asyncio.to_thread(RunView.load)

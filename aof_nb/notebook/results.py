@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ _CELL_CHARS = 200
 _CODE_CHARS = 20_000
 _SERIES = 12
 _BARS = "▁▂▃▄▅▆▇█"
+_LATEST = 253_402_300_000
+"""Seconds since the epoch at which years would have five digits."""
+
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@", re.MULTILINE)
 
 
@@ -51,20 +55,16 @@ def shown(content: str, data: Any = None) -> Shown | None:
     if (series := _prometheus(data)) is not None:
         return _plotted(series)
     if (rows := _objects(data)) is not None:
-        return _table(
-            list(dict.fromkeys(key for row in rows for key in row)),
-            [
-                [row.get(key, "") for key in dict.fromkeys(key for each in rows for key in each)]
-                for row in rows
-            ],
-        )
+        head = list(dict.fromkeys(key for row in rows for key in row))
+        some = [[row.get(key, "") for key in head] for row in rows[:_ROWS]]
+        return _table(head, some, len(rows))
     if isinstance(data, dict | list) and data:
         text = msgspec.json.format(msgspec.json.encode(data)).decode()
         return _code(text, "json")
     if content.startswith(("diff --git ", "--- ")) and _HUNK.search(content):
         return _diff(content)
     if (read := _csv(content)) is not None:
-        return _table(read[0], read[1:])
+        return _table(read[0], read[1 : _ROWS + 1], len(read) - 1)
     return None
 
 
@@ -73,7 +73,7 @@ def _json(content: str) -> Any:
         return None
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
 
 
@@ -95,18 +95,23 @@ def _csv(content: str) -> list[list[str]] | None:
         return None
     for delimiter in ("\t", ","):
         if all(delimiter in line for line in lines[:3]):
-            rows = list(csv.reader(io.StringIO(content.strip()), delimiter=delimiter))
+            try:
+                rows = list(csv.reader(io.StringIO(content.strip()), delimiter=delimiter))
+            except csv.Error:
+                return None
             widths = {len(row) for row in rows}
             if len(widths) == 1 and 1 < widths.pop() <= _COLUMNS:
                 return rows
     return None
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Shown:
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], count: int) -> Shown:
+    """A table of the first of so many rows."""
+
     def cells(row: Sequence[Any]) -> list[str]:
         return [truncate(_said(each), _CELL_CHARS) for each in row]
 
-    some = [cells(row) for row in rows[:_ROWS]]
+    some = [cells(row) for row in rows]
     html = "".join(f"<th scope=col>{escape(revealed(str(each)))}</th>" for each in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(revealed(each))}</td>" for each in row) + "</tr>"
@@ -118,7 +123,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Shown:
         *(list(map(quoted, row)) for row in some),
     ]
     markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    more = f"{len(rows) - _ROWS:,} more rows" if len(rows) > _ROWS else ""
+    more = f"{count - len(rows):,} more rows" if count > len(rows) else ""
     return Shown(
         f"<div class=aof-scroll><table><thead><tr>{html}</tr></thead><tbody>{body}</tbody></table>"
         f"</div>{f'<p>{more}</p>' if more else ''}",
@@ -174,7 +179,7 @@ def _prometheus(data: Any) -> list[Series] | None:
             name = str(labels.pop("__name__", ""))
             told = ", ".join(f'{key}="{value}"' for key, value in labels.items())
             points = [(float(time), float(value)) for time, value in each["values"]]
-            points = [(time, value) for time, value in points if value == value]  # noqa: PLR0124
+            points = [each for each in points if isfinite(each[1]) and 0 <= each[0] < _LATEST]
             name = f"{name}{{{told}}}" if told else name or "value"
             found.append(Series(name, [time for time, _ in points], [value for _, value in points]))
     except (KeyError, TypeError, ValueError):
@@ -189,7 +194,7 @@ def _plotted(series: list[Series]) -> Shown:
         [each.name, _spark(each.values), *(f"{value:.6g}" for value in _summary(each.values))]
         for each in series[:_SERIES]
     ]
-    table = _table(["series", "course", "least", "most", "last"], rows)
+    table = _table(["series", "course", "least", "most", "last"], rows, len(series))
     image = plot(series[:_SERIES])
     if image is None:
         return table

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
@@ -21,7 +20,8 @@ from typing import Any
 Handler = Callable[[Mapping[str, Any]], None]
 
 _KEPT_VIEWS = 20
-_kept: deque[Any] = deque()
+_kept: list[Any] = []
+_ended: set[Any] = set()
 
 
 @functools.cache
@@ -106,6 +106,12 @@ class RunView:
         if self._widget is not None:
             self._widget.send(message)
 
+    def end(self, status: str) -> None:
+        """Tells pages that the run is over; the view may be closed when others need its place."""
+        self.tell(ended=True, status=status)
+        if self._widget is not None:
+            _ended.add(self._widget)
+
     def _received(self, _: Any, content: Mapping[str, Any], __: Any) -> None:
         handler = self._handlers.get(str(content.get("do")))
         if handler is not None and not self._loop.is_closed():
@@ -115,8 +121,11 @@ class RunView:
 def _keep(widget: Any) -> None:
     """Keeps the last views open, for pages that are loaded after their runs have ended."""
     _kept.append(widget)
-    while len(_kept) > _KEPT_VIEWS:
-        _kept.popleft().close()
+    ended = [each for each in _kept if each in _ended]
+    for each in ended[: max(0, len(_kept) - _KEPT_VIEWS)]:
+        _kept.remove(each)
+        _ended.discard(each)
+        each.close()
 
 
 def _common(before: str, after: str) -> int:

@@ -7,7 +7,7 @@ function render({ model, el }) {
   const items = new Map();
   el.classList.add("aof-run");
   el.innerHTML = `<div class=aof-bar><span class=aof-status role=status aria-live=polite></span>
-    <button type=button data-do=stop>Stop</button></div><div class=aof-items></div>
+    <button type=button data-do=stop>Stop</button></div><div class=aof-items role=log aria-label="What the agent does"></div>
     <form class=aof-steer><input aria-label="Say something to the agent while it works"
     placeholder="Say something while it works; the next turn is asked with it"><button>Send</button></form>`;
   const [bar, list, form] = el.children;
@@ -21,11 +21,21 @@ function render({ model, el }) {
       items.set(key, item);
       list.append(item.node);
     }
-    item.html = item.html.slice(0, keep) + tail;
+    const html = item.html.slice(0, keep) + tail;
+    item.html = html;
+    if (item.shown === html) return;
+    item.shown = html;
+    const scrolled = [...item.node.querySelectorAll("pre, .aof-scroll")].map((each) => [each.scrollTop,
+      each.scrollTop + each.clientHeight >= each.scrollHeight - 4]);
+    const typed = [...item.node.querySelectorAll("[data-field]")].map((each) => each.value);
     const open = [...item.node.querySelectorAll("details")].map((each) => each.open);
     const held = item.node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     item.node.innerHTML = item.html;
     item.node.querySelectorAll("details").forEach((each, at) => { if (open[at]) each.open = true; });
+    item.node.querySelectorAll("[data-field]").forEach((each, at) => { if (typed[at] !== undefined) each.value = typed[at]; });
+    item.node.querySelectorAll("pre, .aof-scroll").forEach((each, at) => {
+      if (scrolled[at]) each.scrollTop = scrolled[at][1] ? each.scrollHeight : scrolled[at][0];
+    });
     if (held) item.node.querySelector(`[data-key="${held}"]`)?.focus();
   };
 
@@ -42,7 +52,8 @@ function render({ model, el }) {
   };
 
   const receive = (message) => {
-    if (message.all) { items.clear(); list.replaceChildren(); }
+    if (message.all)
+      for (const [key, item] of items) { item.html = ""; if (key >= message.items.length) { item.node.remove(); items.delete(key); } }
     message.items?.forEach(show);
     if (message.status !== undefined) bar.firstChild.textContent = message.status;
     if (message.ended) {

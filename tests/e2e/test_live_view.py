@@ -1,0 +1,311 @@
+"""A person in front of runs: approves, changes, refuses, stops, reloads the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.corpora.xss import PAYLOADS
+from tests.e2e.browser import NotebookPage, chromium, output, write
+from tests.e2e.jupyterlab import jupyterlab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+SETUP = '''\
+%load_ext aof_nb
+import asyncio, json
+from aof_nb import Agent, tool
+from aof_nb.events import ModelResponse, TextDelta
+from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
+
+restarted = []
+
+@tool
+def restart(service: str) -> str:
+    """Restarts a service."""
+    restarted.append(service)
+    return f"{service} restarted"
+
+@tool(effect="read")
+async def watch(service: str) -> str:
+    """Watches a service."""
+    await asyncio.sleep(600)
+
+class Turns:
+    """Says words, one each 20 ms, and makes calls."""
+    name = "turns (scripted)"
+    def __init__(self, *turns):
+        self.turns = turns
+    async def stream(self, request):
+        turn = self.turns[sum(m.role == "assistant" for m in request.messages)]
+        parts = []
+        for part in turn:
+            if isinstance(part, str):
+                parts.append(Text(part))
+                for word in part.split(" "):
+                    yield TextDelta(word + " ")
+                    await asyncio.sleep(0.02)
+            else:
+                parts.append(part)
+        calls = any(isinstance(part, ToolCall) for part in parts)
+        reason = StopReason.TOOL_USE if calls else StopReason.END_TURN
+        yield ModelResponse(Message("assistant", tuple(parts)), reason, Usage(), self.name)
+
+def mender(name):
+    call = ToolCall("c1", "restart", {"service": name})
+    end = "It is **up** again. " + "And all is well with it. " * 12
+    return Agent(name=name, model=Turns(["Looking.", call], [end]), tools=[restart])
+
+checkout = mender("checkout")
+watching = Turns(["I keep an eye on it.", ToolCall("c1", "watch", {"service": "checkout"})])
+guard = Agent(name="guard", model=watching, tools=[watch])
+'''
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    directory = tmp_path_factory.mktemp("lab")
+    with jupyterlab(directory) as url:
+        yield url, directory / "work"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def notebook(
+    lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest
+) -> Iterator[NotebookPage]:
+    url, work = lab
+    path = work / f"{re.sub(r'[^a-z]+', '-', request.node.name)}.ipynb"
+    write(path, [SETUP, *request.node.get_closest_marker("cells").args])
+    opened = NotebookPage(page, url, path)
+    opened.wait_for_kernel()
+    opened.finished(opened.run(0))
+    yield opened
+    page.keyboard.press("Escape")
+
+
+MEND = "%%aof checkout\nMend it."
+RESTARTED = "print(restarted)"
+
+
+@pytest.mark.cells(MEND, RESTARTED)
+def test_an_answer_streams_and_is_approved(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    status = cell.get_by_role("status").first
+    assert "waiting for your approval" in status.inner_text()
+    approve.focus()
+    notebook.page.keyboard.press("Enter")
+    lengths = set()
+    while "turns · 1 tool call" not in (text := output(cell)):
+        lengths.add(len(text))
+        time.sleep(0.03)
+    assert len(lengths) > 5
+    assert re.search(r"Approved by oncall \(notebook\), 20\d\d-", text)
+    assert "['checkout']" in notebook.finished(notebook.run(2))
+    saved = notebook.save()
+    [record] = saved.cells[1].outputs
+    assert set(record.data) == {"text/markdown"}
+    assert record.metadata.aof.status == "completed"
+
+
+@pytest.mark.cells(MEND, RESTARTED)
+def test_a_refusal_with_its_reason_reaches_the_model(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    cell.locator("summary", has_text="Deny with a reason").click()
+    cell.get_by_label("Reason").fill("there is a change freeze")
+    cell.get_by_role("button", name="Deny for this reason").click()
+    text = notebook.finished(cell)
+    assert "Denied by oncall (notebook)" in text
+    assert "there is a change freeze" in text
+    assert "[]" in notebook.finished(notebook.run(2))
+
+
+@pytest.mark.cells(MEND, RESTARTED)
+def test_arguments_are_changed_before_they_are_approved(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    cell.locator("summary", has_text="Edit the arguments").click()
+    area = cell.get_by_label("Arguments as JSON")
+    approve = cell.get_by_role("button", name="Approve with these arguments")
+    area.fill('{"service": 7}')
+    approve.click()
+    problem = cell.get_by_role("alert")
+    problem.filter(has_text='7 is not of type "string"').wait_for()
+    area.fill('{"service": "payments"}')
+    approve.click()
+    assert "with changed arguments: service=payments" in notebook.finished(cell)
+    assert "['payments']" in notebook.finished(notebook.run(2))
+
+
+THREE = """\
+runs = [mender(name) for name in ("a", "b", "c")]
+from aof_nb.notebook.cell_run import RunOptions, run_in_cell
+shell = get_ipython()
+await asyncio.gather(*(run_in_cell(shell, each, "Mend it.", RunOptions()) for each in runs))
+restarted"""
+
+
+@pytest.mark.cells(THREE)
+def test_three_agents_side_by_side_keep_their_places(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    views = cell.locator(".aof-run")
+    for number in range(3):
+        views.nth(number).get_by_role("button", name="Approve", exact=True).wait_for()
+    views.nth(1).get_by_role("button", name="Approve", exact=True).click()
+    cell.locator(
+        ".jp-OutputArea-output", has_text=re.compile(r"^b\b.*tool call", re.DOTALL)
+    ).wait_for()
+    areas = cell.locator(".jp-OutputArea-output")
+    assert [areas.nth(n).inner_text().split()[0] for n in range(3)] == ["a", "b", "c"]
+    assert views.count() == 2
+    views.nth(0).get_by_role("button", name="Deny", exact=True).click()
+    views.last.get_by_role("button", name="Approve", exact=True).click()
+    text = notebook.finished(cell)
+    assert "['b', 'c']" in text
+    assert [areas.nth(n).inner_text().split()[0] for n in range(3)] == ["a", "b", "c"]
+
+
+@pytest.mark.cells("%%aof guard\nWatch it.", "went_on = True", "'went_on' in globals()")
+def test_the_stop_button_ends_the_run_and_the_queue(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    notebook.run(2)
+    cell.locator("summary", has_text="watch").wait_for()
+    began = time.monotonic()
+    cell.get_by_role("button", name="Stop").click()
+    cell.locator(".jp-OutputArea-output", has_text="the run was ended").wait_for()
+    print(f"stopped in {(time.monotonic() - began) * 1000:.0f} ms, seen in the browser")
+    assert "interrupted, outcome unknown" in output(cell)
+    assert "False" in notebook.finished(notebook.run(3))
+
+
+@pytest.mark.cells(MEND)
+def test_what_is_said_meanwhile_is_kept(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    cell.get_by_label("Say something to the agent").fill("mind the *cache*")
+    cell.get_by_role("button", name="Send").click()
+    approve.click()
+    assert "you said: mind the *cache*" in notebook.finished(cell)
+
+
+@pytest.mark.cells(MEND, RESTARTED)
+def test_the_page_is_loaded_again_in_the_middle(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    cell.get_by_role("button", name="Approve", exact=True).wait_for()
+    assert "widget-view" in json.dumps(notebook.save())
+    notebook.load()
+    cell = notebook.cells.nth(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    assert "Looking." in output(cell)
+    approve.click()
+    cell.locator(".jp-OutputArea-output", has_text="2 turns · 1 tool call").wait_for()
+    cell.locator(".aof-run").wait_for(state="detached")
+    assert "up again" in output(cell)
+    saved = notebook.save()
+    [record] = saved.cells[1].outputs
+    assert set(record.data) == {"text/markdown"}
+    assert "It is **up** again." in record.data["text/markdown"]
+
+
+@pytest.mark.cells("%%aof checkout --approve all\nMend it.")
+def test_a_saved_notebook_reads_without_a_kernel(notebook: NotebookPage, browser: Browser) -> None:
+    notebook.finished(notebook.run(1))
+    notebook.save()
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter().from_filename(str(notebook.path))
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.set_content(html)
+    assert page.locator("details summary", has_text="restart").is_visible()
+    assert page.locator("strong", has_text="up").first.is_visible()
+    context.close()
+
+
+HURT = f"""\
+import itertools
+payloads = {json.dumps(PAYLOADS)}
+@tool(effect="read")
+def read_file(path: str) -> str:
+    "Reads a file."
+    return "\\n\\n".join(payloads.values())
+@tool(effect="read")
+def rows() -> list:
+    "A table."
+    return [{{"kind": kind, "text": text}} for kind, text in payloads.items()]
+text = "\\n\\n".join(payloads.values())
+last = ToolCall("c3", "restart", {{"service": text}})
+paths = enumerate(payloads.values())
+names = [ToolCall(f"f{{n}}", "read_file", {{"path": each}}) for n, each in paths]
+model = Turns([text[:200], *names, ToolCall("c2", "rows", {{}})], [last], [text])
+victim = Agent(name="victim", model=model, tools=[read_file, rows, restart])
+"""
+
+
+@pytest.mark.cells(HURT, "%%aof victim\nShow it.", "print(restarted)")
+def test_nothing_that_is_shown_acts(notebook: NotebookPage, browser: Browser) -> None:
+    page = notebook.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+
+    def check(when: str) -> None:
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.__hurt") is None, when
+        away = [each for each in asked if "127.0.0.1" not in each and not each.startswith("data:")]
+        assert not [each for each in away if not each.startswith("blob:")], when
+        for link in cell.locator(".jp-OutputArea-output a").all():
+            target = link.get_attribute("href") or ""
+            assert re.match(r"https?://|#|mailto:", target), (when, target)
+            link.hover(force=True, timeout=2000) if link.is_visible() else None
+
+    notebook.finished(notebook.run(1))
+    cell = notebook.run(2)
+    approve = cell.locator(".aof-card").get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    page.evaluate("document.querySelectorAll('.aof-run details').forEach(each => each.open = true)")
+    check("in the live view")
+    assert cell.get_by_role("button", name="Approve", exact=True).count() == 1
+    approve.click()
+    notebook.finished(cell)
+    page.evaluate("document.querySelectorAll('.jp-Cell details').forEach(e => e.open = true)")
+    check("in the record")
+    notebook.save()
+    notebook.load()
+    cell = notebook.cells.nth(2)
+    cell.locator(".jp-OutputArea-output").first.wait_for()
+    check("opened again")
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter().from_filename(str(notebook.path))
+    exported = browser.new_page()
+    exported.route("**/*", lambda route: route.abort())
+    asked.clear()
+    exported.set_content(html)
+    exported.wait_for_timeout(500)
+    assert exported.evaluate("window.__hurt") is None, "exported"
+    exported.close()
