@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aof_nb.notebook.approval import find_approver
 from aof_nb.notebook.completion import Completion, take_from
 from aof_nb.notebook.magics import AofMagics
+from aof_nb.notebook.settings import add_settings, take_settings
 from aof_nb.notebook.transform import await_magics
 from aof_nb.policy import set_ambient_approver
 
@@ -23,6 +24,7 @@ def load(ipython: InteractiveShell) -> None:
         ipython: The shell.
     """
     unload(ipython)
+    add_settings(ipython)
     ipython.register_magics(AofMagics(ipython))
     ipython.input_transformers_post.append(await_magics)
     if ipython.Completer is not None:
@@ -46,6 +48,7 @@ def unload(ipython: InteractiveShell) -> None:
         for each in ipython.input_transformers_post
         if getattr(each, "__module__", "") != await_magics.__module__
     ]
+    take_settings(ipython)
     if ipython.Completer is not None:
         take_from(ipython.Completer)
     set_ambient_approver(None)

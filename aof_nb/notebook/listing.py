@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def agents(variables: Mapping[str, Any]) -> str:
     """The agents that cells have defined or variables hold."""
-    held = {name: each for name, each in variables.items() if isinstance(each, Agent)}
-    known = {name: each for name, each in held.items() if not name.startswith("_")}
-    known |= registry.agents
+    known = registry.all_agents(variables)
     if not known:
         return "No agents yet: define one with %%aof_agent NAME."
     return table(
@@ -55,20 +53,26 @@ async def sessions(agent: Agent) -> str:
 
 def mcp_servers() -> str:
     """The MCP servers that cells have defined, and how their connections are."""
-    from aof_nb.mcp.pool import pool
-
-    states = {each.name: each for each in pool().status()}
+    states = connection_states()
     if not registry.servers and not states:
         return "No MCP servers yet: define one with %%aof_mcp NAME."
     rows = []
     for name, server in registry.servers.items():
         where = server.url or " ".join([server.command or "", *server.args])
-        rows.append((name, str(server.transport), where, _standing(states.pop(name, None))))
-    rows += [(each.name, each.transport, "", _standing(each)) for each in states.values()]
+        rows.append((name, str(server.transport), where, standing(states.pop(name, None))))
+    rows += [(each.name, each.transport, "", standing(each)) for each in states.values()]
     return table(("server", "transport", "where", "state"), rows)
 
 
-def _standing(status: ServerStatus | None) -> str:
+def connection_states() -> dict[str, ServerStatus]:
+    """How the connections to MCP servers are, by the servers' names."""
+    from aof_nb.mcp.pool import pool
+
+    return {each.name: each for each in pool().status()}
+
+
+def standing(status: ServerStatus | None) -> str:
+    """How a connection is, in words."""
     if status is None:
         return "not connected yet"
     if status.state == "open":
@@ -102,6 +106,11 @@ async def tools(agent: Agent | None) -> str:
     ]
     lines = [f"warning: {each}" for each in warnings]
     return "\n".join([*lines, table(("tool", "effect", "what it does"), rows)])
+
+
+def dollars(amount: float | None) -> str:
+    """An amount of US dollars, or that it is unknown."""
+    return "unknown" if amount is None else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

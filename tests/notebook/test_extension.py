@@ -81,7 +81,7 @@ def test_loading_twice_is_loading_once(shell: Any) -> None:
         ("%aof tools d", ["dba"]),
         ("%%aof sre --ap", ["--approve"]),
         ("%%aof sre --approve n", ["never"]),
-        ("%%aof sre --approve ", ["all", "ask", "never"]),
+        ("%%aof sre --approve ", ["ask", "never", "all"]),
     ],
 )
 def test_what_is_typed_is_completed(shell: Any, typed: str, completed: list[str]) -> None:
@@ -98,7 +98,7 @@ def test_what_is_typed_is_completed(shell: Any, typed: str, completed: list[str]
 def test_other_text_is_not_completed(shell: Any) -> None:
     completion = Completion(shell)
     for line in ("%%time a", "print(%aof", "aof ask ", "%%aof_agent s", "%%aof sre x"):
-        assert completion.candidates(line) == []
+        assert not completion.candidates(line)
 
 
 def test_loading_imports_nothing_heavy() -> None:
