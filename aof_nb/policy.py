@@ -23,6 +23,7 @@ import msgspec
 from aof_nb.argument_checks import misfits
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
+from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
 
 APPROVE = "AOF_APPROVE"
@@ -94,6 +95,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         write: For tools that change something, and those nothing is known of.
         destructive: For tools that may destroy something.
         rules: Exceptions, in order.
+        trusted_hosts: Shell-style patterns of hosts that data may be sent to without asking again,
+            whatever the run has read.
 
     Example:
         >>> policy = Policy(rules=(Rule(action=Action.ALLOW, tool="lab__*"),))
@@ -105,6 +108,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     write: Action = Action.ASK
     destructive: Action = Action.ASK
     rules: tuple[Rule, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
 
     def decide(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
         """What the policy says of a call."""
@@ -294,7 +298,13 @@ class Gate:
         self._policies = (policy, *bounds)
         self._mode = mode
         self._approver = approver
-        self._similar: set[tuple[str, str]] = set()
+        self._similar: set[tuple[str, ...]] = set()
+        self._has_read: dict[str, None] = {}
+
+    def note_read(self, spec: ToolSpec) -> None:
+        """Notes that the run is shown what a tool returns, unless that comes from outside."""
+        if not (spec.sends and spec.source == "built-in"):
+            self._has_read[spec.name] = None
 
     def guard(self, tools: Sequence[Tool]) -> list[Tool]:
         """The tools, each behind this gate."""
@@ -323,19 +333,23 @@ class Gate:
         """
         spec = tool.spec
         action = strictest(self._policies, spec, arguments if plain is None else plain)
-        if action is Action.ALLOW:
-            return None
         if action is Action.DENY:
             return _denied(spec)
-        kind = _kind(tool, arguments)
-        if self._mode == "all" or kind in self._similar:
+        leak = self._leak(spec, arguments)
+        if action is Action.ALLOW and not leak:
             return None
+        kind = _kind(tool, arguments)
         reason = f"the policy asks before a tool with effect {spec.effect.value}"
+        if leak:
+            kind, reason = (*kind, *leak), self._why(leak, arguments)
+        if kind in self._similar or (self._mode == "all" and not leak):
+            return None
         answer = await self.ask(tool, arguments, context, reason)
         if answer is None:
+            why = f" ({reason})" if leak else ""
             return (
-                f"{spec.name} ({spec.effect}) needs a person's approval, and this run does not "
-                "ask for any. It was not carried out. Say what you would have done."
+                f"{spec.name} ({spec.effect}) needs a person's approval{why}, and this run does "
+                "not ask for any. It was not carried out. Say what you would have done."
             )
         if answer.approved:
             if answer.arguments is not None:
@@ -351,6 +365,24 @@ class Gate:
             f"{spec.name} was not carried out: its definition or arguments are no longer "
             "those that were approved."
         )
+
+    def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Who would be sent what the run has read, or a secret, without being trusted with it."""
+        if not self._has_read and not _names_secret(arguments):
+            return ()
+        return tuple(
+            host
+            for host in destinations(spec, arguments)
+            if not trusted(host, self._policies[0].trusted_hosts)
+        )
+
+    def _why(self, leak: tuple[str, ...], arguments: Mapping[str, Any]) -> str:
+        to = f"this call would send data to {', '.join(leak)}"
+        if _names_secret(arguments):
+            return f"{to}, and a secret is in it"
+        read = ", ".join(list(self._has_read)[:3])
+        more = ", ..." if len(self._has_read) > 3 else ""
+        return f"this run has read {read}{more}, and {to}"
 
     def _edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
         """A call as a person has changed it; why it may not be made, as a rule may deny it."""
@@ -445,7 +477,11 @@ def _denied(spec: ToolSpec) -> str:
     )
 
 
-def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str]:
+def _names_secret(arguments: Mapping[str, Any]) -> bool:
+    return b"[secret:" in msgspec.json.encode(arguments)
+
+
+def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     similar = tool.similar(arguments) if isinstance(tool, KnowsSimilar) else ""
     return tool.spec.fingerprint, similar
 
@@ -468,12 +504,13 @@ class Guarded:
         """Calls the tool if the gate lets it through; else says why not."""
         plain = None if self._plain is None else self._plain(arguments)
         refusal = await self._gate.refusal(self._tool, arguments, context, plain)
-        if isinstance(refusal, Edited):
-            output = await self._tool.call(refusal.arguments, context)
-            return msgspec.structs.replace(output, content=f"{_changed(refusal)}\n{output.content}")
-        if refusal is not None:
+        if isinstance(refusal, str):
             return ToolOutput(refusal, is_error=True, denied=True)
-        return await self._tool.call(arguments, context)
+        self._gate.note_read(self.spec)
+        if refusal is None:
+            return await self._tool.call(arguments, context)
+        output = await self._tool.call(refusal.arguments, context)
+        return msgspec.structs.replace(output, content=f"{_changed(refusal)}\n{output.content}")
 
 
 def _changed(edited: Edited) -> str:

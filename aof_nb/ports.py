@@ -37,6 +37,7 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
         effect: What it does to the world.
         exclusive: Whether it must run alone within a turn.
         source: Where it comes from, such as ``mcp:lab``; for people and collisions.
+        sends: Whether its calls send data out of this machine; None if only their arguments tell.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect = Effect.WRITE
     exclusive: bool = False
     source: str = ""
+    sends: bool | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -30,6 +30,7 @@ from aof_nb.journal.replay import Replay, record_path
 from aof_nb.journal.runs import run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
+from aof_nb.models.fencing import fenced
 from aof_nb.models.redacting import RedactedModel
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import (
@@ -39,7 +40,7 @@ from aof_nb.policy import (
     ambient_approver,
     bounds_from_environment,
 )
-from aof_nb.ports import Model, Tool
+from aof_nb.ports import Model, Tool, ToolSpec
 from aof_nb.redact import RedactionPolicy, Redactor
 from aof_nb.redact.tools import redact_error, redacted_tools
 from aof_nb.result import RunResult
@@ -456,6 +457,11 @@ class Run:
                 approver=asking,
                 bounds=bounds_from_environment(),
             )
+            known = {tool.spec.name: tool.spec for tool in tools}
+            for message in self._record.transcript:
+                for result in message.tool_results:
+                    gone = ToolSpec(name=result.name, description="", input_schema={})
+                    gate.note_read(known.get(result.name, gone))
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
         return Task(
@@ -512,10 +518,11 @@ class Run:
 
         agent, asked, context = self._agent, models, self._agent.context
         if telemetry is not None:
-            asked = [telemetry.model(each) for each in models]
+            asked = [telemetry.model(each) for each in asked]
             if context is not None and context.summary_model:
                 named = _resolved(context.summary_model, agent.timeouts)
                 context = msgspec.structs.replace(context, summary_model=telemetry.model(named))
+        asked = [fenced(each, self.run_id) for each in asked]
         model = resilient([_held_to(output, each) for each in asked], agent.retry, context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached

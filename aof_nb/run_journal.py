@@ -269,9 +269,17 @@ class RunJournal:
             ]
             begun = list(journaled(layers, journal, self._durations))
         # What was approved for similar calls was so for that run.
-        told = gate if self._recording.begun.parent is None else None
+        keeps = self._recording.begun.parent is None
         played: list[Tool] = [
-            PlayedTool(playback, tool.spec, tool, begun=other, gate=told, own=own)
+            PlayedTool(
+                playback,
+                tool.spec,
+                tool,
+                begun=other,
+                gate=gate,
+                own=own,
+                keeps_approvals=keeps,
+            )
             for tool, other, own in zip(outer, begun, tools, strict=True)
         ]
         names = {tool.spec.name for tool in played}

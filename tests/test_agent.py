@@ -40,6 +40,7 @@ class Fake:
     """A model that plays turns: a text, tool calls, an error, or something to wait for."""
 
     name = "fake:model"
+    reads_results = True
 
     def __init__(self, *turns: Turn) -> None:
         self.turns = list(turns)

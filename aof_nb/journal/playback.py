@@ -605,8 +605,10 @@ class PlayedTool:
         begun: Tool | None = None,
         gate: Gate | None = None,
         own: Tool | None = None,
+        keeps_approvals: bool = True,
     ) -> None:
         self._playback = playback
+        self._keeps_approvals = keeps_approvals
         self._spec = spec
         self._tool = tool
         self._begun = begun
@@ -626,6 +628,8 @@ class PlayedTool:
             match entry:
                 case ToolReturned(output=output, duration=duration):
                     playback.durations[context.call_id] = duration
+                    if self._gate is not None:
+                        self._gate.note_read(self._spec)
                     return output
                 case ToolIntended():
                     begun += 1
@@ -656,5 +660,5 @@ class PlayedTool:
         return await self._tool.call(arguments, context)
 
     def _approved_similar(self, arguments: dict[str, Any], answered: ApprovalAnswered) -> None:
-        if self._gate is not None and self._own is not None:
+        if self._gate is not None and self._own is not None and self._keeps_approvals:
             self._gate.allow_similar(self._own, arguments, answered.digest)

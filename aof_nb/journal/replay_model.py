@@ -45,6 +45,9 @@ class ReplayModel:
     structured_output: StructuredOutput = "native"
     retries_itself = True
 
+    reads_results = True
+    """It compares what is asked with what was recorded, and sends nothing."""
+
     def __init__(self, journal: str) -> None:
         self._journal = journal
         self._playback: Playback | None = None

@@ -112,6 +112,7 @@ def _spec(server: str, definition: McpToolDefinition) -> ToolSpec:
         input_schema=definition.input_schema,
         effect=_effect(definition),
         source=f"mcp:{server}",
+        sends=None if definition.annotations is None else definition.annotations.open_world_hint,
     )
 
 

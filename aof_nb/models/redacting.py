@@ -7,8 +7,6 @@ secrets.
 from __future__ import annotations
 
 import contextlib
-import operator
-import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -23,9 +21,9 @@ from aof_nb.events import (
     ThinkingDelta,
     ToolCallDelta,
 )
-from aof_nb.messages import Message
 from aof_nb.models.counting import counted
 from aof_nb.models.layer import ModelLayer
+from aof_nb.models.mapped_messages import MappedMessages
 from aof_nb.ports import Model, ModelRequest, Tool
 from aof_nb.redact import Redactor, StreamRedactor
 from aof_nb.redact.tools import redact_error, redacted_tools
@@ -63,9 +61,9 @@ class RedactedModel(ModelLayer):
     def __init__(self, model: Model, redactor: Redactor) -> None:
         super().__init__(model)
         self._redactor = redactor
-        self._known: dict[int, tuple[weakref.ref[Message], Message | None]] = {}
+        # Later requests repeat the first form of a message, whatever is known to be secret by then.
+        self._messages = MappedMessages(redactor.message)
         self._systems: dict[str, str] = {}
-        self._last: tuple[tuple[Message, ...], tuple[Message, ...]] = ((), ())
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Streams one response to the request without its secrets."""
@@ -84,7 +82,7 @@ class RedactedModel(ModelLayer):
                     elif isinstance(event, ModelResponse):
                         for delta in streams.flushed():
                             yield delta
-                        shown = self._message(event.message)
+                        shown = self._messages.one(event.message)
                         same = shown is event.message
                         yield event if same else msgspec.structs.replace(event, message=shown)
                     else:
@@ -112,38 +110,10 @@ class RedactedModel(ModelLayer):
         if system is None:
             self._redactor.mentioned(request.system)
             system = self._systems[request.system] = self._redactor.text(request.system)
-        messages = self._redacted(request.messages)
+        messages = self._messages(request.messages)
         if messages is request.messages and system is request.system:
             return request
         return msgspec.structs.replace(request, messages=messages, system=system)
-
-    def _redacted(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """A conversation without secrets: nearly always the last one, and a few messages more."""
-        asked, sent = self._last
-        size = len(asked)
-        if messages[:size] == asked:
-            more = tuple(map(self._message, messages[size:]))
-        else:
-            sent, size = (), 0
-            more = tuple(map(self._message, messages))
-        same = sent is asked or not size
-        if same and all(map(operator.is_, more, messages[size:])):
-            sent = messages
-        else:
-            sent = (*sent, *more)
-        self._last = messages, sent
-        return sent
-
-    def _message(self, message: Message) -> Message:
-        """A message as it was redacted when it was first seen: later requests repeat the first."""
-        key = id(message)
-        known = self._known.get(key)
-        if known is not None and known[0]() is message:
-            return known[1] or message
-        shown = self._redactor.message(message)
-        forget = weakref.ref(message, lambda _: self._known.pop(key, None))
-        self._known[key] = (forget, None if shown is message else shown)
-        return shown
 
 
 class _Streams:

@@ -47,6 +47,8 @@ class ScriptModel:
     """
 
     structured_output: StructuredOutput = "native"
+    reads_results = True
+    """A playbook reads what tools returned as it is."""
 
     def __init__(self, path: str | Path, *, pace: float = 0.0) -> None:
         self._path = Path(path)

@@ -99,6 +99,7 @@ class PolicySpec(Spec):
     write: Action = Action.ASK
     destructive: Action = Action.ASK
     rules: list[RuleSpec] = []
+    trusted_hosts: list[str] = []
 
     def made(self, more: Iterable[Rule] = ()) -> Policy:
         """The policy, with more rules after its own."""
@@ -116,6 +117,7 @@ class PolicySpec(Spec):
             write=Action(self.write),
             destructive=Action(self.destructive),
             rules=(*rules, *more),
+            trusted_hosts=tuple(self.trusted_hosts),
         )
 
 

@@ -36,6 +36,7 @@ class FunctionTool(Generic[P, R]):
         effect: Effect = Effect.WRITE,
         exclusive: bool = False,
         timeout: float | None = None,
+        sends: bool | None = None,
     ) -> None:
         self._function = function
         self._timeout = timeout
@@ -48,6 +49,7 @@ class FunctionTool(Generic[P, R]):
             effect=effect,
             exclusive=exclusive,
             source=f"function {function.__module__}.{function.__qualname__}",
+            sends=sends,
         )
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -276,6 +278,7 @@ def tool(
     exclusive: bool = False,
     timeout: float | None = None,
     verify: Callable[..., Any] | None = None,
+    sends: bool | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 
 
@@ -288,6 +291,7 @@ def tool(
     exclusive: bool = False,
     timeout: float | None = None,
     verify: Callable[..., Any] | None = None,
+    sends: bool | None = None,
 ) -> Any:
     """Makes a function a tool.
 
@@ -301,6 +305,8 @@ def tool(
             arguments and returns the outcome if the call took effect, None if it did not, so that
             it is made again; whatever it raises means that this is not known. Without it a person
             is asked, or the call is left alone.
+        sends: Whether its calls send data out of this machine, which a person is asked about once
+            the run has read something; None if only addresses in their arguments do.
 
     Raises:
         ConfigurationError: If a parameter cannot be described to a model, the effect is not one,
@@ -329,6 +335,7 @@ def tool(
             "effect": known_effect,
             "exclusive": exclusive,
             "timeout": timeout,
+            "sends": sends,
         }
         if verify is None:
             return FunctionTool(function, **settings)

@@ -68,6 +68,7 @@ class HttpTool:
             },
             effect=Effect.READ if _READ_METHODS.issuperset(self._methods) else Effect.WRITE,
             source="built-in",
+            sends=True,
         )
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:

@@ -41,6 +41,7 @@ class Turns:
     """A model that plays turns: texts, events and calls."""
 
     name = "test:turns"
+    reads_results = True
 
     def __init__(self, *turns: Turn) -> None:
         self.turns = turns

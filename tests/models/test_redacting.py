@@ -122,7 +122,7 @@ async def test_messages_that_are_gone_are_not_kept() -> None:
             pass
     gc.collect()
     # The fake keeps its response, and the layer the last conversation.
-    assert len(layer._known) == 2
+    assert len(layer._messages._known) == 2
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 50])

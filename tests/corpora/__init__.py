@@ -1,0 +1,1 @@
+"""Texts that try to do harm, by kind."""
