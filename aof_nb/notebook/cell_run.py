@@ -16,7 +16,7 @@ from aof_nb.events import Notice, RunStatus
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
-from aof_nb.notebook.plain import ConsoleRenderer
+from aof_nb.notebook.plain import console_renderer
 from aof_nb.notebook.renderer import CellRenderer, LiveRenderer, Renderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import CellScreen, Frontend, cell_id, frontend
@@ -119,13 +119,15 @@ async def show_in_cell(
         Interrupted: If the user interrupted it.
     """
     place, settings, began = frontend(shell), settings_of(shell), time.time()
-    renderer: Renderer = ConsoleRenderer()
+    renderer: Renderer
     if place is Frontend.HEADLESS:
         renderer = CellRenderer(CellScreen(shell), agent=agent, session=session)
     elif place is Frontend.LIVE:
         screen, interval = CellScreen(shell), settings.interval
         live = LiveRenderer(screen, agent=agent, session=session, interval=interval)
         renderer = _live(live, run)
+    else:
+        renderer = console_renderer(agent, place, settings)
     waiting: CellWaiting | None = None
     with interruptible(kernel=place is not Frontend.TERMINAL), _shown_by(renderer):
         try:
