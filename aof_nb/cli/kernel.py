@@ -60,7 +60,11 @@ def install(
             "give a name that is free: --name NAME",
         )
         raise typer.Exit(ExitCode.FAILED)
-    spec = get_kernel_dict(extra_arguments=["--IPKernelApp.extra_extensions=aof_nb"])
+    spec = get_kernel_dict(
+        extra_arguments=["--IPKernelApp.extra_extensions=aof_nb"],
+        # Without it debugpy warns at each start.
+        python_arguments=["-Xfrozen_modules=off"],
+    )
     spec["display_name"] = display_name
     spec["metadata"] = spec.get("metadata", {}) | {_MARK: {"loaded": True}}
     with tempfile.TemporaryDirectory() as directory:

@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 from aof_nb.errors import AofError
 from aof_nb.notebook import registry
 from aof_nb.notebook.arguments import LineParser
-from aof_nb.notebook.failures import failed
+from aof_nb.notebook.failures import CellFailed, failed
 from aof_nb.notebook.options import add_run_options, check_variable, resume_options, run_options
 from aof_nb.notebook.placeholders import expand
 from aof_nb.notebook.settings import settings_of
@@ -91,7 +91,9 @@ async def run_line(shell: InteractiveShell, given: Sequence[str]) -> Any:
     try:
         return await command.handler(shell, read)
     except AofError as error:
-        raise error if hasattr(error, "_render_traceback_") else failed(error) from error
+        if isinstance(error, CellFailed) or getattr(read, "debug", False):
+            raise
+        raise failed(error) from error
 
 
 async def ask_agent(

@@ -58,14 +58,14 @@ _lookup = _Lookup()
 
 def recent_runs() -> dict[str, str]:
     """The ids of the newest runs, each with its agent and status."""
-    from aof_nb.journal.summary import summaries
+    from aof_nb.paths import state_dir
 
     def look() -> dict[str, str]:
+        from aof_nb.journal.summary import summaries
+
         found = itertools.islice(summaries(), _RUNS)
         runs = {each.run_id: f"{each.agent}, {each.status}" for each in found}
         return {"last": "the run that began last"} | runs if runs else {}
-
-    from aof_nb.paths import state_dir
 
     return _lookup(("runs", state_dir()), look, {})
 
@@ -86,9 +86,10 @@ def sessions_of(agent: Agent) -> list[str]:
 
 def model_names() -> list[str]:
     """Models that can be named: an example of each provider."""
-    from aof_nb.models.registry import providers
 
     def look() -> list[str]:
+        from aof_nb.models.registry import providers
+
         return [each.example for each in providers().values() if each.example]
 
     return _lookup("models", look, [])

@@ -57,6 +57,10 @@ _LIVE_SECONDS = 0.1
 _ROWS = 6
 
 
+_alive: RichRenderer | None = None
+"""What holds the terminal's last lines: of several runs, the one that began first."""
+
+
 class _Heading(Heading):
     """A heading at the left, without a box around it."""
 
@@ -211,10 +215,13 @@ class RichRenderer:
         self._timer = None
         if not self._alive or self._ended or self._asking:
             return
-        if self._live is None:
+        global _alive  # noqa: PLW0603  a terminal has one last line, whoever runs beside
+        if self._live is None and _alive is None:
+            _alive = self
             self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.refresh()
+        if self._live is not None:
+            self._live.refresh()
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
 
     def _stop(self) -> None:
@@ -223,7 +230,8 @@ class RichRenderer:
             self._timer.cancel()
             self._timer = None
         if self._live is not None:
-            live, self._live = self._live, None
+            global _alive
+            live, self._live, _alive = self._live, None, None
             text, self._text = self._text, ""
             live.stop()
             self._text = text

@@ -15,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import aof_nb
 from aof_nb.agent import Agent
+from aof_nb.errors import AofError
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import ToolCall
 from aof_nb.notebook import registry
@@ -239,6 +240,16 @@ def test_a_question_mark_shows_what_a_magic_takes(
     for name, command in COMMANDS.items():
         assert f"%aof {name}" in text
         assert command.does in text
+
+
+async def test_debug_shows_the_error_itself(shell: Any) -> None:
+    registry.agents["sre"] = Agent(name="sre", model="script:no-such.yaml")
+    with pytest.raises(CellFailed):
+        await cell(shell, "%aof ask sre why")
+    for code in ("%aof ask sre why --debug", "%%aof sre --debug\nwhy"):
+        with pytest.raises(AofError) as caught:
+            await cell(shell, code)
+        assert not isinstance(caught.value, CellFailed)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

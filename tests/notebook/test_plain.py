@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from aof_nb.events import Notice, TextDelta, ToolFinished, ToolStarted
-from aof_nb.messages import Outcome, ToolCall
+from aof_nb.events import Notice, RunStatus, TextDelta, ToolFinished, ToolStarted
+from aof_nb.messages import Outcome, ToolCall, Usage
 from aof_nb.notebook.plain import ConsoleRenderer, console_renderer
 from aof_nb.notebook.rich_text import RichRenderer
 from aof_nb.notebook.screen import Frontend
 from aof_nb.notebook.settings import AOF
+from aof_nb.result import RunResult
 
 TEXT = """\
 # Done
@@ -94,3 +96,31 @@ def test_what_cannot_show_colours_gets_text(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_theme_is_that_of_the_code() -> None:
     code = TextDelta("```python\nif 1: pass\n```\n\nx\n\n")
     assert shown(code, theme="light") != shown(code, theme="dark")
+
+
+async def test_one_run_at_a_time_holds_the_last_lines() -> None:
+    file = io.StringIO()
+    runs = [
+        RichRenderer(name, live=True, console=Console(file=file, force_terminal=True, width=90))
+        for name in ("one", "two")
+    ]
+    assert "one waits for the model" in plain(file.getvalue())
+    assert "two waits" not in plain(file.getvalue())
+    result = RunResult(
+        run_id="r",
+        agent="one",
+        status=RunStatus.COMPLETED,
+        text="",
+        messages=(),
+        usage=Usage(),
+        usage_by_model={},
+        turns=1,
+        tool_calls=0,
+        duration=1.0,
+    )
+    runs[0].end(result)
+    runs[1].event(TextDelta("# So\n\nit is\n\nx\n"))
+    await asyncio.sleep(0.3)
+    assert "two writes" in plain(file.getvalue())
+    runs[1].end(result)
+    assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 2
