@@ -12,7 +12,9 @@ from IPython.core.error import UsageError
 
 from aof_nb.notebook.registry import near
 
-Completes: TypeAlias = Literal["agent", "command", "file", "model", "run", "session", "variable"]
+Completes: TypeAlias = Literal[
+    "agent", "command", "file", "model", "run", "server", "session", "variable"
+]
 """What the value of an argument is one of."""
 
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
@@ -73,7 +75,9 @@ class LineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises what is wrong as IPython shows it, without a traceback."""
         message = message.rstrip("\n")
-        raise UsageError(f"{self.prog}: {message}{self._near(message)}; see {self.prog} --help")
+        # A cell's magic without a body is refused by IPython, so that it could not be helped.
+        asking = f"{self.prog}?" if self.prog.startswith("%%") else f"{self.prog} --help"
+        raise UsageError(f"{self.prog}: {message}{self._near(message)}; see {asking}")
 
     @property
     def options(self) -> list[argparse.Action]:

@@ -182,10 +182,21 @@ async def _agents(shell: InteractiveShell, _: argparse.Namespace) -> str:
     return listing.agents(shell.user_ns)
 
 
-async def _servers(*_: Any) -> str:
+async def _servers(_: InteractiveShell, read: argparse.Namespace) -> str:
     from aof_nb.notebook import listing
 
-    return listing.mcp_servers()
+    if read.server is None:
+        return listing.mcp_servers()
+    if read.server not in registry.servers:
+        raise UsageError(
+            f"%aof mcp: there is no server {read.server!r}"
+            f"{registry.near(read.server, registry.servers)}; define it: %%aof_mcp {read.server}"
+        )
+    return await listing.server_tools(registry.servers[read.server])
+
+
+def _servers_takes(parser: LineParser) -> None:
+    parser.add("server", nargs="?", completes="server", help="the one whose tools are shown")
 
 
 async def _memory(shell: InteractiveShell, read: argparse.Namespace) -> str:
@@ -300,7 +311,12 @@ COMMANDS: dict[str, Command] = {
         ),
         Command("status", "what there is, what runs, and what holds by default", _status),
         Command("agents", "the agents of this notebook", _agents),
-        Command("mcp", "its MCP servers, and which are connected", _servers),
+        Command(
+            "mcp",
+            "its MCP servers and which are connected, or the tools of one",
+            _servers,
+            _servers_takes,
+        ),
         Command("tools", "the built-in tools, or those of an agent", _tools, _tools_takes),
         Command("memory", "the conversations that an agent's memory holds", _memory, _agent_takes),
         Command(

@@ -121,6 +121,8 @@ class Completion:
                 return _told(model_names(), "model")
             case "run":
                 return recent_runs()
+            case "server":
+                return {name: str(each.transport) for name, each in registry.servers.items()}
             case "session" if placed:
                 agent = registry.all_agents(variables).get(placed[0])
                 return _told(sessions_of(agent), "session") if agent is not None else {}

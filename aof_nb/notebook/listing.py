@@ -11,6 +11,8 @@ from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus
+    from aof_nb.mcp.spec import McpServer
+    from aof_nb.ports import Tool
 
 
 def agents(variables: Mapping[str, Any]) -> str:
@@ -91,12 +93,21 @@ async def tools(agent: Agent | None) -> str:
 
     if agent is None:
         return "built-in: " + ", ".join(builtin_names())
-    found = list(resolve_tools(agent.tools))
+    return await _tools(resolve_tools(agent.tools), agent.mcp_servers)
+
+
+async def server_tools(server: McpServer) -> str:
+    """The tools of an MCP server, which is connected if it is not yet."""
+    return await _tools((), [server])
+
+
+async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
+    found = list(own)
     warnings: Sequence[str] = ()
-    if agent.mcp_servers:
+    if servers:
         from aof_nb.mcp.pool import pool
 
-        offered = await pool().tools(agent.mcp_servers)
+        offered = await pool().tools(servers)
         found += offered.tools
         warnings = offered.warnings
     specs = sorted((tool.spec for tool in found), key=lambda spec: spec.name)

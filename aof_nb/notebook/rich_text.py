@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import Heading, Markdown
+from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 from rich.theme import Theme
@@ -239,15 +240,26 @@ class RichRenderer:
     def _print_finished(self) -> None:
         if end := finished(self._text):
             whole, self._text = self._text[:end], self._text[end:]
-            self._print(self._markdown(whole), "")
+            self._print_block(whole)
 
     def _print_text(self) -> None:
         whole, self._text = self._text, ""
         if whole.strip():
-            self._print(self._markdown(whole), "")
+            self._print_block(whole)
 
     def _markdown(self, text: str) -> Markdown:
         return _Markdown(visible(text.expandtabs()), self._code_theme)
+
+    def _print_block(self, text: str) -> None:
+        """Prints Markdown and one empty line, whatever space its elements take around them."""
+        lines = [_stripped(each) for each in self._console.render_lines(self._markdown(text))]
+        while lines and not lines[0]:
+            del lines[0]
+        while lines and not lines[-1]:
+            del lines[-1]
+        if lines:
+            ended = (segment for line in lines for segment in (*line, Segment.line()))
+            self._print(Segments(ended), "")
 
     def _say(self, text: str, style: str) -> None:
         self._print_text()
@@ -256,6 +268,16 @@ class RichRenderer:
     def _print(self, *what: Any) -> None:
         for each in what:
             self._console.print(each)
+
+
+def _stripped(line: list[Segment]) -> list[Segment]:
+    """A line without the spaces at its end: nobody wants to copy them."""
+    while line and not line[-1].text.strip():
+        line = line[:-1]
+    if line:
+        last = line[-1]
+        line = [*line[:-1], Segment(last.text.rstrip(), last.style)]
+    return line
 
 
 def _line(row: Row) -> Text:

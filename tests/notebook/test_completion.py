@@ -61,6 +61,7 @@ def offered(shell: Any, typed: str) -> list[str]:
         ("%aof tools d|", ["dba"]),
         ("%aof history s|", ["sre"]),
         ("%aof memory s|", ["sre"]),
+        ("%aof mcp l|", ["lab"]),
         ("%%aof sre --ap|", ["--approve"]),
         ("%%aof sre --approve n|", ["never"]),
         ("%%aof --approve never s|", ["sre"]),

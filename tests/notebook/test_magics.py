@@ -93,7 +93,7 @@ async def test_a_defined_agent_comes_before_a_variable(shell: Any) -> None:
         ("%%aof sre --approve perhaps\nhi", "invalid choice: 'perhaps'"),
         ("%%aof sre --max-turns 0\nhi", "give 1 or more"),
         ("%%aof sre --out a.b\nhi", "name of a variable"),
-        ("%%aof sre --frsh\nhi", "unrecognized arguments: --frsh; see %%aof --help"),
+        ("%%aof sre --frsh\nhi", "unrecognized arguments: --frsh; see %%aof\\?"),
         ("%%aof sre --sesion x\nhi", "unrecognized.*--sesion.*did you mean '--session'"),
         ("%%aof sre --approve al\nhi", "invalid choice: 'al'.*did you mean 'all'"),
         ("%aof replay last --pce 1", "%aof replay: .*did you mean '--pace'"),
@@ -203,6 +203,12 @@ async def test_servers_are_listed_with_their_state(
         lab, gone = capsys.readouterr().out.splitlines()[1:]
         assert re.match(r"lab +stdio .*aof_nb.lab.server +open, \d+ tools$", lab)
         assert re.match(r"gone +stdio +no-such-program +failed: .*no-such-program", gone)
+        await cell(shell, "%aof mcp lab")
+        head, *rows = capsys.readouterr().out.splitlines()
+        assert head.split()[:2] == ["tool", "effect"]
+        assert any(row.startswith("lab__restart") for row in rows)
+        with pytest.raises(UsageError, match="did you mean 'lab'"):
+            await cell(shell, "%aof mcp lap")
     finally:
         await pool().close()
 
@@ -268,8 +274,9 @@ async def test_every_command_has_help(
 
 async def test_the_definitions_have_help(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for magic in ("%%aof", "%%aof_agent", "%%aof_mcp"):
-        await cell(shell, f"{magic} --help\n \n")
-        assert capsys.readouterr().out.startswith(f"usage: {magic} ")
+        for body in ("\n \n", "\nhi"):
+            await cell(shell, f"{magic} --help{body}")
+            assert capsys.readouterr().out.startswith(f"usage: {magic} ")
         await cell(shell, f"%aof help {magic}")
         assert capsys.readouterr().out.startswith(f"usage: {magic} ")
     assert not registry.agents

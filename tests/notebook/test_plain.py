@@ -59,6 +59,9 @@ def test_markdown_is_shown_and_nothing_in_it_is_obeyed_or_hidden() -> None:
     assert "def f(x):" in text
     assert "**" not in text
     assert re.search(r"web-1 +3", text)
+    lines = text.splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    assert "\n\n\n" not in text
 
 
 def test_blocks_are_printed_as_soon_as_they_are_whole() -> None:
