@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from aof_nb.events import Notice, RunStatus
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
-from aof_nb.notebook.plain import ConsoleRenderer
+from aof_nb.notebook.plain import console_renderer
 from aof_nb.notebook.renderer import CellRenderer, LiveRenderer, Renderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import CellScreen, Frontend, cell_id, frontend
+from aof_nb.notebook.settings import settings_of
 from aof_nb.policy import ApproveMode
 from aof_nb.result import RunResult
 from aof_nb.run import Run
@@ -79,6 +81,7 @@ async def run_in_cell(
         shell,
         run,
         agent=agent.name,
+        prompt=prompt,
         session=options.session,
         out=options.out,
         debug=options.debug,
@@ -93,6 +96,7 @@ async def show_in_cell(
     run: Run,
     *,
     agent: str,
+    prompt: str = "",
     session: str | None = None,
     out: str | None = None,
     debug: bool = False,
@@ -104,6 +108,7 @@ async def show_in_cell(
         shell: IPython's shell.
         run: The run.
         agent: Who is asked.
+        prompt: What is asked.
         session: The conversation that it goes on with.
         out: The variable that gets the result.
         debug: Whether an interrupt shows its traceback.
@@ -113,12 +118,16 @@ async def show_in_cell(
         CellWaiting: If it waits for an approval, and nobody looks at the notebook.
         Interrupted: If the user interrupted it.
     """
-    place = frontend(shell)
-    renderer: Renderer = ConsoleRenderer()
+    place, settings, began = frontend(shell), settings_of(shell), time.time()
+    renderer: Renderer
     if place is Frontend.HEADLESS:
         renderer = CellRenderer(CellScreen(shell), agent=agent, session=session)
     elif place is Frontend.LIVE:
-        renderer = _live(LiveRenderer(CellScreen(shell), agent=agent, session=session), run)
+        screen, interval = CellScreen(shell), settings.interval
+        live = LiveRenderer(screen, agent=agent, session=session, interval=interval)
+        renderer = _live(live, run)
+    else:
+        renderer = console_renderer(agent, place, settings)
     waiting: CellWaiting | None = None
     with interruptible(kernel=place is not Frontend.TERMINAL), _shown_by(renderer):
         try:
@@ -132,7 +141,7 @@ async def show_in_cell(
             if out is not None:
                 shell.user_ns[out] = run.result
             if not replayed:
-                registry.spent[run.run_id] = run.result.usage_by_model
+                _remember(run, agent, prompt, began)
         if run.result.status is RunStatus.WAITING and not replayed:
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
@@ -141,6 +150,20 @@ async def show_in_cell(
     if waiting is not None and place is Frontend.HEADLESS:
         raise waiting
     return run.result
+
+
+def _remember(run: Run, agent: str, prompt: str, began: float) -> None:
+    """Keeps in mind what this kernel has asked, and what it has used."""
+    result = run.result
+    registry.spent[run.run_id] = result.usage_by_model
+    registry.asked.pop(run.run_id, None)
+    registry.asked[run.run_id] = registry.Asked(
+        agent=agent,
+        prompt=prompt,
+        at=began,
+        status=result.status.value,
+        duration=result.duration,
+    )
 
 
 def _waiting(run: Run) -> CellWaiting:

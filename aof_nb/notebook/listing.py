@@ -11,13 +11,13 @@ from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus
+    from aof_nb.mcp.spec import McpServer
+    from aof_nb.ports import Tool
 
 
 def agents(variables: Mapping[str, Any]) -> str:
     """The agents that cells have defined or variables hold."""
-    held = {name: each for name, each in variables.items() if isinstance(each, Agent)}
-    known = {name: each for name, each in held.items() if not name.startswith("_")}
-    known |= registry.agents
+    known = registry.all_agents(variables)
     if not known:
         return "No agents yet: define one with %%aof_agent NAME."
     return table(
@@ -55,20 +55,26 @@ async def sessions(agent: Agent) -> str:
 
 def mcp_servers() -> str:
     """The MCP servers that cells have defined, and how their connections are."""
-    from aof_nb.mcp.pool import pool
-
-    states = {each.name: each for each in pool().status()}
+    states = connection_states()
     if not registry.servers and not states:
         return "No MCP servers yet: define one with %%aof_mcp NAME."
     rows = []
     for name, server in registry.servers.items():
         where = server.url or " ".join([server.command or "", *server.args])
-        rows.append((name, str(server.transport), where, _standing(states.pop(name, None))))
-    rows += [(each.name, each.transport, "", _standing(each)) for each in states.values()]
+        rows.append((name, str(server.transport), where, standing(states.pop(name, None))))
+    rows += [(each.name, each.transport, "", standing(each)) for each in states.values()]
     return table(("server", "transport", "where", "state"), rows)
 
 
-def _standing(status: ServerStatus | None) -> str:
+def connection_states() -> dict[str, ServerStatus]:
+    """How the connections to MCP servers are, by the servers' names."""
+    from aof_nb.mcp.pool import pool
+
+    return {each.name: each for each in pool().status()}
+
+
+def standing(status: ServerStatus | None) -> str:
+    """How a connection is, in words."""
     if status is None:
         return "not connected yet"
     if status.state == "open":
@@ -87,12 +93,21 @@ async def tools(agent: Agent | None) -> str:
 
     if agent is None:
         return "built-in: " + ", ".join(builtin_names())
-    found = list(resolve_tools(agent.tools))
+    return await _tools(resolve_tools(agent.tools), agent.mcp_servers)
+
+
+async def server_tools(server: McpServer) -> str:
+    """The tools of an MCP server, which is connected if it is not yet."""
+    return await _tools((), [server])
+
+
+async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
+    found = list(own)
     warnings: Sequence[str] = ()
-    if agent.mcp_servers:
+    if servers:
         from aof_nb.mcp.pool import pool
 
-        offered = await pool().tools(agent.mcp_servers)
+        offered = await pool().tools(servers)
         found += offered.tools
         warnings = offered.warnings
     specs = sorted((tool.spec for tool in found), key=lambda spec: spec.name)
@@ -102,6 +117,11 @@ async def tools(agent: Agent | None) -> str:
     ]
     lines = [f"warning: {each}" for each in warnings]
     return "\n".join([*lines, table(("tool", "effect", "what it does"), rows)])
+
+
+def dollars(amount: float | None) -> str:
+    """An amount of US dollars, or that it is unknown."""
+    return "unknown" if amount is None else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,49 +11,18 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class
 
 from aof_nb.errors import AofError
 from aof_nb.notebook import registry
+from aof_nb.notebook.arguments import HelpAsked, LineParser, words
+from aof_nb.notebook.commands import ask_agent, help_text, run_line
 from aof_nb.notebook.failures import failed
-from aof_nb.notebook.options import (
-    ask_options,
-    cell_options,
-    documented,
-    replay_options,
-    resume_options,
-    save_options,
-    words,
-)
-from aof_nb.notebook.placeholders import expand, expand_known
+from aof_nb.notebook.options import cell_parser, run_options
+from aof_nb.notebook.placeholders import expand_known
+from aof_nb.notebook.settings import settings_of
 from aof_nb.readable import counted
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from aof_nb.agent import Agent
-    from aof_nb.notebook.cell_run import RunOptions
-    from aof_nb.result import RunResult
-
-COMMANDS = (
-    *("ask", "agents", "mcp", "memory", "tools"),
-    *("runs", "show", "resume", "replay", "cost", "save-runbook", "help"),
-)
-"""The first words of a ``%aof`` line."""
-
-HELP = """\
-%%aof_agent NAME          defines an agent; the body is its YAML: model, instructions, tools...
-%%aof_mcp NAME            defines an MCP server; the body is its YAML: command and args, or url
-%%aof NAME [options]      asks an agent; the body is the prompt, {name} reads a variable
-%aof ask NAME "prompt"    the same in a line; r = %aof ask ... keeps the result
-%aof agents               the agents of this notebook
-%aof mcp                  its MCP servers, and which are connected
-%aof memory NAME          the conversations that an agent's memory holds
-%aof tools [NAME]         the built-in tools, or those of an agent
-%aof runs                 the newest runs, of this notebook and others
-%aof show RUN             what happened in a run
-%aof resume RUN           goes on with a run that waits, failed or was interrupted
-%aof replay RUN           shows a recorded run once more, without model and side effects
-%aof cost                 what the runs of this kernel have cost
-%aof save-runbook FILE    a run of this notebook as a runbook that needs no model
-%%aof?                    the options of %%aof and %aof ask
-"""
 
 
 class Pending:
@@ -78,6 +45,45 @@ class Pending:
         )
 
 
+_AGENT = LineParser(
+    "%%aof_agent",
+    "Defines an agent: its YAML stands below. {name} reads a variable, if there is one of that\n"
+    "name. tools may name functions of the notebook that are decorated with @tool, mcp_servers\n"
+    "what %%aof_mcp has defined.",
+    """\
+%%aof_agent sre
+model: openai:gpt-5
+instructions: You look into incidents. Say what you have seen, then what you think.
+tools: [shell, restart]
+mcp_servers: [lab]
+memory: disk
+policy: {write: ask, destructive: deny}
+limits: {max_turns: 20, max_cost: 1}
+
+Tab completes the keys where the cursor is, and the values of those that take certain ones.""",
+)
+_AGENT.add("name", help="what it is called from here on")
+
+_SERVER = LineParser(
+    "%%aof_mcp",
+    "Defines an MCP server: its YAML stands below. It is connected at the first run that uses\n"
+    "it, and stays so between cells. {name} reads a variable, if there is one of that name.",
+    """\
+%%aof_mcp lab
+command: python
+args: [-m, aof_nb.lab.server]
+
+%%aof_mcp web
+url: http://127.0.0.1:8080/mcp
+headers: {Authorization: "Bearer ${TOKEN}"}
+
+Tab completes the keys where the cursor is, and the values of those that take certain ones.""",
+)
+_SERVER.add("name", help="what it is called from here on")
+
+_CELL = cell_parser()
+
+
 @magics_class
 class AofMagics(Magics):
     """The magics of one shell.
@@ -93,12 +99,12 @@ class AofMagics(Magics):
     @no_var_expand
     @cell_magic
     def aof_agent(self, line: str, cell: str) -> None:
-        """Defines an agent: ``%%aof_agent NAME``, and its YAML below.
-
-        ``{name}`` reads a variable, if there is one of that name. ``tools`` may name functions
-        of the notebook that are decorated with ``@tool``.
-        """
-        name = _one_name(line, "%%aof_agent")
+        """Defines an agent."""
+        try:
+            name = _AGENT.read(words(line)).name
+        except HelpAsked as asked:
+            _say(str(asked))
+            return
         from aof_nb.resources import agent_from_yaml
 
         text = expand_known(cell, self._shell.user_ns)
@@ -118,13 +124,10 @@ class AofMagics(Magics):
     @no_var_expand
     @cell_magic
     def aof_mcp(self, line: str, cell: str) -> Pending:
-        """Defines an MCP server: ``%%aof_mcp NAME``, and its YAML below.
-
-        It is connected at the first run that uses it, and stays so between cells.
-        """
+        """Defines an MCP server."""
 
         async def define() -> None:
-            name = _one_name(line, "%%aof_mcp")
+            name = _SERVER.read(words(line)).name
             from aof_nb.resources import mcp_server_from_yaml
 
             text = expand_known(cell, self._shell.user_ns)
@@ -137,110 +140,40 @@ class AofMagics(Magics):
             where = server.url or " ".join([program, *server.args])
             _say(f"MCP server {name}: {server.transport}, {where}")
 
-        return Pending(define)
+        return Pending(lambda: _helped(define()))
 
     @no_var_expand
     @line_cell_magic
-    @documented
     def aof(self, line: str, cell: str | None = None) -> Pending:
-        """Asks an agent; the cell's body is the prompt, in which {name} reads a variable."""
+        """Asks an agent."""
         if cell is None:
-            return Pending(lambda: self._command(words(line)))
+            return Pending(lambda: _helped(run_line(self._shell, words(line))))
 
-        async def run() -> None:
-            name, options = cell_options(AofMagics.aof, line)
+        async def run() -> Any:
+            read = _CELL.read(words(line))
+            options = run_options(read, settings_of(self._shell))
             if not cell.strip():
-                raise UsageError(f"%%aof {name}: the prompt is missing; write it below")
-            await self._run(name, cell.strip(), options)
+                raise UsageError(f"%%aof {read.agent}: the prompt is missing; write it below")
+            return await ask_agent(self._shell, read.agent, cell.strip(), options)
 
-        return Pending(run)
-
-    async def _command(self, given: list[str]) -> RunResult | None:
-        command, *rest = given or ["help"]
-        if command == "ask":
-            name, prompt, options = ask_options(rest)
-            return await self._run(name, prompt, options)
-        if command == "help":
-            _say(HELP.rstrip())
-            return None
-        if command not in COMMANDS:
-            raise UsageError(
-                f"%aof {command}: no such command{registry.near(command, COMMANDS)}; "
-                f"there are {', '.join(COMMANDS)}"
-            )
-        if command == "resume":
-            return await self._resume(rest)
-        if command == "replay":
-            return await self._replay(rest)
-        from aof_nb.notebook import listing, recorded
-
-        try:
-            if command == "runs":
-                _say(await asyncio.to_thread(recorded.runs))
-            elif command == "show":
-                _say(await asyncio.to_thread(recorded.show, _one_run(rest, "show")))
-            elif command == "cost":
-                _say(await recorded.cost())
-            elif command == "save-runbook":
-                file, named, overwrite = save_options(rest)
-                saved = functools.partial(
-                    recorded.save_runbook, file, named, self._shell.user_ns, overwrite=overwrite
-                )
-                _say(await asyncio.to_thread(saved))
-            elif command == "agents":
-                _say(listing.agents(self._shell.user_ns))
-            elif command == "mcp":
-                _say(listing.mcp_servers())
-            elif command == "memory":
-                if len(rest) != 1:
-                    raise UsageError("%aof memory NAME: give one agent's name")
-                _say(await listing.sessions(self._agent(rest[0])))
-            else:
-                _say(await listing.tools(self._agent(rest[0]) if rest else None))
-        except AofError as error:
-            raise failed(error) from error
-        return None
-
-    async def _resume(self, given: list[str]) -> RunResult:
-        from aof_nb.notebook.recorded import resume
-
-        named, options, approve = resume_options(given)
-        return await resume(self._shell, named, options, approve)
-
-    async def _replay(self, given: list[str]) -> RunResult | None:
-        from aof_nb.notebook.recorded import replay
-
-        named, pace, out = replay_options(given)
-        return await replay(self._shell, named, pace=pace, out=out)
-
-    async def _run(self, name: str, prompt: str, options: RunOptions) -> RunResult:
-        from aof_nb.notebook.cell_run import run_in_cell
-
-        agent = self._agent(name)
-        try:
-            expanded = expand(prompt, self._shell.user_ns)
-        except AofError as error:
-            raise failed(error) from error
-        return await run_in_cell(self._shell, agent, expanded, options)
-
-    def _agent(self, name: str) -> Agent:
-        try:
-            return registry.find_agent(name, self._shell.user_ns)
-        except AofError as error:
-            raise UsageError(f"{error.message}; {error.remedy}") from None
+        return Pending(lambda: _helped(run()))
 
 
-def _one_name(line: str, magic: str) -> str:
-    given = words(line)
-    if len(given) != 1:
-        raise UsageError(f"{magic} NAME: give one name")
-    return given[0]
+AofMagics.aof.__doc__ = f"{_CELL.format_help()}\n{help_text()}\n"
+AofMagics.aof_agent.__doc__ = _AGENT.format_help()
+AofMagics.aof_mcp.__doc__ = _SERVER.format_help()
 
 
-def _one_run(given: list[str], command: str) -> str:
-    if len(given) != 1:
-        raise UsageError(f"%aof {command} RUN: give one run; %aof runs shows them")
-    return given[0]
+async def _helped(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of what a line asks for; text, help among it, is printed instead."""
+    try:
+        result = await work
+    except HelpAsked as asked:
+        result = str(asked)
+    if not isinstance(result, str):
+        return result
+    _say(result)
+    return None
 
 
 def _described(agent: Agent) -> str:

@@ -1,152 +1,132 @@
-"""The options of ``%%aof`` and ``%aof ask``."""
+"""The options of ``%%aof`` and ``%aof ask``, and of what is done with a run later."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from IPython.core import magic_arguments as arguments
 from IPython.core.error import UsageError
 
+from aof_nb.notebook.arguments import LineParser
 from aof_nb.notebook.cell_run import RunOptions
+from aof_nb.notebook.settings import AOF, MODES
 from aof_nb.policy import ApproveMode
 
-MODES = get_args(ApproveMode)
-"""What ``--approve`` takes."""
-
 _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--session", "-s"), {"help": "the conversation to go on with; memory keeps it"}),
-    (("--out", "-o"), {"metavar": "VAR", "help": "the variable that gets the RunResult"}),
+    (
+        ("--session", "-s"),
+        {
+            "completes": "session",
+            "help": "the conversation to go on with, which memory keeps; AOF.session",
+        },
+    ),
+    (
+        ("--out", "-o"),
+        {
+            "completes": "variable",
+            "metavar": "VAR",
+            "help": "the variable that gets the RunResult",
+        },
+    ),
     (
         ("--approve", "-a"),
         {
             "choices": MODES,
             "help": "where the policy asks: ask a person, never approve, approve all; "
-            "AOF_APPROVE or ask if not given",
+            "AOF_APPROVE, AOF.approve or ask if not given",
         },
     ),
-    (("--model", "-m"), {"help": "instead of the agent's own, such as openai:gpt-5"}),
-    (("--max-turns",), {"type": int, "metavar": "N", "help": "model responses at most"}),
+    (
+        ("--model", "-m"),
+        {
+            "completes": "model",
+            "help": "instead of the agent's own, such as openai:gpt-5; AOF.model",
+        },
+    ),
+    (
+        ("--max-turns",),
+        {"type": int, "metavar": "N", "help": "model responses at most; AOF.max_turns"},
+    ),
     (("--debug",), {"action": "store_true", "help": "show tracebacks of failures"}),
 ]
 
-FLAGS = [flags[0] for flags, _ in _ARGUMENTS]
-"""The options' long names."""
 
+def add_run_options(parser: LineParser, *only: str) -> None:
+    """Adds the options of a run to a parser.
 
-def documented(magic: Any) -> Any:
-    """Gives a magic its help text, for ``%%aof?``, and its parser."""
+    Args:
+        parser: The parser.
+        *only: The long names of those that are added; all if none is given.
+    """
     for flags, settings in _ARGUMENTS:
-        magic = arguments.argument(*flags, **settings)(magic)  # type: ignore[no-untyped-call]
-    agent = arguments.argument("agent", help="the agent's name")  # type: ignore[no-untyped-call]
-    return arguments.magic_arguments()(agent(magic))  # type: ignore[no-untyped-call]
+        if not only or flags[0] in only:
+            parser.add(*flags, **settings)
 
 
-def cell_options(magic: Any, line: str) -> tuple[str, RunOptions]:
-    """Reads ``NAME [options]``: the agent's name, and the options.
-
-    Raises:
-        UsageError: If they are wrong.
-    """
-    read = magic.parser.parse_args(words(line))
-    return read.agent, _options(read)
-
-
-def ask_options(given: list[str]) -> tuple[str, str, RunOptions]:
-    """Reads ``NAME "prompt" [options]``: the agent's name, the prompt and the options.
-
-    Raises:
-        UsageError: If they are wrong.
-    """
-    parser = arguments.MagicArgumentParser("aof ask")  # type: ignore[no-untyped-call]
-    parser.add_argument("agent")
-    parser.add_argument("prompt", nargs="+")
-    for flags, settings in _ARGUMENTS:
-        parser.add_argument(*flags, **settings)
-    read = parser.parse_intermixed_args(given)
-    return read.agent, " ".join(read.prompt), _options(read)
+def cell_parser() -> LineParser:
+    """The parser of the line of ``%%aof``."""
+    parser = LineParser(
+        "%%aof",
+        "Asks an agent: the cell's body is the prompt, in which {name} reads a variable.",
+        "%%aof sre --session inc-42 --out r\nWhy is {service} slow since {since}?",
+    )
+    parser.add("agent", completes="agent", help="the agent's name")
+    add_run_options(parser)
+    return parser
 
 
-def resume_options(given: list[str]) -> tuple[str, RunOptions, ApproveMode | None]:
-    """Reads ``RUN [options]``: the run, how it is shown, and what happens where a policy asks.
+def run_options(read: argparse.Namespace, settings: AOF) -> RunOptions:
+    """What a line says of a run; what it does not say is as the settings have it.
+
+    Args:
+        read: The line, read.
+        settings: The defaults of the notebook.
 
     Raises:
-        UsageError: If they are wrong.
+        UsageError: If a value is wrong.
     """
-    parser = arguments.MagicArgumentParser("aof resume")  # type: ignore[no-untyped-call]
-    parser.add_argument("run")
-    for flags, settings in _ARGUMENTS:
-        if flags[0] in {"--out", "--approve", "--model", "--debug"}:
-            parser.add_argument(*flags, **settings)
-    read = parser.parse_args(given)
-    read.session = read.max_turns = None
-    options = _options(read)
-    chosen = read.approve or os.environ.get("AOF_APPROVE")
-    return read.run, options, options.approve if chosen else None
+    check_variable(read.out)
+    max_turns = read.max_turns if read.max_turns is not None else settings.max_turns
+    if max_turns is not None and max_turns < 1:
+        raise UsageError(f"--max-turns {max_turns}: give 1 or more")
+    return RunOptions(
+        session=read.session or settings.session,
+        out=read.out,
+        approve=_approve(read) or settings.approve,
+        model=read.model or settings.model,
+        max_turns=max_turns,
+        debug=read.debug,
+    )
 
 
-def replay_options(given: list[str]) -> tuple[str, float, str | None]:
-    """Reads ``RUN [--pace N] [--out VAR]``.
+def resume_options(read: argparse.Namespace) -> tuple[RunOptions, ApproveMode | None]:
+    """How a run that is gone on with is shown, and what happens where a policy asks.
+
+    What the run began with holds on, whatever the settings of this notebook are.
 
     Raises:
-        UsageError: If they are wrong.
+        UsageError: If a value is wrong.
     """
-    parser = arguments.MagicArgumentParser("aof replay")  # type: ignore[no-untyped-call]
-    parser.add_argument("run")
-    parser.add_argument("--pace", type=float, default=0.0)
-    parser.add_argument("--out", "-o")
-    read = parser.parse_args(given)
-    if read.pace < 0:
-        raise UsageError(f"--pace {read.pace:g}: give 1 for the recorded waits, 0 for none")
-    _check_variable(read.out)
-    return read.run, read.pace, read.out
+    check_variable(read.out)
+    approve = _approve(read)
+    options = RunOptions(out=read.out, approve=approve or "ask", model=read.model, debug=read.debug)
+    return options, approve
 
 
-def save_options(given: list[str]) -> tuple[str, str | None, bool]:
-    """Reads ``FILE.ipynb [--run RUN] [--overwrite]``.
+def check_variable(name: str | None) -> None:
+    """Checks the name of a variable that gets a result.
 
     Raises:
-        UsageError: If they are wrong.
+        UsageError: If it is none.
     """
-    parser = arguments.MagicArgumentParser("aof save-runbook")  # type: ignore[no-untyped-call]
-    parser.add_argument("file")
-    parser.add_argument("--run")
-    parser.add_argument("--overwrite", action="store_true")
-    read = parser.parse_args(given)
-    return read.file, read.run, read.overwrite
-
-
-def words(line: str) -> list[str]:
-    """The words of a magic's line; quotes hold words together.
-
-    Raises:
-        UsageError: If a quote is not closed.
-    """
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"{error}: put text with spaces or apostrophes in double quotes") from None
-
-
-def _check_variable(name: str | None) -> None:
     if name is not None and not name.isidentifier():
         raise UsageError(f"--out {name}: give the name of a variable")
 
 
-def _options(read: argparse.Namespace) -> RunOptions:
-    _check_variable(read.out)
-    if read.max_turns is not None and read.max_turns < 1:
-        raise UsageError(f"--max-turns {read.max_turns}: give 1 or more")
-    approve = read.approve or os.environ.get("AOF_APPROVE") or "ask"
-    if approve not in MODES:
+def _approve(read: argparse.Namespace) -> ApproveMode | None:
+    """What the line says, or whoever started the kernel; None if nobody says anything."""
+    approve = read.approve or os.environ.get("AOF_APPROVE") or None
+    if approve is not None and approve not in MODES:
         raise UsageError(f"AOF_APPROVE={approve}: give one of {', '.join(MODES)}")
-    return RunOptions(
-        session=read.session,
-        out=read.out,
-        approve=cast("ApproveMode", approve),
-        model=read.model,
-        max_turns=read.max_turns,
-        debug=read.debug,
-    )
+    return cast("ApproveMode | None", approve)

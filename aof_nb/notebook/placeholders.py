@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import string
 from collections.abc import Mapping
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.notebook.values import told
 
 _FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[^\[\]{}\n]+\])*(?:![rsa])?(?::[^{}\s:][^{}\n]*)?"
 _PLACEHOLDER = re.compile(rf"\{{\{{(?P<escaped>{_FIELD})\}}\}}|\{{(?P<field>{_FIELD})\}}")
@@ -20,7 +22,8 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
 
     What stands between the braces is read as `str.format` reads it: ``{pod.name}``,
     ``{hosts[0]}``, ``{load:.2f}``; it is looked up, never evaluated. ``{{name}}`` gives
-    ``{name}``. Braces around anything else, such as JSON or a PromQL selector, are left alone.
+    ``{name}``. A data frame becomes a Markdown table, a mapping or a list JSON, both bounded.
+    Braces around anything else, such as JSON or a PromQL selector, are left alone.
 
     Args:
         text: The prompt.
@@ -45,7 +48,7 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
                 remedy=f"define {name}, or write {{{{{field}}}}} for braces that are meant as such",
             )
         try:
-            return ("{" + field + "}").format_map({name: variables[name]})
+            return _Formatter().vformat("{" + field + "}", (), {name: variables[name]})
         except Exception as error:
             raise ConfigurationError(
                 f"{{{field}}} in the prompt cannot be read: {type(error).__name__}: {error}",
@@ -53,6 +56,15 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
             ) from error
 
     return _PLACEHOLDER.sub(value, text)
+
+
+class _Formatter(string.Formatter):
+    """Formats what has a format of its own as a model reads it best."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        """A value's text."""
+        text = told(value) if not format_spec else None
+        return super().format_field(value, format_spec) if text is None else text
 
 
 def expand_known(text: str, variables: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
 from aof_nb.events import (
     ApprovalAnswered,
@@ -24,8 +26,35 @@ from aof_nb.events import (
 from aof_nb.messages import Outcome
 from aof_nb.notebook.footer import footer_line
 from aof_nb.notebook.rows import Row
+from aof_nb.notebook.screen import Frontend
 from aof_nb.readable import printable
 from aof_nb.result import RunResult
+
+if TYPE_CHECKING:
+    from aof_nb.notebook.renderer import Renderer
+    from aof_nb.notebook.settings import AOF
+
+
+def console_renderer(agent: str, place: Frontend, settings: AOF) -> Renderer:
+    """What shows a run in a terminal or a console, with the means that it has.
+
+    Where there are no colours (``NO_COLOR``, ``TERM=dumb``, a pipe), nothing but text is printed.
+
+    Args:
+        agent: Who is asked.
+        place: What looks at the cell.
+        settings: The notebook's defaults.
+    """
+    is_terminal = place is Frontend.TERMINAL
+    if os.environ.get("NO_COLOR") or (is_terminal and not _has_colours()):
+        return ConsoleRenderer()
+    from aof_nb.notebook.rich_text import RichRenderer
+
+    return RichRenderer(agent, live=is_terminal, theme=settings.theme, interval=settings.interval)
+
+
+def _has_colours() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
 
 
 class ConsoleRenderer:

@@ -23,7 +23,7 @@ from aof_nb.messages import Usage
 from aof_nb.notebook import registry
 from aof_nb.notebook.cell_run import RunOptions, show_in_cell
 from aof_nb.notebook.failures import failed
-from aof_nb.notebook.listing import table
+from aof_nb.notebook.listing import dollars, table
 from aof_nb.policy import ApproveMode
 from aof_nb.readable import counted, printable, seconds
 from aof_nb.result import RunResult
@@ -79,12 +79,12 @@ async def cost() -> str:
 
     prices = await asyncio.to_thread(priced)
     rows = [
-        (model, f"{usage.input_tokens:,}", f"{usage.output_tokens:,}", _dollars(each))
+        (model, f"{usage.input_tokens:,}", f"{usage.output_tokens:,}", dollars(each))
         for (model, usage), each in zip(used.items(), prices, strict=True)
     ]
     known = sum(each for each in prices if each is not None)
     unknown = ", and what has no known price" if None in prices else ""
-    total = f"{counted(len(registry.spent), 'run')}: {_dollars(known)}{unknown}"
+    total = f"{counted(len(registry.spent), 'run')}: {dollars(known)}{unknown}"
     return f"{table(('model', 'input tokens', 'output tokens', 'cost'), rows)}\n{total}"
 
 
@@ -117,10 +117,6 @@ def save_runbook(file: str, named: str | None, user_ns: dict[str, Any], *, overw
     return f"{saved.path}: {steps}; parameters: {parameters}{notes}"
 
 
-def _dollars(amount: float | None) -> str:
-    return "unknown" if amount is None else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
-
-
 async def resume(
     shell: InteractiveShell, named: str, options: RunOptions, approve: ApproveMode | None
 ) -> RunResult:
@@ -145,7 +141,13 @@ async def resume(
         raise failed(error) from error
     session = recording.begun.session
     result = await show_in_cell(
-        shell, run, agent=agent.name, session=session, out=options.out, debug=options.debug
+        shell,
+        run,
+        agent=agent.name,
+        prompt=recording.begun.prompt,
+        session=session,
+        out=options.out,
+        debug=options.debug,
     )
     if result.status is RunStatus.FAILED and result.error is not None:
         raise result.error if options.debug else failed(result.error)

@@ -61,9 +61,30 @@ def cell_id(shell: InteractiveShell) -> str:
 
 def clicks_arrive() -> bool:
     """Whether a click reaches its handler while a cell runs: needs ipykernel 7.1 or later."""
+    return _ipykernel_version() >= (7, 1)
+
+
+def what_is_missing(shell: InteractiveShell) -> str:
+    """What this kernel cannot do, and what holds instead; empty if nothing is missing.
+
+    Args:
+        shell: IPython's shell.
+    """
+    if getattr(shell, "kernel", None) is None or clicks_arrive():
+        return ""
+    version = ".".join(map(str, _ipykernel_version()))
+    return (
+        f"aof_nb: ipykernel {version} takes no clicks while a cell runs. Runs work; where one "
+        "asks, type the answer in the cell's input line, and end one by interrupting the kernel. "
+        'For the buttons: pip install "ipykernel>=7.1", then start the kernel again.'
+    )
+
+
+def _ipykernel_version() -> tuple[int, ...]:
     from ipykernel._version import version_info
 
-    return tuple(version_info[:2]) >= (7, 1)
+    major, minor, *_ = version_info
+    return int(str(major)), int(str(minor))
 
 
 class Screen(Protocol):

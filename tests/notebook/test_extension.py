@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 import aof_nb
-from aof_nb.notebook.completion import Completion
+from aof_nb.notebook.settings import AOF, settings_of
 from aof_nb.notebook.transform import await_magics
 from aof_nb.policy import ambient_approver, set_ambient_approver
 
@@ -41,6 +41,7 @@ def state(shell: Any) -> tuple[Any, ...]:
     return (
         {kind: frozenset(magics[kind]) for kind in magics},
         list(shell.input_transformers_post),
+        list(shell.configurables),
         frozenset(shell.magics_manager.registry),
         list(shell.Completer.custom_matchers),
         ambient_approver(),
@@ -72,33 +73,60 @@ def test_loading_twice_is_loading_once(shell: Any) -> None:
     assert len(shell.Completer.custom_matchers) == 1
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("%%aof s", ["sre"]),
-        ("%aof ask ", ["dba", "sre"]),
-        ("r = %aof too", ["tools"]),
-        ("%aof tools d", ["dba"]),
-        ("%%aof sre --ap", ["--approve"]),
-        ("%%aof sre --approve n", ["never"]),
-        ("%%aof sre --approve ", ["all", "ask", "never"]),
-    ],
-)
-def test_what_is_typed_is_completed(shell: Any, typed: str, completed: list[str]) -> None:
+def test_an_old_ipykernel_is_named_at_load(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ipykernel._version.version_info", (6, 31, 0))
     aof_nb.load_ipython_extension(shell)
-    shell.user_ns["sre"] = shell.user_ns["dba"] = aof_nb.Agent(model="script:x.yaml")
-    with provisionalcompleter():
-        found = list(shell.Completer.completions(typed, len(typed)))
-    assert [each.text for each in found] == completed
-    assert {typed[: each.start] + each.text for each in found} == {
-        typed[: typed.rindex(" ") + 1] + each for each in completed
-    }
+    assert capsys.readouterr().err == ""
+    shell.kernel = object()
+    aof_nb.load_ipython_extension(shell)
+    said = capsys.readouterr().err
+    assert "ipykernel 6.31 takes no clicks" in said
+    assert 'pip install "ipykernel>=7.1"' in said
+    monkeypatch.undo()
+    aof_nb.load_ipython_extension(shell)
+    assert capsys.readouterr().err == ""
 
 
-def test_other_text_is_not_completed(shell: Any) -> None:
-    completion = Completion(shell)
-    for line in ("%%time a", "print(%aof", "aof ask ", "%%aof_agent s", "%%aof sre x"):
-        assert completion.candidates(line) == []
+def test_the_settings_are_checked_and_outlive_a_reload(
+    shell: Any,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    aof_nb.load_ipython_extension(shell)
+    shell.run_line_magic("config", "AOF")
+    shown = capsys.readouterr().out
+    for name in ("model", "approve", "session", "max_turns", "rate", "theme"):
+        assert f"AOF.{name}=" in shown
+    for wrong, said in (
+        ('AOF.model = "opnai:gpt-5"', "did you mean openai:gpt-5"),
+        ('AOF.approve = "yes"', "any of ['ask', 'never', 'all']"),
+        ("AOF.rate = 1000", "60"),
+        ("AOF.max_turns = 0", "1"),
+    ):
+        shell.run_line_magic("config", wrong)
+        assert said in caplog.text.splitlines()[-1]
+    held, untouched = settings_of(shell), AOF()
+    for name in AOF.class_trait_names(config=True):
+        assert getattr(held, name) == getattr(untouched, name)
+    shell.run_line_magic("config", "AOF.rte = 5")
+    assert "Did you mean `rate`" in str(recwarn.pop(UserWarning).message)
+    shell.run_line_magic("config", "AOF.rate = 5")
+    shell.run_line_magic("reload_ext", "aof_nb")
+    assert settings_of(shell).interval == 0.2
+    aof_nb.unload_ipython_extension(shell)
+    assert settings_of(shell).rate == 20
+
+
+def test_settings_of_the_users_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    for model, expected in (("openai:gpt-5", "openai:gpt-5"), ("nothing", None)):
+        made: Any = InteractiveShell(config=Config({"AOF": {"model": model}}))
+        aof_nb.load_ipython_extension(made)
+        assert settings_of(made).model == expected
+    assert "IPython's configuration is left aside: AOF.model: " in capsys.readouterr().err
+    set_ambient_approver(None)
 
 
 def test_loading_imports_nothing_heavy() -> None:

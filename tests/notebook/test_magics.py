@@ -15,10 +15,15 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import aof_nb
 from aof_nb.agent import Agent
+from aof_nb.errors import AofError
 from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import ToolCall
 from aof_nb.notebook import registry
+from aof_nb.notebook.cell_run import RunOptions
+from aof_nb.notebook.commands import COMMANDS
 from aof_nb.notebook.failures import CellFailed
+from aof_nb.notebook.options import cell_parser, run_options
+from aof_nb.notebook.settings import settings_of
 from aof_nb.policy import set_ambient_approver
 from aof_nb.tools import tool
 from tests.notebook.fakes import Says
@@ -33,8 +38,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     aof_nb.load_ipython_extension(made)
     yield made
     set_ambient_approver(None)
-    registry.agents.clear()
-    registry.servers.clear()
+    for kept in (registry.agents, registry.servers, registry.asked, registry.spent):
+        kept.clear()
 
 
 async def cell(shell: Any, code: str) -> Any:
@@ -88,12 +93,17 @@ async def test_a_defined_agent_comes_before_a_variable(shell: Any) -> None:
         ("%%aof sre --approve perhaps\nhi", "invalid choice: 'perhaps'"),
         ("%%aof sre --max-turns 0\nhi", "give 1 or more"),
         ("%%aof sre --out a.b\nhi", "name of a variable"),
-        ("%%aof sre --frsh\nhi", "unrecognized arguments: --frsh"),
+        ("%%aof sre --frsh\nhi", "unrecognized arguments: --frsh; see %%aof\\?"),
+        ("%%aof sre --sesion x\nhi", "unrecognized.*--sesion.*did you mean '--session'"),
+        ("%%aof sre --approve al\nhi", "invalid choice: 'al'.*did you mean 'all'"),
+        ("%aof replay last --pce 1", "%aof replay: .*did you mean '--pace'"),
+        ("%aof help rusume", "no such command .did you mean 'resume'"),
+        ("%aof runs all", "%aof runs: unrecognized arguments: all"),
         ("%aof aks sre hi", "no such command .did you mean 'ask'"),
         ("%aof ask sre what's up", "double quotes"),
         ("%aof ask sre", "required: prompt"),
-        ("%%aof_agent\nmodel: x", "give one name"),
-        ("%%aof_mcp a b\nurl: x", "give one name"),
+        ("%%aof_agent\nmodel: x", "required: name"),
+        ("%%aof_mcp a b\nurl: x", "unrecognized arguments: b"),
     ],
 )
 async def test_bad_arguments_are_usage_errors(shell: Any, code: str, told: str) -> None:
@@ -102,16 +112,31 @@ async def test_bad_arguments_are_usage_errors(shell: Any, code: str, told: str) 
         await cell(shell, code)
 
 
-async def test_approve_by_the_environment(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aof_nb.notebook.options import ask_options
+def test_what_holds_where_the_line_does_not_say(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = cell_parser()
 
-    assert ask_options(["sre", "hi"])[2].approve == "ask"
+    def options(*given: str) -> RunOptions:
+        return run_options(parser.read(["sre", *given]), settings_of(shell))
+
+    assert options().approve == "ask"
+    shell.run_line_magic("config", 'AOF.approve = "all"')
+    assert options().approve == "all"
     monkeypatch.setenv("AOF_APPROVE", "never")
-    assert ask_options(["sre", "hi"])[2].approve == "never"
-    assert ask_options(["sre", "hi", "--approve", "all"])[2].approve == "all"
+    assert options().approve == "never"
+    assert options("--approve", "ask").approve == "ask"
     monkeypatch.setenv("AOF_APPROVE", "yes")
     with pytest.raises(UsageError, match="AOF_APPROVE=yes"):
-        ask_options(["sre", "hi"])
+        options()
+    monkeypatch.delenv("AOF_APPROVE")
+    shell.run_line_magic("config", 'AOF.model = "openai:gpt-5"')
+    shell.run_line_magic("config", 'AOF.session = "inc-42"')
+    shell.run_line_magic("config", "AOF.max_turns = 3")
+    held = options()
+    assert (held.model, held.session, held.max_turns) == ("openai:gpt-5", "inc-42", 3)
+    said = options("-m", "script:x.yaml", "-s", "other", "--max-turns", "7")
+    assert (said.model, said.session, said.max_turns) == ("script:x.yaml", "other", 7)
 
 
 async def test_an_unknown_variable_fails_before_the_run(shell: Any) -> None:
@@ -152,7 +177,7 @@ async def test_the_conversations_of_an_agents_memory(
     capsys.readouterr()
     await cell(shell, "%aof memory sre")
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["inc-42", "2"]
-    with pytest.raises(UsageError, match="one agent's name"):
+    with pytest.raises(UsageError, match=r"%aof memory: .*required: agent"):
         await cell(shell, "%aof memory")
 
 
@@ -178,6 +203,12 @@ async def test_servers_are_listed_with_their_state(
         lab, gone = capsys.readouterr().out.splitlines()[1:]
         assert re.match(r"lab +stdio .*aof_nb.lab.server +open, \d+ tools$", lab)
         assert re.match(r"gone +stdio +no-such-program +failed: .*no-such-program", gone)
+        await cell(shell, "%aof mcp lab")
+        head, *rows = capsys.readouterr().out.splitlines()
+        assert head.split()[:2] == ["tool", "effect"]
+        assert any(row.startswith("lab__restart") for row in rows)
+        with pytest.raises(UsageError, match="did you mean 'lab'"):
+            await cell(shell, "%aof mcp lap")
     finally:
         await pool().close()
 
@@ -189,8 +220,8 @@ async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) 
     assert out == [["tool", "effect"], ["read_file", "read"], ["shell", "write"]]
     await cell(shell, "%aof tools")
     assert "built-in: " in capsys.readouterr().out
-    await cell(shell, "%aof")
-    assert '%aof ask NAME "prompt"' in capsys.readouterr().out
+    await cell(shell, "%aof help")
+    assert "%aof ask AGENT PROMPT" in capsys.readouterr().out
 
 
 async def test_what_is_not_awaited_says_so(shell: Any) -> None:
@@ -201,10 +232,96 @@ async def test_what_is_not_awaited_says_so(shell: Any) -> None:
     assert (await pending).text == "Hi."
 
 
-def test_help_names_the_options(shell: Any) -> None:
-    text = shell.magics_manager.magics["cell"]["aof"].__doc__
+@pytest.mark.parametrize("asked", ["%aof?", "%%aof?", "%%aof_agent?", "%%aof_mcp?"])
+def test_a_question_mark_shows_what_a_magic_takes(
+    shell: Any, asked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell(asked, store_history=False)
+    text = capsys.readouterr().out
+    if "_" in asked:
+        assert f"usage: {asked[:-1]} name" in text
+        return
     for option in ("--session", "--out", "--approve", "--model", "--max-turns", "--debug"):
         assert option in text
+    for name, command in COMMANDS.items():
+        assert f"%aof {name}" in text
+        assert command.does in text
+
+
+async def test_debug_shows_the_error_itself(shell: Any) -> None:
+    registry.agents["sre"] = Agent(name="sre", model="script:no-such.yaml")
+    with pytest.raises(CellFailed):
+        await cell(shell, "%aof ask sre why")
+    for code in ("%aof ask sre why --debug", "%%aof sre --debug\nwhy"):
+        with pytest.raises(AofError) as caught:
+            await cell(shell, code)
+        assert not isinstance(caught.value, CellFailed)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_every_command_has_help(
+    shell: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await cell(shell, f"%aof {name} --help") is None
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: %aof {name}")
+    for action in COMMANDS[name].parser.options:
+        assert action.help
+        assert action.option_strings[0] in shown
+    await cell(shell, f"%aof help {name}")
+    assert capsys.readouterr().out == shown
+
+
+async def test_the_definitions_have_help(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for magic in ("%%aof", "%%aof_agent", "%%aof_mcp"):
+        for body in ("\n \n", "\nhi"):
+            await cell(shell, f"{magic} --help{body}")
+            assert capsys.readouterr().out.startswith(f"usage: {magic} ")
+        await cell(shell, f"%aof help {magic}")
+        assert capsys.readouterr().out.startswith(f"usage: {magic} ")
+    assert not registry.agents
+
+
+async def test_nothing_asked_is_a_status(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    await cell(shell, "%aof")
+    assert "%%aof_agent NAME" in capsys.readouterr().out
+    registry.agents["sre"] = says("Hi.")
+    registry.servers["lab"] = McpServer(name="lab", command="python")
+    shell.run_line_magic("config", 'AOF.session = "inc-42"')
+    await cell(shell, "%aof")
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "agents    sre (says (scripted))",
+        "servers   lab: not connected yet",
+        "runs      none is going on or waits",
+        "defaults  approve ask, model as each agent says, session inc-42",
+    ]
+
+
+async def test_what_was_asked_is_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    await cell(shell, "%aof history")
+    assert "Nothing was asked" in capsys.readouterr().out
+    registry.agents["sre"] = says("Hi.", "There.")
+    registry.agents["dba"] = Agent(name="dba", model=Says([ValueError("broken")]))
+    shell.user_ns["n"] = 42
+    await cell(shell, "%%aof sre --out r\ngreet {n}\x1b[2J")
+    with pytest.raises(CellFailed):
+        await cell(shell, "%aof ask dba why")
+    await cell(shell, "%aof ask sre again")
+    capsys.readouterr()
+    await cell(shell, "%aof history")
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["asked", "agent", "status", "took", "cost", "run", "prompt"]
+    assert [row.split()[1:3] for row in rows] == [
+        ["sre", "completed"],
+        ["dba", "failed"],
+        ["sre", "completed"],
+    ]
+    assert shell.user_ns["r"].run_id in rows[0]
+    assert rows[0].endswith(r"greet 42\x1b[2J")
+    await cell(shell, "%aof history sre -n 1")
+    assert capsys.readouterr().out.splitlines()[1:] == rows[2:]
+    with pytest.raises(UsageError, match="did you mean 'sre'"):
+        await cell(shell, "%aof history sr")
 
 
 async def test_an_interrupt_ends_the_run(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_the_cells_id_is_in_the_journal(kernel: Kernel, directory: Path) -> None
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("%aof show", "give one run"),
+        ("%aof show", "required: run"),
         ("%aof resume", "required: run"),
         ("%aof resume nothing", "there is no run 'nothing'"),
         ("%aof resume nothing --out 1", "give the name of a variable"),

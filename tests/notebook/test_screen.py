@@ -22,6 +22,7 @@ def shell(content: dict[str, Any] | None, metadata: dict[str, Any]) -> Any:
     [
         ({}, None, {}, Frontend.TERMINAL),
         ({}, {"allow_stdin": True}, {"cellId": "a"}, Frontend.LIVE),
+        ({}, {"allow_stdin": True}, {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}, Frontend.LIVE),
         ({}, {"allow_stdin": True}, {}, Frontend.CONSOLE),
         ({}, {"allow_stdin": False}, {"cellId": "a"}, Frontend.HEADLESS),
         ({}, {}, {}, Frontend.HEADLESS),

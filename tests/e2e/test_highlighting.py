@@ -1,0 +1,70 @@
+"""Prompts look like Markdown, and definitions like YAML, in JupyterLab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+import aof_nb
+from tests.e2e.jupyterlab import jupyterlab
+from tests.e2e.test_jupyterlab import page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+EXTENSION = Path(__file__).parents[2] / "labextension"
+SOURCES = {
+    "%%aof_agent sre\nmodel: openai:gpt-5\n": "yaml",
+    "%%aof_mcp lab\ncommand: python\n": "yaml",
+    "%%aof sre -s inc-42\nIs **checkout** slow?": "markdown",
+    "%aof runs": "python",
+    "%%time\n1 + 1": "python",
+}
+
+__all__ = ["page"]
+
+
+def test_the_extension_is_that_of_this_version() -> None:
+    package = json.loads((EXTENSION / "package.json").read_text())
+    assert package["version"] == aof_nb.__version__
+    assert (EXTENSION / package["jupyterlab"]["_build"]["load"]).is_file()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_cells_are_highlighted(
+    tmp_path: Path,
+    page: Page,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extensions = tmp_path / "extensions" / "labextensions"
+    extensions.mkdir(parents=True)
+    (extensions / "aof-nb").symlink_to(EXTENSION)
+    monkeypatch.setenv("JUPYTER_PATH", str(extensions.parent))
+    notebook = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "aof-test", "display_name": "Python 3"}}
+    )
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in SOURCES]
+    (tmp_path / "work").mkdir()
+    nbformat.write(notebook, tmp_path / "work" / "cells.ipynb")
+
+    def language(place: int, expected: str) -> None:
+        cell = page.locator(".jp-Notebook .jp-CodeCell").nth(place)
+        cell.locator(f'.cm-content[data-language="{expected}"]').wait_for()
+
+    with jupyterlab(tmp_path) as url:
+        page.goto(url.replace("/lab?", "/lab/tree/cells.ipynb?"))
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+        for place, expected in enumerate(SOURCES.values()):
+            language(place, expected)
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+        page.keyboard.press("Control+Home")
+        page.keyboard.type("%%aof sre\n")
+        language(len(SOURCES) - 1, "markdown")
+        page.keyboard.press("Control+Home")
+        page.keyboard.type("x = 1\n")
+        language(len(SOURCES) - 1, "python")
