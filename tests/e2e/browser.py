@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -78,15 +79,29 @@ class NotebookPage:
         return self.page.locator(".jp-Notebook .jp-CodeCell")
 
     def run(self, number: int) -> Locator:
-        """Begins to execute a cell; returns it."""
+        """Begins to execute a cell; returns it.
+
+        A page that is still settling may lose a key, or ask for a kernel first: it is pressed until
+        the cell has begun.
+        """
+        from playwright.sync_api import TimeoutError as NotYet
+
         cell = self.cells.nth(number)
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Shift+Enter")
-        return cell
+        prompt = cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[(?:\*|\d+)\]"))
+        accept = self.page.locator(".jp-Dialog .jp-mod-accept")
+        for _ in range(12):
+            with contextlib.suppress(NotYet):
+                if accept.count():
+                    accept.first.click(timeout=2_000)
+                cell.locator(".cm-content").click(timeout=3_000)
+                self.page.keyboard.press("Shift+Enter")
+                prompt.wait_for(timeout=3_000)
+                return cell
+        raise AssertionError(f"cell {number} is not executed")
 
     def finished(self, cell: Locator) -> str:
         """Waits until a cell has been executed; its output's text."""
-        cell.locator(".jp-InputPrompt", has_text="]:").filter(has_not_text="*").wait_for()
+        cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
         return output(cell)
 
     def save(self) -> nbformat.NotebookNode:

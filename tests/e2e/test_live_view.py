@@ -249,24 +249,28 @@ def test_a_saved_notebook_reads_without_a_kernel(notebook: NotebookPage, browser
 HURT = f"""\
 import itertools
 payloads = {json.dumps(PAYLOADS)}
-@tool(effect="read")
+@tool(effect="read", sends=False)
 def read_file(path: str) -> str:
     "Reads a file."
     return "\\n\\n".join(payloads.values())
-@tool(effect="read")
+@tool(effect="read", sends=False)
 def rows() -> list:
     "A table."
     return [{{"kind": kind, "text": text}} for kind, text in payloads.items()]
 text = "\\n\\n".join(payloads.values())
-last = ToolCall("c3", "restart", {{"service": text}})
+@tool(sends=False)
+def break_off(service: str) -> str:
+    "Asks first."
+    return service
+last = ToolCall("c3", "break_off", {{"service": text}})
 paths = enumerate(payloads.values())
 names = [ToolCall(f"f{{n}}", "read_file", {{"path": each}}) for n, each in paths]
 model = Turns([text[:200], *names, ToolCall("c2", "rows", {{}})], [last], [text])
-victim = Agent(name="victim", model=model, tools=[read_file, rows, restart])
+victim = Agent(name="victim", model=model, tools=[read_file, rows, break_off])
 """
 
 
-@pytest.mark.cells(HURT, "%%aof victim\nShow it.", "print(restarted)")
+@pytest.mark.cells(HURT, "%%aof victim\nShow it.", "1")
 def test_nothing_that_is_shown_acts(notebook: NotebookPage, browser: Browser) -> None:
     page = notebook.page
     asked: list[str] = []
