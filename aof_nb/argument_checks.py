@@ -56,6 +56,27 @@ def misfits(spec: ToolSpec, arguments: dict[str, Any]) -> str:
     return _misfits(_validator_of(spec), arguments)
 
 
+def edited_arguments(spec: ToolSpec, text: str) -> dict[str, Any]:
+    """Arguments that a person has typed as JSON.
+
+    Raises:
+        ValueError: If they are no JSON object, or do not fit the tool's schema.
+
+    Example:
+        >>> edited_arguments(ToolSpec(name="ping", description="", input_schema={}), '{"n": 1}')
+        {'n': 1}
+    """
+    try:
+        arguments = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"This is not JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise ValueError("Give a JSON object: {...}")  # noqa: TRY004  typed by a person
+    if problem := misfits(spec, arguments):
+        raise ValueError(f"It does not fit the tool's schema: {problem}")
+    return arguments
+
+
 def _misfits(validator: Validator | None, arguments: dict[str, Any]) -> str:
     if validator is None or validator.is_valid(arguments):
         return ""

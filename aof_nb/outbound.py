@@ -6,6 +6,7 @@ import fnmatch
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
@@ -32,9 +33,8 @@ _SUBCOMMANDS = {
     "git": frozenset({"push", "fetch", "pull", "clone", "ls-remote", "send-email", "submodule"}),
     "kubectl": frozenset({"cp", "exec", "run", "port-forward", "proxy"}),
 }
-_INTERPRETERS = re.compile(
-    r"(?:python|perl|ruby|node|php|lua|deno|bun|bash|sh|dash|zsh|ksh|pwsh|awk|gawk)[\d.]*"
-)
+_INTERPRETERS = re.compile(r"(?:python|perl|ruby|node|php|lua|deno|bun|pwsh|awk|gawk|eval)[\d.]*")
+_SHELLS = re.compile(r"(?:ba|da|z|k|a)?sh")
 _LOCAL_PROGRAMS = frozenset({"curl", "wget", "http", "https", "xh"})
 
 
@@ -140,11 +140,18 @@ def _sender(words: Sequence[str]) -> str:
     for place, word in enumerate(words):
         name = PurePath(word).name
         rest = words[place + 1 :]
+        if _SHELLS.fullmatch(name):
+            scripts = [after for before, after in pairwise(rest) if re.match(r"-\w*c$", before)]
+            if inner := _sender([each for text in scripts for each in _SHELL_WORDS.split(text)]):
+                return inner
+            if not scripts and place and not rest:
+                return name
+            continue
         if name in _SENDERS or "/dev/tcp/" in word or "/dev/udp/" in word:
             return name
         if name in _SUBCOMMANDS and _SUBCOMMANDS[name] & set(rest):
             return name
         inline = any(re.match(r"-\w*[ce]$|--(?:eval|execute|command)\b", each) for each in rest)
-        if _INTERPRETERS.fullmatch(name) and (inline or name.endswith("awk")):
+        if _INTERPRETERS.fullmatch(name) and (inline or name.endswith("awk") or name == "eval"):
             return name
     return ""

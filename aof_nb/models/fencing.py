@@ -6,7 +6,9 @@ cannot contain, and the model is told that nothing between them is an instructio
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import hmac
+import secrets
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -16,6 +18,7 @@ from aof_nb.messages import Message, ToolResult
 from aof_nb.models.counting import counted
 from aof_nb.models.layer import ModelLayer
 from aof_nb.models.mapped_messages import MappedMessages
+from aof_nb.paths import state_dir, write_private
 from aof_nb.ports import Model, ModelRequest
 
 _TOLD = (
@@ -25,19 +28,38 @@ _TOLD = (
 )
 
 
-def fenced(model: Model, run_id: str) -> Model:
+_KEY_FILE = "fence.key"
+
+
+def fenced(model: Model, conversation: str) -> Model:
     """A model that is shown what tools returned between marks; a playbook reads it as it is.
 
     Args:
         model: The model.
-        run_id: What the marks are made of; text that was written before the run does not know it.
+        conversation: What the marks are made of, together with a key that nobody else has: they are
+            the same whenever the same is asked, so that providers' caches and batches fit.
 
     Example:
         >>> from aof_nb.models import resolve_model
-        >>> fenced(resolve_model("ollama:qwen3"), "20261126-031500-123a1b2c3").name
+        >>> fenced(resolve_model("ollama:qwen3"), "inc-42").name
         'ollama:qwen3'
     """
-    return model if getattr(model, "reads_results", False) else FencedModel(model, run_id)
+    return model if getattr(model, "reads_results", False) else FencedModel(model, conversation)
+
+
+def _key() -> bytes:
+    """This user's key; one of this process where none can be kept."""
+    path = state_dir() / _KEY_FILE
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            write_private(path, secrets.token_bytes(32), once=True)
+    try:
+        return path.read_bytes() or _fallback
+    except OSError:
+        return _fallback
+
+
+_fallback = secrets.token_bytes(32)
 
 
 class FencedModel(ModelLayer):
@@ -45,12 +67,12 @@ class FencedModel(ModelLayer):
 
     Args:
         model: The model.
-        run_id: The run's id.
+        conversation: See `fenced`.
     """
 
-    def __init__(self, model: Model, run_id: str) -> None:
+    def __init__(self, model: Model, conversation: str) -> None:
         super().__init__(model)
-        self._mark = hashlib.sha256(f"data of {run_id}".encode()).hexdigest()[:10]
+        self._mark = hmac.new(_key(), conversation.encode(), "sha256").hexdigest()[:10]
         self._told = _TOLD.format(mark=self._mark)
         self._messages = MappedMessages(self._marked)
         self._systems: dict[str, str] = {}

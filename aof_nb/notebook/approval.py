@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aof_nb.argument_checks import misfits
+from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
@@ -141,14 +141,7 @@ class ViewApprover:
 
 def _edited(request: ApprovalRequest, text: str) -> dict[str, Any] | None:
     """The arguments that a person has typed; None if they are those that are asked about."""
-    try:
-        arguments = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"This is not JSON: {error}") from None
-    if not isinstance(arguments, dict):
-        raise ValueError("Give a JSON object: {...}")  # noqa: TRY004  typed by a person
-    if problem := misfits(request.tool, arguments):
-        raise ValueError(f"It does not fit the tool's schema: {problem}")
+    arguments = edited_arguments(request.tool, text)
     return None if arguments == request.arguments else arguments
 
 

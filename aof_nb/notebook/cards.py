@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
 from aof_nb.markdown import quoted, revealed
 from aof_nb.notebook.rows import in_short
@@ -116,7 +117,10 @@ class Card:
             if len(formatted) <= _ARGUMENTS_CHARS
             else ""
         )
-        words = "".join(f"<div>{escape(revealed(line))}</div>" for line in described(self.request))
+        words = "".join(
+            f"<div>{escape(revealed(line))}</div>"
+            for line in described(tool, self.request.arguments)
+        )
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
             f"<div><b>Approval needed: {escape(revealed(tool.name))}</b> "
@@ -143,15 +147,3 @@ class Card:
     def _line(self) -> Answered:
         tool, arguments = self.request.tool.name, self.request.arguments
         return Answered(self._answered, tool, arguments, when=self._when)
-
-
-_WORDS = {
-    Effect.READ: "It reads, and changes nothing.",
-    Effect.WRITE: "It changes something.",
-    Effect.DESTRUCTIVE: "It may remove or break something.",
-}
-
-
-def described(request: ApprovalRequest) -> list[str]:
-    """What will happen, in plain words: a line each."""
-    return [_WORDS[request.tool.effect]]

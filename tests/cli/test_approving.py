@@ -13,6 +13,7 @@ import pytest
 
 from aof_nb import Agent, RunResult, RunStatus
 from aof_nb.journal.approvals import Approvals
+from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.reading import timeline
 from aof_nb.journal.runs import find_run, read_run
 from aof_nb.messages import Text
@@ -83,6 +84,21 @@ def test_an_approval_says_what_it_allows_and_what_comes_next(invoke: Invoke, sta
     late = invoke("deny", "last")
     assert (late.exit_code, late.stdout) == (1, "")
     assert f"nothing waits for approval in run {result.run_id} (completed)" in late.stderr
+
+
+def test_arguments_can_be_changed(invoke: Invoke, state: Path) -> None:
+    result = waiting(one_call())
+    wrong = invoke("approve", "last", "--arguments", '["kubectl"]')
+    assert wrong.exit_code == 2
+    assert "Give a JSON object" in wrong.stderr
+    changed = '{"argv": ["kubectl", "get", "pods"]}'
+    assert invoke("approve", "last", "--arguments", changed).exit_code == 0
+    resumed = asyncio.run(one_call().resume(result.run_id))
+    [told] = [each for message in resumed.messages for each in message.tool_results]
+    assert 'with changed arguments: {"argv":["kubectl","get","pods"]}' in told.content
+    answered = [json.loads(line) for line in (find_run("last") / FILE_NAME).open()]
+    [answer] = [each for each in answered if each["type"] == "approval_answered"]
+    assert answer["arguments"] == {"argv": ["kubectl", "get", "pods"]}
 
 
 def test_a_denial_reaches_the_model_with_its_reason(invoke: Invoke, state: Path) -> None:

@@ -100,12 +100,6 @@ def test_a_cell_leaves_one_record(kernel: Kernel) -> None:
     }
 
 
-def test_a_run_that_is_over_at_once_needs_no_view(kernel: Kernel) -> None:
-    executed = kernel.run("%%aof sre --approve all\nWhy?")
-    assert not executed.of("comm_open")
-    assert len(executed.of("display_data", "update_display_data")) == 2
-
-
 def test_the_view_is_sent_what_has_changed(kernel: Kernel) -> None:
     page = Frontend(kernel, {"approved": "1"})
     kernel.run("%%aof sre\nWhy?", seen=page)

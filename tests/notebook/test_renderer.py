@@ -163,6 +163,18 @@ async def test_calls_that_were_cut_off_are_unknown() -> None:
     assert [update for *_, update in screen.sent] == [False, True]
 
 
+async def test_a_run_that_is_over_at_once_needs_no_view() -> None:
+    screen = Recording()
+    run = agent(["All is well."]).stream("why?")
+    events = [event async for event in run]
+    renderer = LiveRenderer(screen, agent="sre", session=None)
+    for event in events:
+        renderer.event(event)
+    renderer.end(run.result)
+    await asyncio.sleep(0.3)
+    assert [set(data) for data, *_ in screen.sent] == [{"text/markdown"}] * 2
+
+
 async def test_without_a_page_that_shows_views_the_record_grows() -> None:
     screen = Recording()
     renderer = LiveRenderer(screen, agent="sre", session=None)
