@@ -27,7 +27,7 @@ from aof_nb.journal.recorder import digest_of, message_digest
 from aof_nb.journal.recording import Recording
 from aof_nb.journal.redaction import read_redaction
 from aof_nb.journal.replay import Replay, record_path
-from aof_nb.journal.runs import run_dir
+from aof_nb.journal.runs import check_run_id, run_dir
 from aof_nb.limits import Limits
 from aof_nb.messages import Message, Usage, sendable
 from aof_nb.models.fencing import fenced
@@ -225,7 +225,7 @@ class Run:
             try:
                 async with asyncio.timeout(seconds) as within:
                     # An id that no directory can have is refused without a journal, too.
-                    run_dir(self.run_id)
+                    check_run_id(self.run_id)
                     if self._place is not None:
                         await asyncio.to_thread(self._find_in_notebook, self._place)
                         if self._resumed is not None:

@@ -54,6 +54,21 @@ NOTED = frozenset({LimitReached, Steered, ToolFinished, RunFinished})
 """The events that `RunJournal.noted` is to be given; most are not worth the call."""
 
 
+def _made_for(run_id: str) -> Path:
+    """The directory of a run.
+
+    Raises:
+        JournalError: If there is no place for it.
+    """
+    try:
+        return run_dir(run_id)
+    except OSError as error:
+        raise JournalError(
+            f"the state directory cannot be made: {error}",
+            remedy="name another one in AOF_STATE_DIR",
+        ) from error
+
+
 class RunJournal:
     """A run's journal, and what of it is played back.
 
@@ -146,7 +161,7 @@ class RunJournal:
             return self._before + time.monotonic() - began
 
         try:
-            self._journal = journal = Journal(run_dir(run_id), elapsed=elapsed)
+            self._journal = journal = Journal(_made_for(run_id), elapsed=elapsed)
         except JournalError as error:
             if recording is not None:
                 raise

@@ -41,12 +41,21 @@ def run_dir(run_id: str) -> Path:
         >>> run_dir("20261126-031500-123a1b2c3").name
         '20261126-031500-123a1b2c3'
     """
+    check_run_id(run_id)
+    return state_dir() / "runs" / run_id
+
+
+def check_run_id(run_id: str) -> None:
+    """Makes sure that a run can have an id.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
     if not _ID.fullmatch(run_id) or run_id == LAST or len(run_id.encode()) > _LONGEST_ID:
         raise ConfigurationError(
             f"{run_id[:_LONGEST_ID]!r} cannot be a run's id",
             remedy="use letters, digits, - and _, as in the ids that aofctl list runs shows",
         )
-    return state_dir() / "runs" / run_id
 
 
 def find_run(named: str) -> Path:

@@ -7,9 +7,11 @@ cannot contain, and the model is told that nothing between them is an instructio
 from __future__ import annotations
 
 import contextlib
+import functools
 import hmac
 import secrets
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import msgspec
 
@@ -49,14 +51,17 @@ def fenced(model: Model, conversation: str) -> Model:
 
 def _key() -> bytes:
     """This user's key; one of this process where none can be kept."""
-    path = state_dir() / _KEY_FILE
-    with contextlib.suppress(OSError):
-        if not path.exists():
-            write_private(path, secrets.token_bytes(32), once=True)
     try:
-        return path.read_bytes() or _fallback
+        return _kept_key(state_dir() / _KEY_FILE)
     except OSError:
         return _fallback
+
+
+@functools.cache
+def _kept_key(path: Path) -> bytes:
+    with contextlib.suppress(FileExistsError):
+        write_private(path, secrets.token_bytes(32), once=True)
+    return path.read_bytes()
 
 
 _fallback = secrets.token_bytes(32)
