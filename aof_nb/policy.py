@@ -353,7 +353,7 @@ class Gate:
             )
         if answer.approved:
             if answer.arguments is not None:
-                return self._edited(tool, answer.arguments, answer.by)
+                return self.edited(tool, answer.arguments, answer.by)
             if answer.similar:
                 self._similar.add(kind)
             return None
@@ -384,7 +384,7 @@ class Gate:
         more = ", ..." if len(self._has_read) > 3 else ""
         return f"this run has read {read}{more}, and {to}"
 
-    def _edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
+    def edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
         """A call as a person has changed it; why it may not be made, as a rule may deny it."""
         if problem := misfits(tool.spec, arguments):
             return (
@@ -445,7 +445,8 @@ class Gate:
                 call_id=context.call_id,
                 digest=answer.digest,
                 approved=given.approved,
-                similar=answer.similar,
+                # Whoever changes a call has said nothing of others like it.
+                similar=answer.similar and answer.arguments is None,
                 by=answer.by,
                 via=answer.via,
                 reason=answer.reason,
@@ -509,11 +510,12 @@ class Guarded:
         self._gate.note_read(self.spec)
         if refusal is None:
             return await self._tool.call(arguments, context)
-        output = await self._tool.call(refusal.arguments, context)
-        return msgspec.structs.replace(output, content=f"{_changed(refusal)}\n{output.content}")
+        return told_of_change(await self._tool.call(refusal.arguments, context), refusal)
 
 
-def _changed(edited: Edited) -> str:
+def told_of_change(output: ToolOutput, edited: Edited) -> ToolOutput:
+    """What a call came to, together with what a person has changed of it, for the model."""
     who = edited.by or "A person"
     arguments = msgspec.json.encode(edited.arguments).decode()
-    return f"[{who} approved this call with changed arguments: {arguments}]"
+    change = f"[{who} approved this call with changed arguments: {arguments}]"
+    return msgspec.structs.replace(output, content=f"{change}\n{output.content}")

@@ -40,7 +40,7 @@ from aof_nb.journal.recording import FINAL, Recording, State, check_resumable, r
 from aof_nb.journal.redaction import write_redaction
 from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
-from aof_nb.journal.unknown import BegunTool, GoneTool
+from aof_nb.journal.unknown import BegunTool, GoneTool, begun_edited
 from aof_nb.messages import Message, ToolCall
 from aof_nb.policy import Approver, Gate
 from aof_nb.ports import Model, Tool
@@ -279,8 +279,10 @@ class RunJournal:
         assert self._recording is not None
         begun: list[Tool | None] = [None] * len(outer)
         if journal is not None:
+            edited = begun_edited(self._recording.lines)
             layers = [
-                BegunTool(tool, again, gate) for tool, again in zip(tools, inner, strict=True)
+                BegunTool(tool, again, gate, edited)
+                for tool, again in zip(tools, inner, strict=True)
             ]
             begun = list(journaled(layers, journal, self._durations))
         # What was approved for similar calls was so for that run.

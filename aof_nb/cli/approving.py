@@ -40,6 +40,11 @@ def approve(
     resume: Annotated[bool, _RESUME] = False,
 ) -> None:
     """Approves a call that waits: this tool, as it is defined now, with exactly these arguments."""
+    if similar and arguments is not None:
+        usage_error(
+            "--similar and --arguments cannot be given together",
+            "a call that you change is approved once",
+        )
     answer = _Answering(run, call=call, every=every, by=by, reason=reason, yes=yes)
     answer.give(approved=True, similar=similar, arguments=arguments)
     answer.go_on(context, resume=resume)

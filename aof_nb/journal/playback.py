@@ -637,7 +637,7 @@ class PlayedTool:
                     # That of a call which is made again takes nothing from the first one.
                     begun -= 1
                 case ApprovalRequested() | ApprovalAnswered() | ToolProgress():
-                    if isinstance(entry, ApprovalAnswered) and entry.approved and entry.similar:
+                    if isinstance(entry, ApprovalAnswered):
                         self._approved_similar(arguments, entry)
                     context.emit(entry)
                 case _:
@@ -660,5 +660,6 @@ class PlayedTool:
         return await self._tool.call(arguments, context)
 
     def _approved_similar(self, arguments: dict[str, Any], answered: ApprovalAnswered) -> None:
-        if self._gate is not None and self._own is not None and self._keeps_approvals:
+        holds = answered.approved and answered.similar and answered.arguments is None
+        if holds and self._gate is not None and self._own is not None and self._keeps_approvals:
             self._gate.allow_similar(self._own, arguments, answered.digest)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aof_nb.policy import Gate
+from aof_nb.events import ApprovalAnswered
+from aof_nb.journal.entries import Line, ToolIntended
+from aof_nb.policy import Edited, Gate, told_of_change
 from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
 
 LEFT_ALONE = (
@@ -17,6 +20,23 @@ REASON = (
 )
 
 
+def begun_edited(lines: Iterable[Line]) -> dict[str, Edited]:
+    """The calls that were begun with arguments a person had changed, by their ids.
+
+    Args:
+        lines: A recording's.
+    """
+    changed_by: dict[str, str] = {}
+    found: dict[str, Edited] = {}
+    for line in lines:
+        match line.entry:
+            case ApprovalAnswered(call_id=call_id, arguments=dict(), approved=True, by=by):
+                changed_by[call_id] = by
+            case ToolIntended(call_id=call_id, arguments=arguments) if call_id in changed_by:
+                found[call_id] = Edited(arguments, changed_by[call_id])
+    return found
+
+
 class BegunTool:
     """A tool in place of one of its calls that was begun and whose outcome is not known.
 
@@ -27,12 +47,14 @@ class BegunTool:
         tool: The tool itself.
         again: The same with its intent written down, for a call that is made again.
         gate: What asks, and denies what the policy has come to deny since.
+        edited: The calls that were begun with arguments a person had changed, by their ids.
     """
 
-    def __init__(self, tool: Tool, again: Tool, gate: Gate) -> None:
+    def __init__(self, tool: Tool, again: Tool, gate: Gate, edited: Mapping[str, Edited]) -> None:
         self._tool = tool
         self._again = again
         self._gate = gate
+        self._edited = edited
 
     @property
     def spec(self) -> ToolSpec:
@@ -40,7 +62,17 @@ class BegunTool:
         return self._tool.spec
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
-        """Finds out what became of the call, or has it made again, or leaves it alone."""
+        """Finds out what became of the call, or has it made again, or leaves it alone.
+
+        The call is what was begun, which is not what the model asked for where a person has
+        changed that.
+        """
+        edited = self._edited.get(context.call_id)
+        if edited is None or edited.arguments == arguments:
+            return await self._settle(arguments, context)
+        return told_of_change(await self._settle(edited.arguments, context), edited)
+
+    async def _settle(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         denied = self._gate.denial(self._tool, arguments)
         if isinstance(self._tool, Verifiable):
             try:
@@ -56,7 +88,12 @@ class BegunTool:
             return _left_alone(denied)
         answer = await self._gate.ask(self._tool, arguments, context, REASON)
         if answer is not None and answer.approved:
-            return await self._again.call(arguments, context)
+            if answer.arguments is None:
+                return await self._again.call(arguments, context)
+            change = self._gate.edited(self._tool, answer.arguments, answer.by)
+            if isinstance(change, str):
+                return _left_alone(change)
+            return told_of_change(await self._again.call(change.arguments, context), change)
         if answer is None:
             return _left_alone("")
         said = f"{answer.by or 'A person'} was asked, and said no."

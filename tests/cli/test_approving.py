@@ -101,6 +101,12 @@ def test_arguments_can_be_changed(invoke: Invoke, state: Path) -> None:
     assert answer["arguments"] == {"argv": ["kubectl", "get", "pods"]}
 
 
+def test_a_changed_call_is_approved_without_those_like_it(invoke: Invoke, state: Path) -> None:
+    refused = invoke("approve", "any", "--similar", "--arguments", "{}")
+    assert refused.exit_code == 2
+    assert "--similar and --arguments cannot be given together" in refused.output
+
+
 def test_a_denial_reaches_the_model_with_its_reason(invoke: Invoke, state: Path) -> None:
     result = waiting(one_call())
     shown = invoke("deny", result.run_id, "--reason", "the pod is the last one", "--by", "ola")
