@@ -38,6 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_sessionfinish() -> None:
+    """Keeps what a process has measured of its coverage, however it is ended after this."""
+    coverage = sys.modules.get("coverage")
+    if coverage is not None and (running := coverage.Coverage.current()) is not None:
+        running.save()
+
+
 def pytest_report_header() -> str:
     """Says how those tests are kept from the network that must do without."""
     return f"offline: {offline.how()}"
