@@ -1,0 +1,251 @@
+"""A form made from a JSON schema: a field a property, judged in place while it is filled in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import msgspec
+
+from aof_nb.markdown import revealed
+from aof_nb.readable import visible
+
+_STRUCTURED = ("array", "object")
+_EITHER = {"": None, "yes": True, "no": False}
+_LINES = 4
+
+
+class _Unreadable(ValueError):
+    """A field's text that is no value of its type."""
+
+
+class SchemaForm:
+    """A form for the values of an object's properties.
+
+    Text, numbers, booleans and enumerations have fields of their own; lists, objects and whatever
+    may be of several types are written as JSON. A field that is left empty is left out, unless it
+    is required text.
+
+    Args:
+        schema: The JSON schema of an object. A string with ``"format": "multiline"`` gets several
+            lines.
+        value: What it begins with.
+
+    Example:
+        >>> form = SchemaForm({"properties": {"n": {"type": "integer"}}, "required": ["n"]})
+        >>> form.problems
+        {'n': 'this is required'}
+        >>> form.value = {"n": 3}
+        >>> form.value, form.problems
+        ({'n': 3}, {})
+    """
+
+    def __init__(self, schema: Mapping[str, Any], value: Mapping[str, Any] | None = None) -> None:
+        import ipywidgets
+        import jsonschema_rs
+
+        self._schema = dict(schema)
+        self._validator = jsonschema_rs.validator_for(self._schema)
+        self._required = set(self._schema.get("required", ()))
+        self._changed: list[Callable[[], None]] = []
+        self._silent = False
+        self._fields = {
+            name: _Field(name, part if isinstance(part, dict) else {}, name in self._required)
+            for name, part in self._schema.get("properties", {}).items()
+        }
+        self.problems: dict[str, str] = {}
+        """What is wrong, by field; what is wrong with the whole by the empty name."""
+        self._whole: Any = ipywidgets.HTML()
+        boxes = [each.widget for each in self._fields.values()]
+        self.widget: Any = ipywidgets.VBox([*boxes, self._whole])
+        for each in self._fields.values():
+            each.input.observe(self._edited, "value")
+        self.value = dict(value or {})
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """What is filled in; fields that cannot be read are left out."""
+        return self._read()[0]
+
+    @value.setter
+    def value(self, value: Mapping[str, Any]) -> None:
+        self._silent = True
+        try:
+            for name, each in self._fields.items():
+                each.write(value.get(name))
+        finally:
+            self._silent = False
+        self._judge()
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Has a function called when a person has changed a field, on any thread."""
+        self._changed.append(changed)
+
+    def mark(self, problems: Mapping[str, str]) -> None:
+        """Shows what else is wrong with fields, beside what the schema says."""
+        self._judge()
+        for name, problem in problems.items():
+            self.problems.setdefault(name, problem)
+        self._show()
+
+    def _edited(self, _: Any) -> None:
+        if self._silent:
+            return
+        self._judge()
+        for each in self._changed:
+            each()
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, str]]:
+        value: dict[str, Any] = {}
+        problems: dict[str, str] = {}
+        for name, each in self._fields.items():
+            try:
+                read = each.read()
+            except _Unreadable as error:
+                problems[name] = str(error)
+                continue
+            if read is not None:
+                value[name] = read
+        return value, problems
+
+    def _judge(self) -> None:
+        value, problems = self._read()
+        for error in self._validator.iter_errors(value):
+            path = list(error.instance_path)
+            if path:
+                within = ".".join(str(each) for each in path[1:])
+                place, message = (
+                    str(path[0]),
+                    f"{within}: {error.message}" if within else error.message,
+                )
+                problems.setdefault(place, message)
+        for name in self._required - set(value):
+            problems.setdefault(name, "this is required")
+        if not problems:
+            whole = next(iter(self._validator.iter_errors(value)), None)
+            problems |= {"": whole.message} if whole is not None else {}
+        self.problems = problems
+        self._show()
+
+    def _show(self) -> None:
+        for name, each in self._fields.items():
+            each.complain(self.problems.get(name, ""))
+        self._whole.value = _complaint(self.problems.get("", ""))
+
+
+class _Field:
+    """One property: its label, its input, what is wrong with it."""
+
+    def __init__(self, name: str, schema: Mapping[str, Any], required: bool) -> None:
+        import ipywidgets
+
+        self._schema, self._required = schema, required
+        kind = schema.get("type")
+        self._kind = kind if isinstance(kind, str) else ""
+        label = f"{revealed(visible(name))}{' *' if required else ''}"
+        told = revealed(visible(str(schema.get("description", ""))))
+        full = {"width": "100%"}
+        options: dict[str, Any] = {"layout": full, "tooltip": told or label}
+        self._choices: dict[str, Any] = {}
+        if "enum" in schema or self._kind == "boolean":
+            self._choices = self._named_choices()
+            self.input: Any = ipywidgets.Dropdown(options=list(self._choices), **options)
+        elif self._is_json() or schema.get("format") == "multiline":
+            hint = "" if not self._is_json() else f"JSON: {self._hint()}"
+            self.input = ipywidgets.Textarea(placeholder=hint, rows=_LINES, **options)
+        else:
+            self.input = ipywidgets.Text(placeholder=self._hint(), **options)
+        # Labels of ipywidgets are of a fixed width: the input's own names it for readers.
+        self.input.description = label
+        self.input.style.description_width = "130px"
+        self._note: Any = ipywidgets.HTML(layout={"display": "none"})
+        self._told: Any = ipywidgets.HTML(f"<small>{escape(told)}</small>" if told else "")
+        self._told.layout.display = None if told else "none"
+        for each in (self._note, self._told):
+            each.layout.margin = "0 0 2px 138px"
+        self.widget: Any = ipywidgets.VBox([self.input, self._told, self._note])
+        self.widget.layout.overflow = "hidden"
+
+    def _is_json(self) -> bool:
+        return self._kind not in {"string", "number", "integer", "boolean"}
+
+    def _hint(self) -> str:
+        default = self._schema.get("default")
+        if default is not None:
+            return f"{_as_text(default)} if left empty"
+        return self._kind if self._kind != "string" else ""
+
+    def _named_choices(self) -> dict[str, Any]:
+        if "enum" not in self._schema:
+            return _EITHER
+        listed = {_as_text(each): each for each in self._schema["enum"]}
+        return {"": None} | listed
+
+    def write(self, value: Any) -> None:
+        """Puts a value in."""
+        if self._choices:
+            text = next((name for name, each in self._choices.items() if _same(each, value)), "")
+        elif value is None:
+            text = ""
+        elif isinstance(value, str) and not self._is_json():
+            text = value
+        else:
+            text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode()
+        if self.input.value != text:
+            self.input.value = text
+
+    def read(self) -> Any:
+        """The value; None if the field is empty.
+
+        Raises:
+            _Unreadable: If the text is none of the field's type.
+        """
+        text: str = self.input.value
+        if self._choices:
+            return self._choices.get(text)
+        if self._kind == "string":
+            return text if text or self._required else None
+        if not text.strip():
+            return None
+        if self._kind in {"number", "integer"}:
+            return self._number(text.strip())
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise _Unreadable(f"this is not JSON: {error}") from None
+        if self._kind in _STRUCTURED and not isinstance(value, list | dict):
+            raise _Unreadable(f"write a JSON {self._kind}")
+        return value
+
+    def _number(self, text: str) -> int | float:
+        try:
+            number = int(text) if self._kind == "integer" else float(text)
+            if math.isfinite(number):
+                return number
+            raise ValueError(text)
+        except ValueError:
+            kind = "whole number" if self._kind == "integer" else "number"
+            raise _Unreadable(f"write a {kind}") from None
+
+    def complain(self, problem: str) -> None:
+        """Shows what is wrong with the value; nothing if nothing is."""
+        self._note.value = _complaint(problem)
+        self._note.layout.display = None if problem else "none"
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _complaint(problem: str) -> str:
+    if not problem:
+        return ""
+    return (
+        f'<div class="aof-field-problem" role="alert">⚠ {escape(revealed(visible(problem)))}</div>'
+    )

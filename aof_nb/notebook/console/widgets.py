@@ -1,0 +1,40 @@
+"""The widgets that ipywidgets does not have: the console's style and pulse, and a table."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from typing import Any
+
+
+@functools.cache
+def pulse_class() -> type[Any]:
+    """A widget that brings the style, and says ``{do: "here"}`` while a page looks at it."""
+    import anywidget
+
+    static = files("aof_nb.notebook") / "static"
+
+    class ConsolePulse(anywidget.AnyWidget):
+        _esm = (static / "console_pulse.js").read_text(encoding="utf-8")
+        _css = (static / "console.css").read_text(encoding="utf-8")
+
+    return ConsolePulse
+
+
+@functools.cache
+def table_class() -> type[Any]:
+    """A table whose rows can be sorted, filtered and selected in the page."""
+    import anywidget
+    import traitlets
+
+    static = files("aof_nb.notebook") / "static"
+
+    class TableWidget(anywidget.AnyWidget):
+        _esm = (static / "console_table.js").read_text(encoding="utf-8")
+        label = traitlets.Unicode().tag(sync=True)
+        columns: Any = traitlets.List().tag(sync=True)
+        rows: Any = traitlets.List().tag(sync=True)
+        selected = traitlets.Unicode().tag(sync=True)
+        empty = traitlets.Unicode().tag(sync=True)
+
+    return TableWidget
