@@ -15,6 +15,8 @@ from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.writers import OutputFormat, writer_for
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import RunStatus
+from aof_nb.journal.runs import run_dir
+from aof_nb.journal.stop_request import stoppable
 from aof_nb.readable import printable
 from aof_nb.result import RunResult
 from aof_nb.run import Run
@@ -73,8 +75,14 @@ async def print_events(run: Run, output: OutputFormat) -> RunResult:
     """Prints a run's events as they come, and what came of it."""
     writer = writer_for(output)
     try:
-        async for event in run:
-            writer.event(event)
+        async with stoppable(lambda: run_dir(run.run_id)) as stop:
+            async for event in run:
+                writer.event(event)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not stop.requested or task is None or task.uncancel():
+            raise
+        complain(f"the run {run.run_id} was stopped: somebody asked for it")
     finally:
         await run.aclose()
         await _close_servers()
@@ -87,7 +95,6 @@ async def print_events(run: Run, output: OutputFormat) -> RunResult:
 def waits(result: RunResult) -> ExitCode:
     """Says what a run waits for, and how it goes on."""
     from aof_nb.journal.approvals import Approvals
-    from aof_nb.journal.runs import run_dir
 
     run_id = result.run_id
     pending = Approvals(run_dir(run_id)).pending()

@@ -13,6 +13,8 @@ import msgspec
 
 from aof_nb.agent import Agent
 from aof_nb.events import Notice, RunStatus
+from aof_nb.journal.runs import run_dir
+from aof_nb.journal.stop_request import stoppable
 from aof_nb.notebook import registry
 from aof_nb.notebook.failures import CellWaiting, Interrupted, failed
 from aof_nb.notebook.interrupt import interruptible
@@ -131,7 +133,8 @@ async def show_in_cell(
     waiting: CellWaiting | None = None
     with interruptible(kernel=place is not Frontend.TERMINAL), _shown_by(renderer):
         try:
-            await _show(run, renderer)
+            async with stoppable(lambda: run_dir(run.run_id)):
+                await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
             renderer.end(run.result, interrupted=True)
             if debug:
@@ -169,7 +172,6 @@ def _remember(run: Run, agent: str, prompt: str, began: float) -> None:
 def _waiting(run: Run) -> CellWaiting:
     """What a run waits for, and how it goes on."""
     from aof_nb.journal.approvals import Approvals
-    from aof_nb.journal.runs import run_dir
 
     run_id = run.run_id
     go_on = f"aofctl resume {run.notebook_run}" if run.notebook_run else f"%aof resume {run_id}"
