@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
@@ -110,7 +111,7 @@ def save_runbook(file: str, named: str | None, user_ns: dict[str, Any], *, overw
             )
         named = list(registry.spent)[-1]
     recording = read_run(named)
-    saved = save(file, recording, _agent_of(recording, user_ns), overwrite=overwrite)
+    saved = save(file, recording, agent_of(recording, user_ns), overwrite=overwrite)
     parameters = ", ".join(each.name for each in saved.parameters) or "none"
     steps = f"{counted(saved.steps, 'step')} of run {recording.run_id}"
     notes = "".join(f"\nto be completed: {each}" for each in saved.notes)
@@ -135,7 +136,7 @@ async def resume(
     """
     try:
         recording = read_run(named)
-        agent = _agent_of(recording, shell.user_ns)
+        agent = agent_of(recording, shell.user_ns)
         run = agent.resumed(recording, approve=approve, model=options.model)
     except AofError as error:
         raise failed(error) from error
@@ -154,10 +155,18 @@ async def resume(
     return result
 
 
-def _agent_of(recording: Recording, variables: dict[str, Any]) -> Agent:
-    """The agent of a run: one of this notebook, or the one in the file it was begun from."""
+def agent_of(recording: Recording, variables: Mapping[str, Any]) -> Agent:
+    """The agent of a run: one of this notebook, or the one in the file it was begun from.
+
+    Args:
+        recording: The run.
+        variables: The notebook's variables.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
     begun = recording.begun
-    held = [each for name, each in variables.items() if not name.startswith("_")]
+    held = [each for name, each in list(variables.items()) if not name.startswith("_")]
     named = [
         each
         for each in [*registry.agents.values(), *reversed(held)]

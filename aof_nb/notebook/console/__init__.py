@@ -19,5 +19,10 @@ from __future__ import annotations
 
 from typing import Final
 
-PAGES: Final[dict[str, str]] = {}
+PAGES: Final[dict[str, str]] = {
+    "Agents": "aof_nb.notebook.console.agents:AgentsPage",
+    "Runs": "aof_nb.notebook.console.runs:RunsPage",
+    "Approvals": "aof_nb.notebook.console.approvals:ApprovalsPage",
+    "Logs": "aof_nb.notebook.console.logs:LogsPage",
+}
 """The pages, in the order of their tabs: the title, and where the class is."""

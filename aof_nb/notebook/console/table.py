@@ -52,6 +52,7 @@ class Table:
         label: What it is a table of, for who cannot see it.
         columns: Its columns.
         empty: What stands in its place while it has no rows.
+        filterable: Whether it has a field of its own for words that the rows must have.
 
     Example:
         >>> table = Table("Runs", [Column("run", "Run")], empty="No runs yet.")
@@ -60,7 +61,9 @@ class Table:
         ''
     """
 
-    def __init__(self, label: str, columns: Sequence[Column], *, empty: str) -> None:
+    def __init__(
+        self, label: str, columns: Sequence[Column], *, empty: str, filterable: bool = True
+    ) -> None:
         self.widget: Any = table_class()(
             label=label,
             columns=[
@@ -68,6 +71,7 @@ class Table:
                 for each in columns
             ],
             empty=empty,
+            filterable=filterable,
         )
 
     @property

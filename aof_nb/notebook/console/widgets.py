@@ -36,5 +36,6 @@ def table_class() -> type[Any]:
         rows: Any = traitlets.List().tag(sync=True)
         selected = traitlets.Unicode().tag(sync=True)
         empty = traitlets.Unicode().tag(sync=True)
+        filterable = traitlets.Bool(default_value=True).tag(sync=True)
 
     return TableWidget

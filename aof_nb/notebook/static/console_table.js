@@ -20,7 +20,8 @@ export default {
     filter.setAttribute("aria-label", `Filter ${model.get("label")}`);
     const count = made("span", "aof-told");
     count.setAttribute("role", "status");
-    bar.append(filter, count);
+    if (model.get("filterable")) bar.append(filter);
+    bar.append(count);
 
     const scroll = made("div", "aof-table-scroll");
     const table = made("table");

@@ -1,0 +1,109 @@
+"""The log of all runs of this machine, filtered and followed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aof_nb.journal.log_feed import LEVELS, LogEntry, LogFeed
+from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.table import Column, Table, TableRow
+
+_SHOWN = 400
+_COLUMNS = (
+    Column("time", "Time"),
+    Column("level", "Level"),
+    Column("agent", "Agent"),
+    Column("run", "Run"),
+    Column("text", "What happened", wide=True),
+)
+_COLOURS = {"error": "bad", "warning": "warning"}
+
+
+class LogsPage:
+    """What runs have written to their journals, the newest at the top.
+
+    Args:
+        host: The console.
+    """
+
+    interval = 1.0
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._feed = LogFeed()
+        self._entries: list[LogEntry] = []
+
+    def build(self) -> Any:
+        """Makes the page's widget."""
+        import ipywidgets
+
+        narrow = {"width": "14em"}
+        self._run: Any = ipywidgets.Text(placeholder="any run", description="Run", layout=narrow)
+        self._agent: Any = ipywidgets.Text(
+            placeholder="any agent", description="Agent", layout=narrow
+        )
+        self._level: Any = ipywidgets.Dropdown(
+            options=[(f"{each} and above" if each != "error" else each, each) for each in LEVELS],
+            description="Level",
+            layout={"width": "14em"},
+        )
+        self._text: Any = ipywidgets.Text(
+            placeholder="any words", description="Text", layout=narrow
+        )
+        self._follow: Any = ipywidgets.ToggleButton(
+            value=True, description="Follow", icon="play", layout={"width": "auto"}
+        )
+        self._follow.tooltip = "Show new entries as they are written"
+        filters = [self._run, self._agent, self._level, self._text]
+        for each in filters:
+            each.style.description_width = "auto"
+            each.observe(lambda _: self._show(), "value")
+        self._follow.observe(lambda _: self._host.refresh(), "value")
+        bar: Any = ipywidgets.HBox([*filters, self._follow], layout={"flex_flow": "row wrap"})
+        self._table = Table(
+            "Log entries", _COLUMNS, empty="No run has written this yet.", filterable=False
+        )
+        return ipywidgets.VBox([bar, self._table.widget])
+
+    async def refresh(self) -> None:
+        """Reads what was added to the journals, if the log is followed."""
+        if self._follow.value or not self._entries:
+            self._entries = await asyncio.to_thread(self._feed.read)
+            self._show()
+
+    def close(self) -> None:
+        """Lets go of what was read."""
+        self._entries = []
+
+    def _show(self) -> None:
+        run, agent = self._run.value.strip(), self._agent.value.strip().lower()
+        words = self._text.value.lower().split()
+        least = LEVELS.index(self._level.value)
+        found: list[TableRow] = []
+        for each in reversed(self._entries):
+            said = each.text.lower()
+            if (
+                LEVELS.index(each.level) >= least
+                and each.run_id.startswith(run)
+                and agent in each.agent.lower()
+                and all(word in said for word in words)
+            ):
+                found.append(_row(each))
+                if len(found) == _SHOWN:
+                    break
+        self._table.show(found)
+
+
+def _row(entry: LogEntry) -> TableRow:
+    return TableRow(
+        id=f"{entry.run_id}:{entry.place}",
+        cells={
+            "time": entry.time,
+            "level": entry.level,
+            "agent": entry.agent,
+            "run": entry.run_id,
+            "text": entry.text,
+        },
+        level=_COLOURS.get(entry.level, ""),
+    )

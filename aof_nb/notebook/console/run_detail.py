@@ -1,0 +1,145 @@
+"""One run, opened: what was asked and answered, the turns, the calls and who allowed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
+from aof_nb.journal.wording import (
+    Clock,
+    answer_title,
+    approvals_of,
+    arguments_of,
+    call_facts,
+    callouts,
+    facts,
+    in_a_line,
+    is_the_answer,
+    kind_of,
+    level_of_call,
+    level_of_state,
+    outcome_of,
+    output_of,
+    shortened,
+    state_of,
+    turn_facts,
+)
+from aof_nb.markdown import revealed, to_html
+from aof_nb.readable import visible
+from aof_nb.truncation import truncate
+
+_SAID_CHARS = 20_000
+_OUTPUT_CHARS = 8_000
+_LINE_CHARS = 160
+_LATEST_ITEMS = 200
+_MARKS = {"good": "✓", "bad": "✗", "warning": "?", "error": "✗", "info": "·"}
+
+
+class RunDetail:
+    """A run's timeline: a widget an item, so that what is unfolded stays so while it goes on."""
+
+    def __init__(self) -> None:
+        import ipywidgets
+
+        self._parts: list[Any] = []
+        self.widget: Any = ipywidgets.VBox([])
+
+    def show(self, timeline: Timeline | None) -> None:
+        """Shows a run as far as it is known; nothing if None."""
+        import ipywidgets
+
+        pieces = list(_pieces(timeline)) if timeline is not None else []
+        for part, piece in zip(self._parts, pieces, strict=False):
+            if part.value != piece:
+                part.value = piece
+        added = []
+        for piece in pieces[len(self._parts) :]:
+            part = ipywidgets.HTML(piece)
+            part.add_class("aof-wrap")
+            added.append(part)
+        gone = self._parts[len(pieces) :]
+        if added or gone:
+            self._parts = [*self._parts[: len(pieces)], *added]
+            self.widget.children = self._parts
+        for part in gone:
+            part.close()
+
+
+def _pieces(run: Timeline) -> Iterator[str]:
+    clock = Clock(run.began)
+    level = level_of_state(run.state)
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts(run))
+    notes = "".join(
+        f'<div class="aof-note aof-{"bad" if each == "error" else each}">'
+        f"<b>{_text(title)}.</b> {_text(text)}</div>"
+        for each, title, text in callouts(run)
+    )
+    asked = truncate(run.prompt.strip(), _SAID_CHARS)
+    yield (
+        f"<h3>{_text(run.agent)}: {_mark(level)} {_text(state_of(run))}</h3>"
+        f"{notes}<h4>Asked</h4><pre>{_text(asked)}</pre>"
+        f"<details><summary>About this run</summary><dl>{rows}</dl></details>"
+    )
+    said = to_html(truncate(run.text, _SAID_CHARS)) if run.text.strip() else ""
+    yield f"<h4>{_text(answer_title(run))}</h4>{said}" if said else ""
+    left = len(run.items) - _LATEST_ITEMS
+    hidden = (
+        f" The first {left} entries are left out: aofctl show {run.run_id}." if left > 0 else ""
+    )
+    yield f"<h4>Timeline</h4>{_told(hidden)}"
+    for item in run.items[-_LATEST_ITEMS:]:
+        yield _remark(item, clock) if isinstance(item, Remark) else _turn(item, run, clock)
+
+
+def _turn(turn: Turn, run: Timeline, clock: Clock) -> str:
+    about = " · ".join(turn_facts(turn))
+    inherited = " · from the run that it was forked from" if turn.inherited else ""
+    head = (
+        f"<div><b>Turn {turn.number}</b> {_told(f'{clock(turn.asked)} · {about}{inherited}')}</div>"
+    )
+    body = "".join(_remark(each, clock) for each in turn.remarks)
+    if turn.thinking:
+        thought = _text(truncate(turn.thinking, _SAID_CHARS))
+        body += f"<details><summary>Thought</summary><pre>{thought}</pre></details>"
+    if turn.text.strip() and not is_the_answer(turn, run):
+        body += to_html(truncate(turn.text, _SAID_CHARS))
+    if turn.error:
+        remedy = f" → {turn.remedy}" if turn.remedy else ""
+        body += f'<div class="aof-problem">{_text(f"{turn.error}{remedy}")}</div>'
+    return head + body + "".join(_call(each, clock) for each in turn.calls)
+
+
+def _call(call: Call, clock: Clock) -> str:
+    level = level_of_call(call)
+    about = " · ".join([outcome_of(call), *call_facts(call)])
+    summary = (
+        f"{_mark(level)} <code>{_text(shortened(in_a_line(call), _LINE_CHARS))}</code> "
+        f"{_told(about)}"
+    )
+    body = "".join(f"<div>{_text(each)}</div>" for each in approvals_of(call, clock))
+    if arguments := arguments_of(call):
+        body += f"<pre>{_text(truncate(arguments, _OUTPUT_CHARS))}</pre>"
+    if output := output_of(call):
+        body += f"<pre>{_text(truncate(output, _OUTPUT_CHARS))}</pre>"
+    return f"<details><summary>{summary}</summary>{body}</details>"
+
+
+def _remark(remark: Remark, clock: Clock) -> str:
+    kind = kind_of(remark)
+    text = f"{kind}: {remark.text}" if kind else remark.text
+    level = "bad" if remark.level == "error" else remark.level
+    return f'<div class="aof-{level}">{_told(clock(remark.at))} {_text(text)}</div>'
+
+
+def _mark(level: str) -> str:
+    return f'<b class="aof-{level}">{_MARKS.get(level, "·")}</b>'
+
+
+def _told(text: str) -> str:
+    return f'<span class="aof-told">{_text(text)}</span>' if text else ""
+
+
+def _text(text: str) -> str:
+    return escape(revealed(visible(text)))

@@ -1,0 +1,264 @@
+"""The runs of all kernels and workers of this machine, from their journals."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from aof_nb.errors import ConfigurationError
+from aof_nb.journal.journal import FILE_NAME
+from aof_nb.journal.log_feed import LogFeed
+from aof_nb.journal.reading import read_timeline
+from aof_nb.journal.recording import FINAL, State, check_resumable
+from aof_nb.journal.run_index import RunIndex
+from aof_nb.journal.runs import read_run, run_dir
+from aof_nb.journal.stop_request import is_stop_requested, request_stop
+from aof_nb.journal.summary import RunSummary
+from aof_nb.journal.timeline import Timeline
+from aof_nb.journal.wording import dollars, shortened
+from aof_nb.notebook.console.charts import run_charts
+from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
+from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.run_detail import RunDetail
+from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.recorded import agent_of
+from aof_nb.readable import seconds
+from aof_nb.run import Run
+
+_SHOWN = 300
+_DAY = 86_400.0
+_PERIODS = (
+    ("last hour", 3600.0),
+    ("last day", _DAY),
+    ("last week", 7 * _DAY),
+    ("last 30 days", 30 * _DAY),
+    ("all", None),
+)
+_COLUMNS = (
+    Column("status", "Status"),
+    Column("agent", "Agent"),
+    Column("began", "Began"),
+    Column("took", "Time at work", number=True),
+    Column("turns", "Turns", number=True),
+    Column("cost", "Cost", number=True),
+    Column("step", "Current step, or what was asked", wide=True),
+)
+_LEVELS = {State.FAILED.value: "bad", "damaged": "bad", State.WAITING.value: "warning"}
+_MARKS = {
+    State.RUNNING.value: "▶",
+    State.WAITING.value: "?",
+    State.COMPLETED.value: "✓",
+    State.FAILED.value: "✗",
+    "damaged": "✗",
+}
+_PATIENCE_SECONDS = 3.0
+_TEXT_CHARS = 200
+
+
+class RunsPage:
+    """A table of runs, charts of what they cost, and the run that is selected.
+
+    Args:
+        host: The console.
+    """
+
+    interval = 1.0
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._index, self._feed = RunIndex(), LogFeed(runs=20, lines=1)
+        self._read: tuple[str, int] = ("", 0)
+        self._turns = 0
+
+    def build(self) -> Any:
+        """Makes the page's widget."""
+        import ipywidgets
+
+        self._period: Any = ipywidgets.Dropdown(
+            options=_PERIODS, value=_DAY, description="Began", layout={"width": "16em"}
+        )
+        states = [("any", ""), *((each.value, each.value) for each in State)]
+        self._status: Any = ipywidgets.Dropdown(
+            options=states, description="Status", layout={"width": "14em"}
+        )
+        for each in (self._period, self._status):
+            each.style.description_width = "auto"
+            each.observe(lambda _: self._host.refresh(), "value")
+        self._table = Table("Runs", _COLUMNS, empty="No run has begun in this time.")
+        self._table.on_select(lambda _: self._host.refresh())
+        self._charts: Any = ipywidgets.HTML()
+        self._charts.add_class("aof-wrap")
+        self._detail = RunDetail()
+        filters: Any = ipywidgets.HBox([self._period, self._status])
+        return ipywidgets.VBox(
+            [filters, self._table.widget, self._actions(), self._detail.widget, self._folded()]
+        )
+
+    def _folded(self) -> Any:
+        import ipywidgets
+
+        titles = ["Cost, tokens, time and failures"]
+        return ipywidgets.Accordion([self._charts], titles=titles, selected_index=0)
+
+    def _actions(self) -> Any:
+        import ipywidgets
+
+        def button(label: str, icon: str, tip: str, clicked: Any) -> Any:
+            made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
+            made.tooltip, made.disabled = tip, True
+            made.on_click(lambda _: clicked())
+            return made
+
+        self._stop = button("Stop", "stop", "Ends the run as an interrupt would", self._do_stop)
+        self._resume = button(
+            "Resume", "play", "Goes on with the run; nothing is done twice", self._do_resume
+        )
+        self._fork = button(
+            "Fork", "code-fork", "A new run that has the turns before this one", self._do_fork
+        )
+        self._turn: Any = ipywidgets.BoundedIntText(
+            value=1, min=1, max=1, description="from turn", layout={"width": "10em"}
+        )
+        self._turn.style.description_width = "auto"
+        self._model: Any = ipywidgets.Text(
+            placeholder="its own", description="with model", layout={"width": "18em"}
+        )
+        self._model.style.description_width = "auto"
+        self._bar: Any = ipywidgets.HBox(
+            [self._stop, self._resume, self._fork, self._turn, self._model],
+            layout={"flex_flow": "row wrap", "display": "none"},
+        )
+        return self._bar
+
+    async def refresh(self) -> None:
+        """Looks at all journals, and reads the selected run's again if it has grown."""
+        within, status = self._period.value, self._status.value
+        runs, rows, charts = await asyncio.to_thread(self._look, within, status)
+        self._table.show(rows)
+        if charts != self._charts.value:
+            self._charts.value = charts
+        await self._open(next((each for each in runs if each.run_id == self._table.selected), None))
+
+    def close(self) -> None:
+        """Lets go of what was read."""
+        self._index = RunIndex()
+
+    def _look(
+        self, within: float | None, status: str
+    ) -> tuple[list[RunSummary], list[TableRow], str]:
+        runs = self._index.read(within=within)
+        charts = run_charts(runs, within=within)
+        if status:
+            runs = [each for each in runs if each.status == status]
+        steps = {each.run_id: each.text for each in self._feed.read()}
+        return runs, [_row(each, steps) for each in runs[:_SHOWN]], charts
+
+    async def _open(self, run: RunSummary | None) -> None:
+        if run is None:
+            self._bar.layout.display = "none"
+            self._detail.show(None)
+            self._read = "", 0
+            return
+        stamp = run.run_id, await asyncio.to_thread(_written, run.path)
+        if stamp != self._read or run.status == State.RUNNING.value:
+            timeline = await asyncio.to_thread(_timeline, run)
+            self._detail.show(timeline)
+            self._turns = max((each.number for each in timeline.turns), default=1)
+            self._read = stamp
+        running = run.status == State.RUNNING.value
+        self._stop.disabled = not running
+        self._resume.disabled = running or run.status in FINAL
+        self._fork.disabled = not self._turns
+        self._turn.max = max(1, self._turns)
+        self._bar.layout.display = None
+
+    def _do_stop(self) -> None:
+        named = self._table.selected
+
+        async def stop() -> None:
+            directory = run_dir(named)
+            await asyncio.to_thread(request_stop, directory)
+            end = time.monotonic() + _PATIENCE_SECONDS
+            while await asyncio.to_thread(is_stop_requested, directory):
+                if time.monotonic() > end:
+                    raise ConfigurationError(
+                        f"nobody who carries {named} through has taken the request to stop",
+                        remedy="end the program that began it; cells and aofctl run do take it",
+                    )
+                await asyncio.sleep(0.1)
+            self._host.tell(f"The run {named} is being stopped.")
+            self._host.refresh()
+
+        self._host.start(stop)
+
+    def _do_resume(self) -> None:
+        named, model = self._table.selected, self._model.value.strip() or None
+
+        async def resume() -> None:
+            def prepared() -> Run:
+                recording = read_run(named)
+                check_resumable(recording)
+                agent = agent_of(recording, self._host.variables)
+                return agent.resumed(recording, approver=InboxApprover(), model=model)
+
+            await self._carry(await asyncio.to_thread(prepared), f"Goes on with the run {named}.")
+
+        self._host.start(resume)
+
+    def _do_fork(self) -> None:
+        named, model = self._table.selected, self._model.value.strip() or None
+        turn = int(self._turn.value)
+
+        async def fork() -> None:
+            def prepared() -> Run:
+                recording = read_run(named)
+                agent = agent_of(recording, self._host.variables)
+                return agent.fork(recording, turn, approver=InboxApprover(), model=model)
+
+            run = await asyncio.to_thread(prepared)
+            await self._carry(run, f"The run {run.run_id} begins at turn {turn} of {named}.")
+
+        self._host.start(fork)
+
+    async def _carry(self, run: Run, said: str) -> None:
+        self._host.tell(f"{said} It is stopped when the console is closed.")
+        self._table.selected = run.run_id
+        self._host.refresh()
+        result = await carry_through(run)
+        why = f": {result.error.message}" if result.error is not None else ""
+        self._host.tell(f"The run {run.run_id} is over: {result.status.value}{why}.")
+        self._host.refresh()
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _timeline(run: RunSummary) -> Timeline:
+    return read_timeline(run_dir(run.run_id) / FILE_NAME)
+
+
+def _row(run: RunSummary, steps: dict[str, str]) -> TableRow:
+    going_on = run.status in {State.RUNNING.value, State.WAITING.value}
+    step = steps.get(run.run_id, "") if going_on else ""
+    asked = " ".join(run.prompt.split())
+    cost = run.cost
+    return TableRow(
+        id=run.run_id,
+        cells={
+            "status": f"{_MARKS.get(run.status, '·')} {run.status}",
+            "agent": run.agent,
+            "began": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.began)),
+            "took": seconds(run.duration),
+            "turns": str(run.turns),
+            "cost": dollars(cost),
+            "step": shortened(step or run.error or asked, _TEXT_CHARS),
+        },
+        sort={"took": run.duration, "turns": run.turns, "cost": -1.0 if cost is None else cost},
+        level=_LEVELS.get(run.status, ""),
+    )
