@@ -101,6 +101,30 @@ async def server_tools(server: McpServer) -> str:
     return await _tools((), [server])
 
 
+def changed(server: str, tool: str | None) -> str:
+    """How an MCP server has changed the definitions of its tools.
+
+    Raises:
+        McpError: If what is known of them cannot be read.
+    """
+    from aof_nb.mcp.pins import pinned
+    from aof_nb.mcp.pins_text import changes
+
+    return changes(pinned(server), tool)
+
+
+def accepted(server: str, tool: str | None) -> str:
+    """Has the definitions hold that an MCP server offered last.
+
+    Raises:
+        McpError: If it was never connected, has no such tool, or that cannot be written down.
+    """
+    from aof_nb.mcp.pins import accept
+    from aof_nb.mcp.pins_text import said_accepted
+
+    return said_accepted(accept(server, tool))
+
+
 async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
     found = list(own)
     warnings: Sequence[str] = ()

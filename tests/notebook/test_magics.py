@@ -213,6 +213,24 @@ async def test_servers_are_listed_with_their_state(
         await pool().close()
 
 
+async def test_changed_definitions_are_shown_and_accepted(
+    shell: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aof_nb.mcp.definition import Definition
+    from aof_nb.mcp.pins import check
+
+    monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path / "state"))
+    registry.servers["lab"] = server = McpServer(name="lab", command="lab-server")
+    for description in ("Reads.", "Sends."):
+        check(server, [Definition(name="read", description=description, input_schema={})])
+    await cell(shell, "%aof mcp lab --diff")
+    assert "-  Reads.\n+  Sends." in capsys.readouterr().out
+    await cell(shell, "%aof mcp lab read --accept")
+    assert capsys.readouterr().out == "accepted: read as changed\n"
+    with pytest.raises(UsageError, match="name the server"):
+        await cell(shell, "%aof mcp --diff")
+
+
 async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=["shell", "read_file"])
     await cell(shell, "%aof tools ops")
