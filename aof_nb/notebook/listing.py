@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
+from aof_nb.markdown import revealed
 from aof_nb.notebook import registry
-from aof_nb.readable import counted
+from aof_nb.readable import counted, printable
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus
@@ -136,10 +137,14 @@ async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
         warnings = offered.warnings
     specs = sorted((tool.spec for tool in found), key=lambda spec: spec.name)
     rows = [
-        (spec.name, spec.effect.value, spec.description.strip().partition("\n")[0][:80])
+        (
+            spec.name,
+            spec.effect.value,
+            printable(revealed(spec.description.strip().partition("\n")[0][:80])),
+        )
         for spec in specs
     ]
-    lines = [f"warning: {each}" for each in warnings]
+    lines = [f"warning: {printable(each)}" for each in warnings]
     return "\n".join([*lines, table(("tool", "effect", "what it does"), rows)])
 
 

@@ -231,6 +231,19 @@ async def test_changed_definitions_are_shown_and_accepted(
         await cell(shell, "%aof mcp --diff")
 
 
+async def test_what_tools_say_of_themselves_does_not_act_on_a_terminal(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @tool(effect="read")
+    def look() -> str:
+        """Looks.\x1b[2J\u202e"""
+        return ""
+
+    shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=[look])
+    await cell(shell, "%aof tools ops")
+    assert "Looks.\\x1b[2J⟨U+202E⟩" in capsys.readouterr().out
+
+
 async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=["shell", "read_file"])
     await cell(shell, "%aof tools ops")
