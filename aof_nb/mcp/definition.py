@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +36,14 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, Any] = {}
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of all of it."""
-        return hashlib.sha256(_canonical.encode(self)).hexdigest()
+    def encoded(self) -> bytes:
+        """It as JSON: the same for the same definition."""
+        return _canonical.encode(self)
 
 
 _canonical = msgspec.json.Encoder(order="deterministic")
+decoded = msgspec.json.Decoder(Definition).decode
+"""Reads what `Definition.encoded` is."""
 
 
 def definition_of(offered: McpToolDefinition) -> Definition:
@@ -52,7 +53,7 @@ def definition_of(offered: McpToolDefinition) -> Definition:
         offered: What the server sent.
     """
     hints = offered.annotations
-    return Definition(
+    told = Definition(
         name=offered.name,
         description=offered.description or offered.title or "",
         input_schema=offered.input_schema,
@@ -60,6 +61,8 @@ def definition_of(offered: McpToolDefinition) -> Definition:
         if hints is None
         else hints.model_dump(mode="json", by_alias=True, exclude_none=True),
     )
+    # A number that JSON cannot hold must be the same when it is read again.
+    return decoded(told.encoded)
 
 
 def for_models(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
@@ -9,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from aof_nb.markdown import hidden_in, revealed
-from aof_nb.mcp.definition import Definition, texts_in
+from aof_nb.mcp.definition import Definition, decoded, texts_in
 from aof_nb.readable import counted, printable
 
 Kind: TypeAlias = Literal["hidden", "instructions", "secrets", "shadows"]
@@ -81,18 +82,25 @@ def findings(definition: Definition, others: Collection[str] = ()) -> list[Findi
         >>> [each.kind for each in findings(tool)]
         ['instructions', 'secrets']
     """
+    return list(_findings(definition.encoded, frozenset(others)))
+
+
+# Each run looks at all tools, and they seldom change.
+@functools.lru_cache(maxsize=512)
+def _findings(encoded: bytes, others: frozenset[str]) -> tuple[Finding, ...]:
+    definition = decoded(encoded)
     found: dict[tuple[Kind, str], str] = {}
     for place, text in texts_in(definition):
         for kind, said in _in_text(text):
             found.setdefault((kind, place), said)
-    for said in _shadowed(definition, others):
+    for said in _shadowed(definition, sorted(others)):
         found.setdefault(("shadows", "name"), said)
-    return [
+    return tuple(
         Finding(
             tool=definition.name, kind=kind, place=printable(revealed(place)), said=printable(said)
         )
         for (kind, place), said in found.items()
-    ]
+    )
 
 
 _WORDS: dict[Kind, str] = {

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from mcp_types import Tool
 
 from aof_nb import Agent, McpServer
 from aof_nb.errors import McpError
 from aof_nb.events import Notice
-from aof_nb.mcp.definition import Definition
+from aof_nb.mcp.definition import Definition, definition_of
 from aof_nb.mcp.pins import accept, check, pinned
 from aof_nb.mcp.pool import McpPool, McpTools
 from tests.mcp.conftest import Odd, offered
@@ -46,6 +47,13 @@ def test_any_part_of_a_definition_that_changes_is_a_change(other: Definition) ->
     [pins] = pinned("lab")
     assert pins.tools["read"].definition == READ
     assert pins.tools["read"].changed == other
+
+
+def test_what_json_cannot_hold_is_no_change() -> None:
+    endless = '{"name": "read", "inputSchema": {"type": "object", "maximum": 1e400}}'
+    offered = definition_of(Tool.model_validate_json(endless))
+    check(SERVER, [offered])
+    assert check(SERVER, [offered]).changed == {}
 
 
 def test_a_change_that_is_taken_back_is_none() -> None:
