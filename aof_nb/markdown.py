@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("js-default", {"html": False, "linkify": False})
+    class Parser(MarkdownIt):
+        def validateLink(self, url: str) -> bool:  # noqa: N802  the library's name
+            return _LINKED.match(url) is not None
+
+    parser = Parser("js-default", {"html": False, "linkify": False})
     parser.add_render_rule("link_open", _link_open)
     parser.add_render_rule("link_close", _link_close)
     parser.add_render_rule("image", _image)
@@ -35,6 +39,8 @@ def _parser() -> MarkdownIt:
 _SCROLL = '<div style="overflow-x:auto">'
 
 
+# What is relative would lead to the server that shows the page, with its user's rights.
+_LINKED = re.compile(r"https?://|mailto:", re.IGNORECASE)
 _HOST = re.compile(r"https?://([^/\s?#]+)", re.IGNORECASE)
 
 
@@ -111,6 +117,26 @@ def revealed(text: str) -> str:
     if text.isascii():
         return text
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def hidden_in(text: str) -> list[str]:
+    r"""The characters of a text that `revealed` names, in their order.
+
+    Example:
+        >>> hidden_in("safe\u202eexe.txt")
+        ['\u202e']
+    """
+    return [] if text.isascii() else _INVISIBLE.findall(text)
+
+
+def without_hidden(text: str) -> str:
+    r"""A text without the characters that `revealed` names.
+
+    Example:
+        >>> without_hidden("safe\u202eexe.txt")
+        'safeexe.txt'
+    """
+    return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 _MARKS = re.compile(r"[*`\[\]$\\~|]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+(?=[.)])")

@@ -437,7 +437,8 @@ class Run:
             if agent.mcp_servers:
                 from aof_nb.mcp.pool import pool
 
-                offered = await pool().tools(agent.mcp_servers)
+                own = [tool.spec.name for tool in tools]
+                offered = await pool().tools(agent.mcp_servers, beside=own)
                 tools += offered.tools
                 journal.say([self._without_secrets(each) for each in offered.warnings])
             check_unique([tool.spec for tool in tools])

@@ -1,4 +1,4 @@
-"""``aofctl mcp``: runbooks as the tools of an MCP server."""
+"""``aofctl mcp``: runbooks as the tools of an MCP server, and the tools of others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from aof_nb.cli.ending import ExitCode, complain, run_to_end, usage_error
+from aof_nb.cli.mcp_pins import accept, diff, tools
 
 if TYPE_CHECKING:
     from aof_nb.runbooks.mcp_server import RunbookServer
@@ -18,12 +19,14 @@ TOKEN = "AOF_MCP_TOKEN"  # noqa: S105  the variable's name
 
 _HTTP = "HTTP"
 
-app = typer.Typer(name="mcp", help="Offers runbooks to MCP clients.", no_args_is_help=True)
-
-
-@app.callback()
-def mcp() -> None:
-    """Offers runbooks to MCP clients."""
+app = typer.Typer(
+    name="mcp",
+    help="Offers runbooks to MCP clients; shows and accepts the tools of MCP servers.",
+    no_args_is_help=True,
+)
+app.command()(tools)
+app.command()(diff)
+app.command()(accept)
 
 
 @app.command()

@@ -8,15 +8,20 @@ import importlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from aof_nb.errors import ConfigurationError, McpError
 from aof_nb.mcp.connection import Connection, ServerStatus
 from aof_nb.mcp.elicitation import Elicit
+from aof_nb.mcp.quarantine import admit
 from aof_nb.mcp.spec import McpServer
 from aof_nb.mcp.tool import McpTool
 from aof_nb.ports import Tool
+
+if TYPE_CHECKING:
+    from mcp_types import Tool as McpToolDefinition
 
 _MOST_WORDS = 300
 
@@ -55,23 +60,39 @@ class McpPool:
         self._connections: dict[str, Connection] = {}
         self._retired: list[Connection] = []
 
-    async def tools(self, servers: Sequence[McpServer]) -> McpTools:
+    async def tools(self, servers: Sequence[McpServer], *, beside: Sequence[str] = ()) -> McpTools:
         """The tools of servers, which are started together if they are not connected.
 
-        A server that cannot be used costs its own tools, and a warning.
+        A server that cannot be used costs its own tools, and a warning. So does a tool whose
+        definition has changed since it was first seen, until a person accepts that
+        (`aof_nb.mcp.pins`).
 
         Args:
             servers: Whose.
+            beside: The names of tools that an agent has besides.
 
         Raises:
             ConfigurationError: If two different servers have the same name.
         """
         await asyncio.to_thread(_import_sdk)
-        offers = [_offer(self._connection(spec), spec) for spec in _distinct(servers)]
+        offers = await asyncio.gather(
+            *(_offer(self._connection(spec), spec) for spec in _distinct(servers))
+        )
         found = McpTools()
-        for offer in await asyncio.gather(*offers):
-            found.tools += offer.tools
-            found.warnings += offer.warnings
+        for offer in offers:
+            own = offer.names
+            # Two servers of one kind, such as one a cluster, have the same tools.
+            others = [
+                f"{each.server.name}__{name}"
+                for each in offers
+                for name in each.names
+                if name not in own
+            ]
+            admitted = await asyncio.to_thread(
+                admit, offer.server, offer.definitions, own, [*beside, *others]
+            )
+            found.tools += [McpTool(offer.connection, each) for each in admitted.tools]
+            found.warnings += [*offer.warnings, *admitted.warnings]
         return found
 
     def status(self) -> list[ServerStatus]:
@@ -119,25 +140,36 @@ def _distinct(servers: Sequence[McpServer]) -> list[McpServer]:
     return list(distinct.values())
 
 
-async def _offer(connection: Connection, spec: McpServer) -> McpTools:
-    offer = McpTools()
+@dataclass
+class _Offer:
+    server: McpServer
+    connection: Connection
+    definitions: Sequence[McpToolDefinition] = ()
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """Those that the agent may use."""
+        patterns = self.server.tools
+        return [
+            each.name
+            for each in self.definitions
+            if not patterns or any(fnmatch.fnmatchcase(each.name, p) for p in patterns)
+        ]
+
+
+async def _offer(connection: Connection, spec: McpServer) -> _Offer:
+    offer = _Offer(spec, connection)
     try:
-        definitions = await connection.list_tools()
+        offer.definitions = await connection.list_tools()
     except McpError as error:
         offer.warnings.append(f"{error.message}; {error.remedy}")
-        return offer
     except Exception as error:  # noqa: BLE001  it must not cost the run
         # pydantic's messages have several lines, and the first says least.
         said = " ".join(f"{error}".split())[:_MOST_WORDS] or type(error).__name__
         offer.warnings.append(
             f"MCP server {spec.name!r} does not tell its tools: {said}; its log is {connection.log}"
         )
-        return offer
-    offer.tools += [
-        McpTool(connection, definition)
-        for definition in definitions
-        if not spec.tools or any(fnmatch.fnmatchcase(definition.name, p) for p in spec.tools)
-    ]
     return offer
 
 

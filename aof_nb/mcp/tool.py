@@ -9,6 +9,7 @@ import msgspec
 from aof_nb.errors import McpError, OutcomeUnknown, ToolError
 from aof_nb.events import ToolProgress
 from aof_nb.mcp.connection import Connection
+from aof_nb.mcp.definition import for_models
 from aof_nb.mcp.request import Dropped, current
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tool_names import safe_name
@@ -108,8 +109,8 @@ class McpTool:
 def _spec(server: str, definition: McpToolDefinition) -> ToolSpec:
     return ToolSpec(
         name=safe_name(f"{server}__{definition.name}"),
-        description=definition.description or definition.title or "",
-        input_schema=definition.input_schema,
+        description=for_models(definition.description or definition.title or ""),
+        input_schema=for_models(definition.input_schema),
         effect=_effect(definition),
         source=f"mcp:{server}",
         sends=None if definition.annotations is None else definition.annotations.open_world_hint,

@@ -186,17 +186,25 @@ async def _servers(_: InteractiveShell, read: argparse.Namespace) -> str:
     from aof_nb.notebook import listing
 
     if read.server is None:
+        if read.diff or read.accept:
+            raise UsageError("%aof mcp: name the server")
         return listing.mcp_servers()
     if read.server not in registry.servers:
         raise UsageError(
             f"%aof mcp: there is no server {read.server!r}"
             f"{registry.near(read.server, registry.servers)}; define it: %%aof_mcp {read.server}"
         )
+    if read.diff or read.accept:
+        definitions = listing.accepted if read.accept else listing.changed
+        return await asyncio.to_thread(definitions, read.server, read.tool)
     return await listing.server_tools(registry.servers[read.server])
 
 
 def _servers_takes(parser: LineParser) -> None:
     parser.add("server", nargs="?", completes="server", help="the one whose tools are shown")
+    parser.add("tool", nargs="?", help="with --diff and --accept: only this one")
+    parser.add("--diff", action="store_true", help="how it has changed its tools' definitions")
+    parser.add("--accept", action="store_true", help="let the changed definitions hold")
 
 
 async def _memory(shell: InteractiveShell, read: argparse.Namespace) -> str:
@@ -316,6 +324,7 @@ COMMANDS: dict[str, Command] = {
             "its MCP servers and which are connected, or the tools of one",
             _servers,
             _servers_takes,
+            "%aof mcp lab\n%aof mcp lab restart --diff\n%aof mcp lab restart --accept",
         ),
         Command("tools", "the built-in tools, or those of an agent", _tools, _tools_takes),
         Command("memory", "the conversations that an agent's memory holds", _memory, _agent_takes),

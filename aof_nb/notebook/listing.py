@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.agent import Agent
+from aof_nb.markdown import revealed
 from aof_nb.notebook import registry
-from aof_nb.readable import counted
+from aof_nb.readable import counted, printable
 
 if TYPE_CHECKING:
     from aof_nb.mcp.connection import ServerStatus
@@ -101,6 +102,30 @@ async def server_tools(server: McpServer) -> str:
     return await _tools((), [server])
 
 
+def changed(server: str, tool: str | None) -> str:
+    """How an MCP server has changed the definitions of its tools.
+
+    Raises:
+        McpError: If what is known of them cannot be read.
+    """
+    from aof_nb.mcp.pins import pinned
+    from aof_nb.mcp.pins_text import changes
+
+    return changes(pinned(server), tool)
+
+
+def accepted(server: str, tool: str | None) -> str:
+    """Has the definitions hold that an MCP server offered last.
+
+    Raises:
+        McpError: If it was never connected, has no such tool, or that cannot be written down.
+    """
+    from aof_nb.mcp.pins import accept
+    from aof_nb.mcp.pins_text import said_accepted
+
+    return said_accepted(accept(server, tool))
+
+
 async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
     found = list(own)
     warnings: Sequence[str] = ()
@@ -112,10 +137,14 @@ async def _tools(own: Iterable[Tool], servers: Sequence[McpServer]) -> str:
         warnings = offered.warnings
     specs = sorted((tool.spec for tool in found), key=lambda spec: spec.name)
     rows = [
-        (spec.name, spec.effect.value, spec.description.strip().partition("\n")[0][:80])
+        (
+            spec.name,
+            spec.effect.value,
+            printable(revealed(spec.description.strip().partition("\n")[0][:80])),
+        )
         for spec in specs
     ]
-    lines = [f"warning: {each}" for each in warnings]
+    lines = [f"warning: {printable(each)}" for each in warnings]
     return "\n".join([*lines, table(("tool", "effect", "what it does"), rows)])
 
 

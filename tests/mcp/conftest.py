@@ -74,6 +74,10 @@ class Odd:
         arguments = ("-I", "-S", str(ODD), str(self.directory), *wrong)
         return McpServer(**{"name": "odd", "command": sys.executable, "args": arguments} | more)
 
+    def describe(self, **descriptions: str) -> None:
+        """Has it describe tools so from its next start on, or when it is asked again."""
+        (self.directory / "descriptions").write_text(json.dumps(descriptions))
+
     def noted(self, name: str) -> list[str]:
         path = self.directory / name
         return path.read_text().split() if path.exists() else []

@@ -5,7 +5,7 @@ the standard library alone, so that it starts at once, and writes down what it w
 tests to read:
 ``DIRECTORY/calls`` has a line for each call it carried out, ``DIRECTORY/pid`` its process,
 ``DIRECTORY/starts`` a byte for each start, ``DIRECTORY/cancelled`` the ids of requests that were
-cancelled.
+cancelled. ``DIRECTORY/descriptions`` may say what it describes tools by.
 """
 
 import json
@@ -53,6 +53,9 @@ def send(message):
 
 def definition(name, schema):
     found = {"name": name, "description": f"It is {name}.", "inputSchema": schema}
+    described = DIRECTORY / "descriptions"
+    if described.exists():
+        found["description"] = json.loads(described.read_text()).get(name, found["description"])
     if ANNOTATIONS.get(name) is not None:
         found["annotations"] = ANNOTATIONS[name]
     if name == "invalid_answer":

@@ -13,6 +13,7 @@ import pytest
 
 from aof_nb import McpServer
 from aof_nb.errors import ConfigurationError, ToolError
+from aof_nb.mcp.pins import accept
 from aof_nb.mcp.pool import McpPool
 from aof_nb.ports import Effect
 from aof_nb.tool_names import check_unique
@@ -83,6 +84,8 @@ async def test_a_tool_that_has_changed_since_it_was_offered_is_not_called(
     with pytest.raises(ToolError, match=r"no longer offers plain as it was.*not carried out"):
         await run.call(tools["odd__plain"])
     assert (await run.call(tools["odd__count"])).content == "count done"
+    assert "odd__plain" not in {tool.spec.name for tool in (await mcp.tools([odd.spec()])).tools}
+    accept("odd", "plain")
     await run.call((await offered(mcp, odd.spec()))["odd__plain"])
     assert odd.noted("calls") == ["plain", "turn", "count", "plain"]
 

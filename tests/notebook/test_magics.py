@@ -213,6 +213,37 @@ async def test_servers_are_listed_with_their_state(
         await pool().close()
 
 
+async def test_changed_definitions_are_shown_and_accepted(
+    shell: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aof_nb.mcp.definition import Definition
+    from aof_nb.mcp.pins import check
+
+    monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path / "state"))
+    registry.servers["lab"] = server = McpServer(name="lab", command="lab-server")
+    for description in ("Reads.", "Sends."):
+        check(server, [Definition(name="read", description=description, input_schema={})])
+    await cell(shell, "%aof mcp lab --diff")
+    assert "-  Reads.\n+  Sends." in capsys.readouterr().out
+    await cell(shell, "%aof mcp lab read --accept")
+    assert capsys.readouterr().out == "accepted: read as changed\n"
+    with pytest.raises(UsageError, match="name the server"):
+        await cell(shell, "%aof mcp --diff")
+
+
+async def test_what_tools_say_of_themselves_does_not_act_on_a_terminal(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @tool(effect="read")
+    def look() -> str:
+        """Looks.\x1b[2J\u202e"""
+        return ""
+
+    shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=[look])
+    await cell(shell, "%aof tools ops")
+    assert "Looks.\\x1b[2J⟨U+202E⟩" in capsys.readouterr().out
+
+
 async def test_tools_are_listed(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.user_ns["ops"] = Agent(name="ops", model=Says(), tools=["shell", "read_file"])
     await cell(shell, "%aof tools ops")
