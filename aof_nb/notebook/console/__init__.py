@@ -24,6 +24,7 @@ PAGES: Final[dict[str, str]] = {
     "Runs": "aof_nb.notebook.console.runs:RunsPage",
     "Approvals": "aof_nb.notebook.console.approvals:ApprovalsPage",
     "Logs": "aof_nb.notebook.console.logs:LogsPage",
+    "MCP": "aof_nb.notebook.console.mcp:McpPage",
     "Models": "aof_nb.notebook.console.models:ModelsPage",
 }
 """The pages, in the order of their tabs: the title, and where the class is."""
