@@ -18,11 +18,11 @@ class Need(msgspec.Struct, frozen=True):
 
     Args:
         said: What it is, and whether it is there; never the value of a key.
-        missing: Whether it is known not to be there.
+        missing: Whether it is not there; None if that is known only when it is used.
     """
 
     said: str
-    missing: bool = False
+    missing: bool | None = False
 
 
 def needs_of(provider: Provider) -> list[Need]:
@@ -56,8 +56,8 @@ def _needs(provider: Provider) -> Iterator[Need]:
     if not provider.key_variable:
         yield Need("no key")
     elif provider.credentials:
-        # Whether these are there is known only when they are used.
-        yield Need(f"{_state(provider.key_variable)}, or {provider.credentials}")
+        missing = False if os.environ.get(provider.key_variable) else None
+        yield Need(f"{_state(provider.key_variable)}, or {provider.credentials}", missing)
     else:
         yield _variable(provider.key_variable)
     if provider.needs_address:
@@ -65,7 +65,7 @@ def _needs(provider: Provider) -> Iterator[Need]:
     if provider.server:
         place = os.environ.get(provider.url_variable) or provider.server
         place = _CREDENTIALS.sub("//", place)
-        yield Need(f"its server at {place} ({provider.url_variable})")
+        yield Need(f"its server at {place} ({provider.url_variable})", missing=None)
 
 
 def _variable(name: str) -> Need:

@@ -155,7 +155,7 @@ class _Field:
         self._kind = kind if isinstance(kind, str) else ""
         label = f"{revealed(visible(name))}{' *' if required else ''}"
         told = revealed(visible(str(schema.get("description", ""))))
-        full = {"width": "100%"}
+        full = {"width": "auto"}
         options: dict[str, Any] = {"layout": full, "tooltip": told or label}
         self._choices: dict[str, Any] = {}
         if isinstance(schema.get("enum"), list) or self._kind == "boolean":

@@ -12,6 +12,7 @@ from aof_nb.errors import AofError, McpError
 from aof_nb.mcp import browsing
 from aof_nb.mcp.browsing import Prompt, Resource
 from aof_nb.mcp.connection import ServerStatus
+from aof_nb.mcp.findings import findings
 from aof_nb.mcp.pins import ServerPins
 from aof_nb.mcp.pool import pool
 from aof_nb.mcp.tool import McpTool
@@ -34,11 +35,9 @@ from aof_nb.readable import counted
 
 _COLUMNS = (
     Column("server", "Server"),
-    Column("state", "State"),
+    Column("state", "State", wide=True),
     Column("latency", "Latency", number=True),
     Column("look", "Look"),
-    Column("origin", "Declared in"),
-    Column("where", "Reached by", wide=True),
 )
 _TITLES = ("Tools", "Resources", "Prompts", "Definitions")
 _DEFINITIONS = _TITLES.index("Definitions")
@@ -172,8 +171,10 @@ class McpPage:
                 self._connect.description = "Ask again" if running else "Connect"
         elif stranger is not None:
             about = (
-                f"<h3>{mcp_text.text(stranger.server)}</h3><div>It was connected once, and is "
-                "declared nowhere here. What is known of its tools is under Definitions.</div>"
+                f"<h3>{mcp_text.text(stranger.server)}</h3>"
+                f"{mcp_text.facts([('Reached by', stranger.place)])}<div>It was connected once, "
+                "and is declared nowhere here. What is known of its tools is under Definitions."
+                "</div>"
             )
             self._tabs.selected_index = _DEFINITIONS
         if about != self._about.value:
@@ -186,13 +187,18 @@ class McpPage:
     def _about_server(
         self, server: KnownServer, status: ServerStatus | None, offered: _Offered
     ) -> str:
-        log = f"its log is {status.log}" if status is not None else "nothing of it runs"
-        about = f"{mcp_text.standing(status)} · {server.spec.transport} · {log}"
+        facts = [
+            ("State", mcp_text.standing(status)),
+            ("Declared in", ", ".join(dict.fromkeys(server.origins))),
+            ("Reached by", f"{server.spec.transport}: {server.where}"),
+        ]
+        if status is not None:
+            facts.append(("Log", status.log))
         failure = self._failures.get(server.id, "")
         if status is not None and status.state == "failed":
             failure = failure or status.error
         parts = [
-            f"<h3>{mcp_text.text(server.spec.name)}</h3><div>{mcp_text.told(about)}</div>",
+            f"<h3>{mcp_text.text(server.spec.name)}</h3>{mcp_text.facts(facts)}",
             mcp_text.problem(failure) if failure else "",
             *(
                 f'<div class="aof-note aof-warning">⚠ {mcp_text.text(each)}</div>'
@@ -205,6 +211,12 @@ class McpPage:
             parts.append(
                 f'<div class="aof-note aof-warning">⚠ {counted(changed, "tool")} {left_out} left '
                 "out, as the server has changed what it says of it: see Definitions.</div>"
+            )
+        odd = _odd(server.pins) if server.pins is not None else 0
+        if odd:
+            parts.append(
+                f'<div class="aof-note aof-warning">⚠ There is something odd in what it says of '
+                f"{counted(odd, 'tool')}: see Definitions.</div>"
             )
         return "".join(parts)
 
@@ -220,8 +232,6 @@ class McpPage:
                 "state": f"{mcp_text.standing(status)}{why}",
                 "latency": mcp_text.milliseconds(latency),
                 "look": f"⚠ {changed} changed" if changed else "",
-                "origin": ", ".join(dict.fromkeys(server.origins)),
-                "where": server.where,
             },
             sort={"latency": -1.0 if latency is None else latency},
             level="bad" if failed else "warning" if changed else "",
@@ -287,7 +297,8 @@ class McpPage:
             raise McpError("; ".join(found.warnings) or f"{spec.name} could not be connected")
         offered = _Offered(
             tools=[each for each in found.tools if isinstance(each, McpTool)],
-            problems=list(found.warnings),
+            # What these say of definitions, the page says itself.
+            problems=[each for each in found.warnings if "aofctl mcp " not in each],
         )
         self._offered[server.id] = offered
         self._latency[server.id] = await browsing.ping(connections, spec)
@@ -302,21 +313,29 @@ class McpPage:
             offered.problems.append(error.message)
 
 
+def _odd(pins: ServerPins) -> int:
+    """How many tools have something to be looked at that no person has accepted."""
+    return sum(
+        bool(findings(each.definition))
+        for each in pins.tools.values()
+        if not each.accepted and each.changed is None
+    )
+
+
 def _id(pins: ServerPins) -> str:
     return f"pins {pins.server} {pins.place}"
 
 
 def _stranger(pins: ServerPins) -> TableRow:
     changed = len(pins.changed)
+    look = f"⚠ {changed} changed" if changed else ""
     return TableRow(
         id=_id(pins),
         cells={
             "server": pins.server,
             "state": "· not declared here",
             "latency": "",
-            "look": f"⚠ {changed} changed" if changed else "",
-            "origin": "",
-            "where": pins.place,
+            "look": look,
         },
         sort={"latency": -1.0},
     )

@@ -45,7 +45,9 @@ class DefinitionsPane:
         self._accept.on_click(lambda _: self._begin())
         self._detail: Any = ipywidgets.HTML()
         self._detail.add_class("aof-wrap")
-        self.widget: Any = ipywidgets.VBox([self._table.widget, self._accept, self._detail])
+        self.widget: Any = ipywidgets.VBox(
+            [self._table.widget, ipywidgets.HBox([self._accept]), self._detail]
+        )
         self._show()
 
     def show(self, pins: ServerPins | None) -> None:

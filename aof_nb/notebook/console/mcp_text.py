@@ -41,6 +41,11 @@ def block(words: str) -> str:
     return f"<pre>{text(truncate(words, _TEXT_CHARS))}</pre>"
 
 
+def facts(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and what they stand for."""
+    return f"<dl>{''.join(f'<dt>{text(name)}</dt><dd>{text(value)}</dd>' for name, value in rows)}</dl>"
+
+
 def problem(words: str) -> str:
     """Something that is wrong."""
     return f'<div class="aof-problem" role="alert">{text(words)}</div>'

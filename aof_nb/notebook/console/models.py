@@ -130,12 +130,12 @@ def _row(
     provider: Provider, left_alone: Sequence[OpenBreaker], limiter: LimiterState | None
 ) -> TableRow:
     needs = needs_of(provider)
-    ready = not any(each.missing for each in needs)
+    missing = {each.missing for each in needs}
     return TableRow(
         id=provider.name,
         cells={
             "provider": provider.name,
-            "ready": "✓ yes" if ready else "✗ no",
+            "ready": "✗ no" if True in missing else "? perhaps" if None in missing else "✓ yes",
             "needs": "; ".join(each.said for each in needs),
             "breaker": _left_alone(left_alone),
             "limit": _limited(limiter),

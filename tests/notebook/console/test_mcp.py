@@ -131,11 +131,14 @@ async def test_servers_are_found_everywhere_and_none_is_started(host: FakeHost, 
     page = await shown(host, agent=agent, same=odd.spec())
     rows = {each["server"]: each for each in cells(page._table).values()}
     assert set(rows) == {"lab", "cell", "odd"}
-    assert rows["odd"]["origin"] == "variable same, agent sre"
-    assert rows["lab"]["origin"] == "lab.yaml"
-    assert rows["lab"]["where"] == "http://127.0.0.1:9/mcp"
     assert {each["state"] for each in rows.values()} == {"○ not started"}
     assert "broken.yaml" in page._problems.value
+    await chosen(page, "odd")
+    assert "<dd>variable same, agent sre</dd>" in page._about.value
+    await chosen(page, "lab")
+    assert "<dd>lab.yaml</dd>" in page._about.value
+    assert "<dd>http: http://127.0.0.1:9/mcp</dd>" in page._about.value
+    assert "secret" not in html(page._about) + str(page._table.widget.rows)
     assert odd.noted("starts") == []
 
 
@@ -175,7 +178,7 @@ async def test_a_server_that_fails_says_why_and_where_its_log_is(host: FakeHost)
     page = await opened(host, server)
     assert state_of(page, "bad").startswith("✗ failed: ")
     assert "no &lt;config&gt; here" in page._about.value
-    assert "its log is" in page._about.value
+    assert "<dt>Log</dt>" in page._about.value
     assert host.failures == []
     assert not page._connect.disabled
 
@@ -207,6 +210,8 @@ async def test_tools_resources_and_prompts_are_browsed_and_escaped(
     assert set(tools) == {"library__pods", "library__restart"}
     assert tools["library__pods"]["effect"] == "read"
     assert tools["library__restart"]["look"] == "⚠ hidden characters"
+    assert "something odd in what it says of 1 tool" in page._about.value
+    assert "aofctl" not in page._about.value
     pane = await tool(page, host, "library__pods")
     assert "&lt;img src=x onerror=alert(1)&gt;" in pane._about.value
     pane = await tool(page, host, "library__restart")

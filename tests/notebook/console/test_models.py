@@ -75,6 +75,7 @@ async def test_each_provider_says_what_it_needs_and_never_the_key(host: FakeHost
     assert shown["anthropic"]["ready"] == "✓ yes"
     assert shown["openai"]["needs"] == "OPENAI_API_KEY is not set"
     assert shown["openai"]["ready"] == "✗ no"
+    assert shown["ollama"]["ready"] == "? perhaps"
     page._table.selected = "anthropic"
     await page.refresh()
     assert "Anthropic (Messages)" in page._detail.value
