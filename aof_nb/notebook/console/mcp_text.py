@@ -43,7 +43,8 @@ def block(words: str) -> str:
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
     """Names and what they stand for."""
-    return f"<dl>{''.join(f'<dt>{text(name)}</dt><dd>{text(value)}</dd>' for name, value in rows)}</dl>"
+    shown_rows = "".join(f"<dt>{text(name)}</dt><dd>{text(said)}</dd>" for name, said in rows)
+    return f"<dl>{shown_rows}</dl>"
 
 
 def problem(words: str) -> str:
