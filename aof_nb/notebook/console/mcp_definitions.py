@@ -20,7 +20,6 @@ from aof_nb.readable import counted
 _COLUMNS = (
     Column("tool", "Tool"),
     Column("state", "Definition"),
-    Column("since", "Since"),
     Column("look", "Look", wide=True),
 )
 
@@ -54,7 +53,8 @@ class DefinitionsPane:
         """Shows what is known of a server's tools."""
         self._pins = pins
         tools = {} if pins is None else pins.tools
-        self._table.show([_row(name, pin) for name, pin in tools.items()])
+        rows = [_row(name, pin) for name, pin in tools.items()]
+        self._table.show(sorted(rows, key=lambda row: -row.sort["look"]))
         if self._table.selected not in tools:
             self._table.selected = ""
         self._show()
@@ -76,7 +76,10 @@ class DefinitionsPane:
         pin = pins.tools.get(chosen) if pins is not None else None
         said = ""
         if pin is not None:
-            said = f"<h3>{mcp_text.text(chosen)}</h3>{mcp_text.pin(chosen, pin)}"
+            said = (
+                f"<h3>{mcp_text.text(chosen)}</h3>{mcp_text.told(_since(pin))}"
+                f"{mcp_text.pin(chosen, pin)}"
+            )
         elif pins is not None:
             said = mcp_text.pins(pins)
         if said != self._detail.value:
@@ -117,14 +120,27 @@ class DefinitionsPane:
 def _row(name: str, pin: Pin) -> TableRow:
     found = findings(offered_by(pin))
     changed = pin.changed is not None
-    since = pin.changed_at if changed and pin.changed_at is not None else pin.since
+    waits = bool(found) and not pin.accepted
     return TableRow(
         id=name,
         cells={
             "tool": name,
             "state": f"⚠ {standing_of(pin)}" if changed else standing_of(pin),
-            "since": time.strftime("%Y-%m-%d %H:%M", time.localtime(since)),
             "look": mcp_text.notable(found),
         },
-        level="warning" if changed or (found and not pin.accepted) else "",
+        sort={"look": 2 * changed + waits},
+        level="warning" if changed or waits else "",
     )
+
+
+def _since(pin: Pin) -> str:
+    """Since when a definition holds, and since when another is offered."""
+    held = f"{standing_of(pin)} since {_date(pin.since)}"
+    if pin.changed_at is None:
+        return held
+    how = "accepted" if pin.accepted else "first seen"
+    return f"{how} {_date(pin.since)}, changed {_date(pin.changed_at)}"
+
+
+def _date(time_: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(time_))

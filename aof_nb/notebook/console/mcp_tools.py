@@ -14,7 +14,7 @@ from aof_nb.events import ApprovalAnswered, ApprovalRequested, Event, Notice, To
 from aof_nb.journal.approvals import PendingApproval
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.runs import run_dir
-from aof_nb.journal.summary import summarise
+from aof_nb.journal.summary import RunSummary, summarise
 from aof_nb.mcp.definition import definition_of
 from aof_nb.mcp.findings import findings
 from aof_nb.mcp.tool import McpTool
@@ -62,6 +62,7 @@ class ToolsPane:
         self._tools: dict[str, McpTool] = {}
         self._chosen = ""
         self._form: SchemaForm | None = None
+        self._question: Question | None = None
         self._table = Table(
             "Tools", _COLUMNS, empty="No tools yet: Connect asks the server for them."
         )
@@ -108,6 +109,8 @@ class ToolsPane:
         options = [(each, each) for each in agents] or [(_DEFAULTS, "")]
         if tuple(options) != tuple(self._policy.options):
             self._policy.options = options
+        if self._question is not None:
+            self._question.say_since(self._run)
         other = (server and server.id) != (self._server and self._server.id)
         self._server = server
         self._tools = {each.spec.name: each for each in tools}
@@ -250,12 +253,15 @@ class ToolsPane:
         why = result.error.message if result.error is not None else result.status.value
         self._answer.value = said + mcp_text.problem(f"{own} was not called: {why}")
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: Question, run: RunSummary) -> None:
         """Shows a question of a call."""
+        self._question, self._run = question, run
+        question.say_since(run)
         self._asked.children = [question.widget]
 
     def asked(self, question: Question) -> None:
         """Takes a question away."""
+        self._question = None
         self._asked.children = []
         question.close()
 
@@ -278,8 +284,7 @@ class _Asking:
         question = Question(
             self._pane.host, run, PendingApproval(request=request, time=time.time())
         )
-        question.say_since(run)
-        self._pane.ask(question)
+        self._pane.ask(question, run)
         try:
             await asyncio.Event().wait()
         finally:

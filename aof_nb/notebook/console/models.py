@@ -146,22 +146,22 @@ def _row(
 
 def _left_alone(breakers: Sequence[OpenBreaker]) -> str:
     if not breakers:
-        return "no"
+        return ""
     return f"⚠ {counted(len(breakers), 'model')}"
 
 
-def _limited(limiter: LimiterState | None) -> str:
+def _limited(limiter: LimiterState | None, *, whole: bool = False) -> str:
     if limiter is None:
-        return "not used yet"
+        return "not used yet" if whole else ""
     limit = limiter.limit
     parts = []
     if limit.requests_per_minute:
-        parts.append(f"{limit.requests_per_minute:,} requests/min")
+        parts.append(f"{limit.requests_per_minute:,}{' requests' if whole else ''}/min")
     if limit.tokens_per_minute:
         parts.append(f"{limit.tokens_per_minute:,} tokens/min")
     if limit.concurrency:
         parts.append(f"{limiter.under_way} of {limit.concurrency} under way")
-    return ", ".join(parts) or "none"
+    return ", ".join(parts) or ("none" if whole else "")
 
 
 def _detail(
@@ -171,7 +171,7 @@ def _detail(
     facts = [("Example", provider.example)]
     facts += [("Needs", each.said) for each in needs_of(provider)]
     facts += [("Left alone", _breaker(each)) for each in left_alone]
-    facts.append(("Rate limit in this process", _limited(limiter)))
+    facts.append(("Rate limit in this process", _limited(limiter, whole=True)))
     if limiter is not None and limiter.waiting:
         facts.append(("Waiting", counted(limiter.waiting, "request")))
     if limiter is not None and limiter.next_in > 0:

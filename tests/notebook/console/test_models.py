@@ -112,9 +112,10 @@ async def test_limits_and_models_left_alone_are_shown(host: FakeHost) -> None:
                 await asyncio.sleep(0.01)
 
     await left_alone()
-    assert rows(page)["anthropic"]["limit"] == "60 requests/min, 1 of 2 under way"
+    assert rows(page)["anthropic"]["limit"] == "60/min, 1 of 2 under way"
     assert rows(page)["anthropic"]["breaker"] == "⚠ 1 model"
     detail = page._detail.value
+    assert "60 requests/min, 1 of 2 under way" in detail
     assert "overloaded &lt;script&gt;" in detail
     assert "&lt;img src=x&gt;" in detail
     assert "<dt>Next request</dt><dd>in " in detail
