@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aof_nb.errors import BrokenStream, CircuitOpen, Overloaded
@@ -39,9 +41,16 @@ async def test_a_model_that_fails_is_asked_once_and_its_breaker_knows() -> None:
 
 async def test_a_ping_waits_for_its_turn_as_runs_do() -> None:
     limiter.rate_limit("says (scripted)", concurrency=1)
-    before = limiter_of("says (scripted)").state("says")
-    await ping(Says(["ok"]))
-    assert limiter_of("says (scripted)").state("says") == before
+    held = limiter_of("says (scripted)")
+    await held.enter()
+    pinging = asyncio.ensure_future(ping(Says(["ok"])))
+    async with asyncio.timeout(10):
+        while not held.waiting:
+            await asyncio.sleep(0.01)
+    assert not pinging.done()
+    held.leave()
+    assert (await pinging).text == "ok"
+    assert held.state("says").under_way == 0
 
 
 async def test_a_model_that_says_nothing_is_an_error() -> None:

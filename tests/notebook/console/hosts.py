@@ -26,6 +26,7 @@ class FakeHost:
         self.failures: list[BaseException] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.refreshes = 0
+        self.widget: Any = None
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._do(work))

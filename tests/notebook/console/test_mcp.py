@@ -17,9 +17,12 @@ from aof_nb.mcp.pool import pool
 from aof_nb.notebook import registry
 from aof_nb.notebook.console.mcp import McpPage
 from aof_nb.policy import Action, Policy, Rule
+from tests.corpora.xss import PAYLOADS
 from tests.mcp.conftest import Odd, alive
 from tests.notebook.console.hosts import FakeHost, until
+from tests.test_xss import Seen
 
+OURS = {"b", "dd", "div role", "div style=white-space:pre-wrap", "dl", "dt", "h4", "th scope"}
 LIBRARY = Path(__file__).with_name("library_server.py")
 
 
@@ -63,7 +66,7 @@ def library(tmp_path: Path) -> McpServer:
 async def shown(host: FakeHost, **variables: Any) -> McpPage:
     host.variables = variables
     page = McpPage(host)
-    page.build()
+    host.widget = page.build()
     await page.refresh()
     return page
 
@@ -459,6 +462,30 @@ async def test_hostile_names_and_places_are_shown_as_text(host: FakeHost) -> Non
     assert "\u202e" not in page._about.value
     assert "\u202e" not in str(page._table.widget.rows)
     assert "cannot be used" in page._about.value
+
+
+async def test_no_payload_is_left_in_what_the_page_shows(
+    host: FakeHost, odd: Odd, library: McpServer
+) -> None:
+    payloads = "\n".join(PAYLOADS.values())
+    page = await opened(host, odd.spec(), library=library)
+    odd.describe(plain=payloads, sleep=f"It is sleep. {payloads}")
+    await clicked(page, host, page._restart)
+    assert page._definitions._detail.value.count("onerror") > 10
+    assert set(Seen(html(host.widget)).odd) <= OURS
+    page._definitions._table.selected = "plain"
+    await clicked(page, host, page._definitions._accept)
+    await clicked(page, host, page._connect)
+    pane = await tool(page, host, "odd__plain")
+    assert pane._about.value.count("onerror") > 10
+    assert set(Seen(html(host.widget)).odd) <= OURS
+    await chosen(page, "library")
+    await clicked(page, host, page._connect)
+    for number, payload in enumerate(PAYLOADS.values()):
+        pane = await tool(page, host, "library__pods", namespace=payload, limit=str(number))
+        await clicked(page, host, pane._call)
+        assert "library__pods: ok" in pane._answer.value
+        assert set(Seen(html(host.widget)).odd) <= OURS
 
 
 async def test_secrets_of_a_server_are_not_shown(host: FakeHost, library: McpServer) -> None:
