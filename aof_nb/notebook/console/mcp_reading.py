@@ -16,6 +16,7 @@ from aof_nb.notebook.console.mcp_servers import KnownServer
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import close_tree
 from aof_nb.redact import Redactor
 
 _RESOURCES = (
@@ -135,7 +136,7 @@ class PromptsPane:
         self._box.layout.display = "none" if prompt is None else None
         self._fields.children = []
         if self._form is not None:
-            self._form.widget.close()
+            close_tree(self._form.widget)
             self._form = None
         if prompt is not None:
             self._answer.value = ""

@@ -28,6 +28,7 @@ from aof_nb.notebook.console.own_runs import carry_through
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import close_tree
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.readable import seconds
 from aof_nb.run import Run
@@ -148,7 +149,7 @@ class ToolsPane:
     def _close_form(self) -> None:
         self._fields.children = []
         if self._form is not None:
-            _close(self._form.widget)
+            close_tree(self._form.widget)
             self._form = None
 
     def _turned(self, change: Any) -> None:
@@ -315,9 +316,3 @@ def _finished(event: ToolFinished, run_id: str) -> str:
         f'<div role="status">{_OUTCOMES[event.outcome]} {mcp_text.text(head)} {about}</div>'
         f"{mcp_text.result(event.content, event.data)}"
     )
-
-
-def _close(widget: Any) -> None:
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
