@@ -159,16 +159,16 @@ class McpPage:
         self._show_server(server, stranger)
 
     def _show_server(self, server: KnownServer | None, stranger: ServerPins | None) -> None:
-        offered = self._offered.get(server.id, _Offered()) if server is not None else _Offered()
+        offered = self._offered.get(server.id) if server is not None else None
         pins = server.pins if server is not None else stranger
         about = ""
         if server is not None:
             status = pool().status_of(server.spec)
-            about = self._about_server(server, status, offered)
+            about = self._about_server(server, status, offered.problems if offered else [])
             if not self._work.busy:
                 running = status is not None and status.state in {"open", "connecting"}
                 self._disconnect.disabled = not running
-                self._connect.description = "Ask again" if running else "Connect"
+                self._connect.description = "Ask what it offers" if running else "Connect"
         elif stranger is not None:
             about = (
                 f"<h3>{mcp_text.text(stranger.server)}</h3>"
@@ -179,13 +179,13 @@ class McpPage:
             self._tabs.selected_index = _DEFINITIONS
         if about != self._about.value:
             self._about.value = about
-        self._tools.show(server, offered.tools)
-        self._resources.show(server, offered.resources)
-        self._prompts.show(server, offered.prompts)
+        self._tools.show(server, offered.tools if offered else None)
+        self._resources.show(server, offered.resources if offered else None)
+        self._prompts.show(server, offered.prompts if offered else None)
         self._definitions.show(pins)
 
     def _about_server(
-        self, server: KnownServer, status: ServerStatus | None, offered: _Offered
+        self, server: KnownServer, status: ServerStatus | None, problems: list[str]
     ) -> str:
         facts = [
             ("State", mcp_text.standing(status)),
@@ -202,7 +202,7 @@ class McpPage:
             mcp_text.problem(failure) if failure else "",
             *(
                 f'<div class="aof-note aof-warning">⚠ {mcp_text.text(each)}</div>'
-                for each in offered.problems
+                for each in problems
             ),
         ]
         changed = len(server.pins.changed) if server.pins is not None else 0

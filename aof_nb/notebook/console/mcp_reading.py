@@ -44,7 +44,7 @@ class ResourcesPane:
 
         self._host = host
         self._server: KnownServer | None = None
-        self._table = Table("Resources", _RESOURCES, empty="It offers no resources.")
+        self._table = Table("Resources", _RESOURCES, empty=mcp_text.NOT_ASKED)
         self._table.on_select(self._chosen)
         self._uri: Any = ipywidgets.Text(description="URI", layout={"width": "32em"})
         self._uri.style.description_width = "auto"
@@ -62,8 +62,12 @@ class ResourcesPane:
         )
         self.widget: Any = ipywidgets.VBox([self._table.widget, self._bar, self._answer])
 
-    def show(self, server: KnownServer | None, resources: Sequence[Resource]) -> None:
-        """Shows the resources of a server."""
+    def show(self, server: KnownServer | None, resources: Sequence[Resource] | None) -> None:
+        """Shows the resources of a server; None if it has not been asked."""
+        self._table.widget.empty = (
+            mcp_text.NOT_ASKED if resources is None else "It offers no resources."
+        )
+        resources = resources or ()
         if (server and server.id) != (self._server and self._server.id):
             self._table.selected = self._uri.value = self._answer.value = ""
         self._server = server
@@ -107,7 +111,7 @@ class PromptsPane:
         self._server: KnownServer | None = None
         self._prompts: dict[str, Prompt] = {}
         self._form: SchemaForm | None = None
-        self._table = Table("Prompts", _PROMPTS, empty="It offers no prompts.")
+        self._table = Table("Prompts", _PROMPTS, empty=mcp_text.NOT_ASKED)
         self._table.on_select(lambda _: host.start(self._open))
         self._fields: Any = ipywidgets.VBox()
         self._get: Any = ipywidgets.Button(
@@ -121,8 +125,12 @@ class PromptsPane:
         self._box: Any = ipywidgets.VBox([self._fields, bar], layout={"display": "none"})
         self.widget: Any = ipywidgets.VBox([self._table.widget, self._box, self._answer])
 
-    def show(self, server: KnownServer | None, prompts: Sequence[Prompt]) -> None:
-        """Shows the prompts of a server."""
+    def show(self, server: KnownServer | None, prompts: Sequence[Prompt] | None) -> None:
+        """Shows the prompts of a server; None if it has not been asked."""
+        self._table.widget.empty = (
+            mcp_text.NOT_ASKED if prompts is None else "It offers no prompts."
+        )
+        prompts = prompts or ()
         if (server and server.id) != (self._server and self._server.id):
             self._table.selected = self._answer.value = ""
         self._server = server

@@ -15,6 +15,9 @@ from aof_nb.notebook.results import shown
 from aof_nb.readable import counted, visible
 from aof_nb.truncation import truncate
 
+NOT_ASKED = "The server has not been asked yet: the first button above does."
+"""What stands in the place of what a server offers before that is known."""
+
 _TEXT_CHARS = 20_000
 _MARKS = {"connecting": "…", "open": "●", "closed": "○", "failed": "✗"}
 _WORDS = {"connecting": "connecting", "open": "connected", "closed": "closed", "failed": "failed"}

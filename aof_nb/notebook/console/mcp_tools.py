@@ -64,9 +64,7 @@ class ToolsPane:
         self._chosen = ""
         self._form: SchemaForm | None = None
         self._question: Question | None = None
-        self._table = Table(
-            "Tools", _COLUMNS, empty="No tools yet: Connect asks the server for them."
-        )
+        self._table = Table("Tools", _COLUMNS, empty=mcp_text.NOT_ASKED)
         self._table.on_select(lambda _: host.start(self._open))
         self._about: Any = ipywidgets.HTML()
         self._fields: Any = ipywidgets.VBox()
@@ -99,13 +97,15 @@ class ToolsPane:
         )
         self.widget: Any = ipywidgets.VBox([self._table.widget, self._box])
 
-    def show(self, server: KnownServer | None, tools: list[McpTool]) -> None:
+    def show(self, server: KnownServer | None, tools: list[McpTool] | None) -> None:
         """Shows the tools of a server that models may be told of.
 
         Args:
             server: Whose.
-            tools: Its tools.
+            tools: Its tools; None if it has not been asked.
         """
+        self._table.widget.empty = mcp_text.NOT_ASKED if tools is None else "It offers no tools."
+        tools = tools or []
         agents = [] if server is None else list(server.agents)
         options = [(each, each) for each in agents] or [(_DEFAULTS, "")]
         if tuple(options) != tuple(self._policy.options):

@@ -145,6 +145,21 @@ async def test_servers_are_found_everywhere_and_none_is_started(host: FakeHost, 
     assert odd.noted("starts") == []
 
 
+async def test_a_server_that_an_agent_has_connected_is_asked_with_a_click(
+    host: FakeHost, odd: Odd
+) -> None:
+    await pool().tools([odd.spec()])
+    page = await shown(host, server=odd.spec())
+    await chosen(page, "odd")
+    assert state_of(page, "odd") == "● connected, 16 tools"
+    assert "not been asked yet" in page._tools._table.widget.empty
+    assert page._connect.description == "Ask what it offers"
+    await clicked(page, host, page._connect)
+    assert "odd__plain" in cells(page._tools._table)
+    assert page._resources._table.widget.empty == "It offers no resources."
+    assert odd.noted("starts") == ["x"]
+
+
 async def test_no_servers_say_what_to_do(host: FakeHost) -> None:
     page = await shown(host)
     assert "%%aof_mcp NAME" in page._table.widget.empty
