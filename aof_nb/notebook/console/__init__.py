@@ -1,4 +1,4 @@
-"""The console: agents, runs, approvals and logs, made of widgets in a notebook.
+"""The console: agents, runs, servers, models and more, made of widgets in a notebook.
 
 A page is a class that takes a `aof_nb.notebook.console.page.Host` and satisfies
 `aof_nb.notebook.console.page.Page`. It is a line in `PAGES`, by the name of its module and class;
