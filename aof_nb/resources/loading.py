@@ -73,6 +73,8 @@ def load_all(source: str | Path) -> list[Resource]:
 def load_document(text: str, place: int, *, file: str, folder: Path) -> Resource:
     r"""Loads one resource of a text of several; nothing need be right with the others.
 
+    What is only a warning is not logged: `check_text` tells it.
+
     Args:
         text: The YAML.
         place: Which of its documents, from 0; empty ones do not count.
@@ -91,7 +93,11 @@ def load_document(text: str, place: int, *, file: str, folder: Path) -> Resource
     if place >= len(read):
         said = "the file is empty" if not read else f"there is no document {place + 1}"
         raise ResourceError(said, file=file, remedy="write it")
-    return _made(read[place], make_all(read, folder=folder)[place])
+    document, resource = read[place], make_all(read, folder=folder)[place]
+    findings = document if isinstance(document, Findings) else document.findings
+    if findings.errors or resource is None:
+        raise findings.error()
+    return resource
 
 
 def agent_from_yaml(
