@@ -19,16 +19,18 @@ from aof_nb.notebook.console.agent_file import (
     Draft,
     normal_path,
     open_draft,
+    problems_of,
     save_draft,
 )
-from aof_nb.notebook.console.agent_form import AgentForm, document_at, with_field
+from aof_nb.notebook.console.agent_form import INPUT_WIDTH, AgentForm, document_at, with_field
 from aof_nb.notebook.console.page import Host
 from aof_nb.readable import counted, visible
-from aof_nb.resources import check_text, load_document
+from aof_nb.resources import load_document
 from aof_nb.resources.problems import Problem
 
 _PAUSE_SECONDS = 0.15
 _ROWS = 34
+_FEWEST_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class AgentEditor:
         self._turn = 0
         self._lock = asyncio.Lock()
         self.form = AgentForm(self._form_typed)
-        self.yaml: Any = ipywidgets.Textarea(rows=_ROWS, layout={"width": "100%"})
+        self.yaml: Any = ipywidgets.Textarea(rows=_ROWS, layout={"width": INPUT_WIDTH})
         self.yaml.tooltip = "YAML of the agent"
         self.yaml.observe(self._yaml_typed, "value")
         self.problems: Any = ipywidgets.HTML()
@@ -91,7 +93,7 @@ class AgentEditor:
         )
         self.conflict: Any = ipywidgets.HTML(layout={"display": "none"})
         self.over.layout.display = "none"
-        right: Any = ipywidgets.VBox([self.yaml, self.problems])
+        right: Any = ipywidgets.VBox([ipywidgets.HTML("<h4>YAML</h4>"), self.yaml, self.problems])
         columns: Any = ipywidgets.Box([self.form.widget, right])
         columns.add_class("aof-columns")
         self._bar: Any = ipywidgets.HBox(
@@ -123,6 +125,7 @@ class AgentEditor:
         self._draft, self._editable = draft, editable
         self._turn += 1
         self._write(draft.text if draft is not None else "")
+        self.yaml.rows = min(_ROWS, max(_FEWEST_ROWS, self.yaml.value.count("\n") + 3))
         self.yaml.disabled = not editable
         self._bar.layout.display = None if editable else "none"
         self.form.widget.layout.display = None if form else "none"
@@ -263,7 +266,7 @@ def judgement(draft: Draft, directory: Path) -> Judgement:
         directory: Where the console's files are.
     """
     text, folder = draft.text, (directory / draft.path).parent
-    problems = check_text(text, file=draft.path, folder=folder)
+    problems = problems_of(text, file=draft.path, folder=folder)
     document, facts = document_at(text, draft.place), ""
     try:
         agent = load_document(text, draft.place, file=draft.path, folder=folder)

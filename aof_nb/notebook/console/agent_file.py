@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import ConfigurationError, ResourceError
 from aof_nb.resources import check_text
-from aof_nb.resources.documents import is_playbook, read_document
+from aof_nb.resources.documents import LATER, is_playbook, read_document
 from aof_nb.resources.found import resource_files_in
 from aof_nb.resources.problems import Findings, Problem
 from aof_nb.yaml_text import parse_documents
 
 _LOOKED_AT = 5_000
 _LARGEST = 512 * 1024
+_OF_OTHER_KINDS = {f"kind {kind} is not supported yet" for kind in LATER}
 _BOM = "\ufeff"
 
 TEMPLATE = """\
@@ -114,12 +115,29 @@ def documents_of(text: str, *, file: str, folder: Path) -> list[Declared]:
         file: The file's name.
         folder: Where it is.
     """
-    problems = tuple(check_text(text, file=file, folder=folder))
+    problems = tuple(problems_of(text, file=file, folder=folder))
     try:
         values = parse_documents(text, file=file)
     except ResourceError:
         return [Declared(file, 0, "", Path(file).stem, problems=problems)]
     return [_one(file, place, value, problems) for place, value in enumerate(values)]
+
+
+def problems_of(text: str, *, file: str, folder: Path) -> list[Problem]:
+    """What ``aofctl validate`` finds wrong with a text.
+
+    That there is something of a kind that is not supported yet is no fault of the agents beside it.
+
+    Args:
+        text: The YAML.
+        file: The file's name.
+        folder: Where it is.
+    """
+    problems = check_text(text, file=file, folder=folder)
+    others = [each for each in problems if each.message in _OF_OTHER_KINDS]
+    if not others or len(others) == len(parse_documents(text, file=file)):
+        return problems
+    return [replace(each, severity="warning") if each in others else each for each in problems]
 
 
 def _one(file: str, place: int, value: Any, problems: tuple[Problem, ...]) -> Declared:

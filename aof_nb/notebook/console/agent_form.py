@@ -17,6 +17,8 @@ from aof_nb.yaml_text import field_path
 
 _ACTIONS = tuple(str(each.value) for each in Action)
 _REQUIRED = ("name", "model")
+INPUT_WIDTH = "calc(100% - 4px)"
+"""The room that there is, without the margin that inputs have."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ FIELDS = (
     FormField(
         "mcp_servers", "MCP servers", ("spec.mcp_servers",), "names", "one a line, by their names"
     ),
-    FormField("read", "Calls that read", ("spec.policy.read",), "choice", "allow"),
-    FormField("write", "Calls that write", ("spec.policy.write",), "choice", "ask"),
-    FormField("destructive", "That destroy", ("spec.policy.destructive",), "choice", "ask"),
+    FormField("read", "Policy: read", ("spec.policy.read",), "choice", "allow"),
+    FormField("write", "Policy: write", ("spec.policy.write",), "choice", "ask"),
+    FormField("destructive", "Policy: destructive", ("spec.policy.destructive",), "choice", "ask"),
     FormField("memory", "Memory", ("spec.memory",), hint="none; or disk, file:PATH, redis://…"),
     FormField(
         "max_turns",
@@ -117,7 +119,7 @@ class AgentForm:
         self._fields = {each.key: _Input(each, changed) for each in FIELDS}
         self._said: Any = ipywidgets.HTML()
         boxes = [each.widget for each in self._fields.values()]
-        self.widget: Any = ipywidgets.VBox([self._said, *boxes])
+        self.widget: Any = ipywidgets.VBox([ipywidgets.HTML("<h4>Form</h4>"), self._said, *boxes])
 
     def show(self, document: Any, *, editable: bool) -> None:
         """Fills the form; one that cannot be filled waits.
@@ -239,7 +241,7 @@ class _Input:
 
         self._field, self._shown = field, ""
         self._fits = True
-        options: dict[str, Any] = {"layout": {"width": "100%"}, "tooltip": field.label}
+        options: dict[str, Any] = {"layout": {"width": INPUT_WIDTH}, "tooltip": field.label}
         if field.kind == "choice":
             labels = [(f"{field.hint}, if nothing is said", ""), *((a, a) for a in _ACTIONS)]
             self.input: Any = ipywidgets.Dropdown(options=labels, **options)
@@ -253,8 +255,9 @@ class _Input:
         self.input.continuous_update = True
         self.input.description = field.label
         self.input.style.description_width = "120px"
-        self._note: Any = ipywidgets.HTML(layout={"display": "none", "margin": "0 0 2px 128px"})
-        self._about: Any = ipywidgets.HTML(layout={"display": "none", "margin": "0 0 2px 128px"})
+        beside = {"display": "none", "margin": "0 0 2px 128px", "width": "calc(100% - 132px)"}
+        self._note: Any = ipywidgets.HTML(layout=beside)
+        self._about: Any = ipywidgets.HTML(layout=beside)
         for each in (self._note, self._about):
             each.add_class("aof-wrap")
         self.widget: Any = ipywidgets.VBox([self.input, self._about, self._note])

@@ -28,6 +28,7 @@ from aof_nb.events import (
 from aof_nb.journal.wording import call_line, dollars, shortened
 from aof_nb.markdown import revealed, to_html
 from aof_nb.messages import Outcome
+from aof_nb.notebook.console.agent_form import INPUT_WIDTH
 from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
 from aof_nb.notebook.console.page import Host
 from aof_nb.readable import counted, seconds, visible
@@ -57,7 +58,7 @@ class AgentTrial:
         self._carrying: asyncio.Task[RunResult] | None = None
         self._begun = False
         self.prompt: Any = ipywidgets.Textarea(
-            placeholder="What the agent is asked", rows=3, layout={"width": "100%"}
+            placeholder="What the agent is asked", rows=3, layout={"width": INPUT_WIDTH}
         )
         self.prompt.tooltip = "Prompt"
         self.run: Any = ipywidgets.Button(
@@ -81,6 +82,11 @@ class AgentTrial:
         about.add_class("aof-wrap")
         buttons: Any = ipywidgets.HBox([self.run, self.stop], layout={"flex_flow": "row wrap"})
         self.widget: Any = ipywidgets.VBox([about, self.prompt, buttons, self.status, self.output])
+
+    def clear(self) -> None:
+        """Forgets what was tried, unless it still goes on."""
+        if not self._begun:
+            self.status.value = self.output.value = ""
 
     async def _try(self) -> None:
         prompt = str(self.prompt.value).strip()

@@ -31,10 +31,10 @@ from aof_nb.readable import counted, visible
 
 _COLUMNS = (
     Column("name", "Agent"),
+    Column("state", "State"),
     Column("model", "Model"),
     Column("tools", "Tools", wide=True),
     Column("where", "Where"),
-    Column("state", "State"),
 )
 _EMPTY = (
     "No agents yet: New agent makes one as a file. Those that %%aof_agent defines, and AOF files "
@@ -61,6 +61,7 @@ class AgentsPage:
         self._drafts: dict[str, Draft] = {}
         self._new: list[Draft] = []
         self._open = ""
+        self._shown: Agent | None = None
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -73,6 +74,10 @@ class AgentsPage:
             return made
 
         self.new = button("New agent", "plus", "Begins a file from the smallest one", self._begin)
+        self.copy = button(
+            "Copy into a file", "copy", "Begins a file with what the agent declares", self._copy
+        )
+        self.new.layout.align_self = self.copy.layout.align_self = "flex-start"
         self.table = Table("Agents", _COLUMNS, empty=_EMPTY)
         self.table.on_select(lambda row: self._host.start(lambda: self._select(row)))
         self._note: Any = ipywidgets.HTML(layout={"display": "none"})
@@ -80,9 +85,6 @@ class AgentsPage:
         self.facts: Any = ipywidgets.HTML()
         for each in (self._note, self.head, self.facts):
             each.add_class("aof-wrap")
-        self.copy = button(
-            "Copy into a file", "copy", "Begins a file with what the agent declares", self._copy
-        )
         self.editor = AgentEditor(self._host, self._judged, self._saved)
         self.trial = AgentTrial(self._host, self._prepare)
         about: Any = ipywidgets.Accordion([self.facts], titles=["What it is"], selected_index=0)
@@ -108,6 +110,8 @@ class AgentsPage:
         note = f"{hidden}Open the console in a smaller directory." if hidden else ""
         self._note.value = f"<small>{_text(note)}</small>"
         self._note.layout.display = None if note else "none"
+        if self._agents.get(self._open, self._shown) is not self._shown:
+            await self._show_agent(self._open)
         await self._look_at_disk()
 
     def close(self) -> None:
@@ -152,7 +156,8 @@ class AgentsPage:
             await self._show_draft(draft, declared)
 
     async def _show_agent(self, row: str) -> None:
-        agent = self._agents[row]
+        agent = self._named(row)
+        self._shown = agent
         source = _source(row, agent)
         facts = await asyncio.to_thread(facts_of, agent, source)
         if self._open != row:
@@ -173,6 +178,7 @@ class AgentsPage:
         await self.editor.show(draft, editable=editable, form=editable)
 
     def _reveal(self, name: str, said: str, *, editor: bool, trial: bool) -> None:
+        self.trial.clear()
         self._say(name, said)
         self.copy.layout.display = "none" if editor else None
         self.editor.widget.layout.display = None if editor else "none"
@@ -197,14 +203,21 @@ class AgentsPage:
     def _say(self, name: str, said: str) -> None:
         self.head.value = f'<h3>{_text(name)}</h3><span class="aof-told">{_text(said)}</span>'
 
+    def _named(self, row: str) -> Agent:
+        agent = self._agents.get(row)
+        if agent is None:
+            raise ConfigurationError(
+                f"the notebook has no agent {row.removeprefix('notebook:')!r} any more",
+                remedy="define it again, or select another one",
+            )
+        return agent
+
     async def _begin(self) -> None:
         draft = await asyncio.to_thread(new_draft, self._host.directory, _FIRST_MODEL)
         await self._take_up(draft)
 
     async def _copy(self) -> None:
-        agent = self._agents.get(self._open)
-        if agent is None:
-            return
+        agent = self._named(self._open)
         draft = await asyncio.to_thread(new_draft, self._host.directory, _FIRST_MODEL)
         draft.text = await asyncio.to_thread(yaml_of, agent)
         await self._take_up(draft)
@@ -223,7 +236,7 @@ class AgentsPage:
 
     async def _prepare(self) -> tuple[Agent, str]:
         if self._open.startswith("notebook:"):
-            return self._agents[self._open], ""
+            return self._named(self._open), ""
         return await asyncio.to_thread(self.editor.made)
 
 

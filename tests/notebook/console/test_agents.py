@@ -153,6 +153,44 @@ async def test_an_agent_of_the_notebook_is_inspected_and_copied_into_a_file(
     assert rows(page)["new:new-agent.yaml"]["state"] == "● not saved yet"
 
 
+async def test_an_agent_that_is_defined_again_is_shown_as_it_is_now(
+    console: Console, page: AgentsPage
+) -> None:
+    registry.agents["oncall"] = Agent(name="oncall", model="openai:gpt-5")
+    console.refresh()
+    await until(lambda: "notebook:oncall" in rows(page))
+    page.table.widget.selected = "notebook:oncall"
+    await until(lambda: "openai:gpt-5" in page.facts.value)
+    registry.agents["oncall"] = Agent(name="oncall", model="ollama:qwen3")
+    console.refresh()
+    await until(lambda: "ollama:qwen3" in page.facts.value)
+    del registry.agents["oncall"]
+    console.refresh()
+    await until(lambda: "notebook:oncall" not in rows(page))
+    page.trial.prompt.value = "go"
+    page.trial.run.click()
+    await until(lambda: "has no agent &#x27;oncall&#x27; any more" in note(console))
+
+
+async def test_a_file_of_another_kind_is_shown_and_cannot_be_changed(
+    console: Console, page: AgentsPage, tmp_path: Path
+) -> None:
+    trigger = "apiVersion: aof.dev/v1\nkind: Trigger\nmetadata: {name: pager}\nspec: {}\n"
+    (tmp_path / "pager.yaml").write_text(f"{trigger}---\n{TRIAGE}")
+    console.refresh()
+    await until(lambda: "file:pager.yaml#1" in rows(page))
+    assert rows(page)["file:pager.yaml#1"]["state"] == "! 1 warning"
+    await opened(page, "file:pager.yaml#0")
+    assert "of kind Trigger: aof_nb shows it here, and edits agents only" in page.head.value
+    assert page.editor.yaml.disabled
+    assert page.editor.form.widget.layout.display == "none"
+    page.table.widget.selected = "file:pager.yaml#1"
+    await until(lambda: not page.editor.yaml.disabled)
+    field(page, "name").value = "second"
+    await until(lambda: page.editor.yaml.value.endswith(TRIAGE.replace(": triage\n", ": second\n")))
+    assert page.editor.yaml.value.startswith(trigger)
+
+
 async def test_the_form_changes_its_line_of_the_yaml_and_nothing_else(page: AgentsPage) -> None:
     await opened(page)
     assert field(page, "tools").value == "shell\nread_file"
