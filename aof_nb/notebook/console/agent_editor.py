@@ -19,10 +19,10 @@ from aof_nb.notebook.console.agent_file import (
     Draft,
     normal_path,
     open_draft,
-    problems_of,
     save_draft,
 )
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH, AgentForm, document_at, with_field
+from aof_nb.notebook.console.agent_list import problems_of
 from aof_nb.notebook.console.page import Host
 from aof_nb.readable import counted, visible
 from aof_nb.resources import load_document
@@ -173,7 +173,8 @@ class AgentEditor:
 
         async def take() -> None:
             async with self._lock:
-                draft.text = text
+                # A field of the form may have changed it since.
+                draft.text = self.yaml.value if draft is self._draft else text
             await self._judge(draft, pause=_PAUSE_SECONDS)
 
         self._host.start(take)

@@ -322,10 +322,15 @@ class _Input:
 
 
 def _typed(field: FormField, text: str) -> Any:
-    """What is typed, as far as it says anything: what is half typed is left as it is."""
-    if field.kind == "names":
-        return [each.strip() for each in text.splitlines() if each.strip()]
-    return text.rstrip("\n") if field.kind == "lines" else text
+    """What a text says; one that says the same is not put in the place of what is half typed."""
+    match field.kind:
+        case "names":
+            return [each.strip() for each in text.splitlines() if each.strip()]
+        case "lines":
+            return text.rstrip("\n")
+        case "number":
+            return _number(text.strip())
+    return text.strip()
 
 
 def _others(value: Sequence[Any]) -> str:

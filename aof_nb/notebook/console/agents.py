@@ -16,13 +16,12 @@ from aof_nb.notebook import registry
 from aof_nb.notebook.console.agent_editor import AgentEditor, Judgement
 from aof_nb.notebook.console.agent_facts import facts_of
 from aof_nb.notebook.console.agent_file import (
-    AgentFiles,
-    Declared,
     Draft,
     has_changed,
     new_draft,
     open_draft,
 )
+from aof_nb.notebook.console.agent_list import AgentFiles, Declared
 from aof_nb.notebook.console.agent_trial import AgentTrial
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow

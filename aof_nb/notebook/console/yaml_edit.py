@@ -453,7 +453,7 @@ def _grouped(plan: Sequence[_Item]) -> list[tuple[tuple[int, bool], list[_Item]]
 
 def _block(value: Any, indent: int) -> tuple[str, str] | None:
     """Text of several lines as a literal block: its header and its lines."""
-    if not isinstance(value, str) or "\n" not in value.strip("\n"):
+    if not isinstance(value, str) or "\n" not in value:
         return None
     if value[0] in " \n" or value.endswith("\n\n") or any(_is_control(each) for each in value):
         return None

@@ -206,6 +206,26 @@ async def test_the_form_changes_its_line_of_the_yaml_and_nothing_else(page: Agen
     await until(lambda: "<code>http</code>" in page.facts.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "typed", "written"),
+    [
+        ("description", "the first ", "description: the first\n"),
+        ("temperature", "1.", "temperature: 1.0\n"),
+        ("tools", "shell\nread_file\nhttp\n", "- http\n"),
+        ("instructions", "Look.\n\n", "instructions: |\n    Look.\n"),
+    ],
+)
+async def test_what_is_half_typed_is_left_as_it_is(
+    page: AgentsPage, key: str, typed: str, written: str
+) -> None:
+    await opened(page)
+    page.facts.value = ""
+    field(page, key).value = typed
+    await until(lambda: page.facts.value)
+    assert written in page.editor.yaml.value
+    assert field(page, key).value == typed
+
+
 async def test_the_yaml_fills_the_form_and_is_judged_as_by_validate(
     page: AgentsPage,
 ) -> None:
