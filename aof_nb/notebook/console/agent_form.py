@@ -9,7 +9,8 @@ from typing import Any
 
 from aof_nb.errors import ResourceError
 from aof_nb.markdown import revealed
-from aof_nb.notebook.console.yaml_edit import value_at, values_of, with_value
+from aof_nb.notebook.console.yaml_edit import value_at, with_value
+from aof_nb.notebook.console.yaml_values import values_of
 from aof_nb.policy import Action
 from aof_nb.readable import visible
 from aof_nb.resources.problems import Problem

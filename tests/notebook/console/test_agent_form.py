@@ -10,7 +10,8 @@ import pytest
 
 from aof_nb.errors import ResourceError
 from aof_nb.notebook.console.agent_form import FIELDS, AgentForm, document_at, with_field
-from aof_nb.notebook.console.yaml_edit import value_at, values_of
+from aof_nb.notebook.console.yaml_edit import value_at
+from aof_nb.notebook.console.yaml_values import values_of
 
 EXAMPLES = Path(__file__).parents[4] / "shared" / "aof-examples"
 published = pytest.mark.skipif(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.notebook.console.yaml_edit import value_at, values_of, with_value
+from aof_nb.notebook.console.yaml_edit import value_at, with_value
+from aof_nb.notebook.console.yaml_values import values_of
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,21 @@ def test_a_merged_value_is_changed_where_it_is_used() -> None:
     changed = with_value(text, 0, ("a", "x"), 5)
     assert changed == text + "  x: 5\n"
     assert value_at(values_of(changed)[0], ("base", "x")) == 1
+
+
+LINES = st.lists(st.text(st.sampled_from("a1 :#-|>\t'\"{}[],&*?\u2028\u0085é😀\ufeff")), max_size=4)
+
+
+@given(
+    LINES.map("\n".join), st.sampled_from(["x", "|  # d\n  old\n\n  text", "", '"x"', ">+\n  o\n"])
+)
+def test_any_text_comes_back_and_what_is_beside_it_stays(value: str, before: str) -> None:
+    head, tail = "# head\nfirst: 1  # one\n", "\n# tail\nlast:\n- y\n"
+    try:
+        changed = with_value(f"{head}a: {before}{tail}", 0, ("a",), value)
+    except ConfigurationError:
+        assert set(value) & set("\u2028\u0085\ufeff") or ">" in before
+        return
+    assert changed.startswith(head)
+    assert changed.endswith(tail) or ">" in before
+    assert values_of(changed) == [{"first": 1, "a": value, "last": ["y"]}]
