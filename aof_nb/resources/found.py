@@ -35,7 +35,9 @@ def resource_files_in(directory: Path, *, most: int) -> tuple[list[Path], bool]:
     """
     looked_at = list(itertools.islice(_walked(directory), most + 1))
     found = [
-        path for path in looked_at[:most] if path.suffix in {".yaml", ".yml"} and _is_ours(path)
+        path
+        for path in looked_at[:most]
+        if path.suffix in {".yaml", ".yml"} and path.is_file() and _is_ours(path)
     ]
     return found, len(looked_at) <= most
 
