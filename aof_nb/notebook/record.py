@@ -231,9 +231,9 @@ class RunRecord:
         """Notes that an item has changed."""
         self._changed.add(place)
 
-    async def prepare(self, event: ToolFinished) -> None:
+    async def prepare(self, event: Event) -> None:
         """Draws what a call has returned, in a thread if that may take a while."""
-        if event.outcome is not Outcome.OK:
+        if not isinstance(event, ToolFinished) or event.outcome is not Outcome.OK:
             return
         told = event.content, event.data
         try:

@@ -16,6 +16,7 @@ from aof_nb.events import ContextCompacted, TextDelta, ToolFinished, ToolProgres
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
+from aof_nb.notebook.budget import Budget
 from aof_nb.notebook.plain import ConsoleRenderer
 from aof_nb.notebook.record import RECORD_CHARS, RunRecord
 from aof_nb.notebook.renderer import CellRenderer, LiveRenderer
@@ -23,7 +24,7 @@ from aof_nb.notebook.rows import Row, in_short
 from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tools import tool
-from tests.notebook.fakes import Recording, Says
+from tests.notebook.fakes import Clock, Recording, Says
 
 
 @tool(effect="read")
@@ -56,6 +57,14 @@ async def shown(asked: Agent) -> Recording:
         renderer.event(event)
     renderer.end(run.result, cost=0.0123)
     return screen
+
+
+async def finish(renderer: LiveRenderer) -> None:
+    """Ends what a renderer shows with the result of a run."""
+    run = agent(["End."]).stream("why?")
+    async for _ in run:
+        pass
+    renderer.end(run.result)
 
 
 def fixed(texts: list[str]) -> list[str]:
@@ -185,13 +194,34 @@ async def test_without_a_page_that_shows_views_the_record_grows() -> None:
     grown = [data["text/markdown"] for data, *_ in screen.sent if "Line" in str(data)]
     assert len(grown) > 2
     assert all(after.startswith(before) for before, after in itertools.pairwise(grown))
-    run = agent(["End."]).stream("why?")
-    async for _ in run:
-        pass
-    renderer.end(run.result)
+    await finish(renderer)
     last = screen.sent[-1][0]
     assert set(last) == {"text/markdown"}
     assert "Line 11." in last["text/markdown"]
+
+
+async def test_a_record_that_may_not_be_sent_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, clock, made = Recording(), Clock(), list[str]()
+    whole = RunRecord.markdown
+
+    def markdown(record: RunRecord) -> str:
+        made.append(text := whole(record))
+        return text
+
+    monkeypatch.setattr(RunRecord, "markdown", markdown)
+    monkeypatch.setattr("aof_nb.notebook.renderer.Budget", lambda: Budget(clock))
+    renderer = LiveRenderer(screen, agent="sre", session=None, interval=0.002)
+    renderer.open()
+    renderer.event(TextDelta("A line of the answer.\n\n" * 200))
+    while not made:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert len(made) == 1
+    assert not any("A line" in str(data) for data, *_ in screen.sent)
+    clock.now = 1.0
+    while not any("A line" in str(data) for data, *_ in screen.sent):
+        await asyncio.sleep(0.01)
+    await finish(renderer)
 
 
 class Chatty:
