@@ -211,8 +211,6 @@ class RunRecord:
         self._rows: dict[str, int] = {}
         self._results: dict[str, Shown | None] = {}
         self._cards: dict[str, int] = {}
-        self._footer: Footer | None = None
-        self.size = 0
         self.doing = "starting"
 
     @property
@@ -303,13 +301,7 @@ class RunRecord:
             if isinstance(row, Row) and not row.ended:
                 row.state = Outcome.INTERRUPTED
                 self.touch(place)
-        footer = Footer(result, interrupted=interrupted, cost=cost)
-        if self._footer is None:
-            self.add(footer)
-        else:
-            self._items[-1] = footer
-            self.touch(len(self._items) - 1)
-        self._footer = footer
+        self.add(Footer(result, interrupted=interrupted, cost=cost))
 
     def changes(self) -> list[tuple[int, str]]:
         """The places and the HTML of the items that have changed since this was last asked."""
@@ -362,7 +354,6 @@ class RunRecord:
 
     def _write(self, text: str) -> None:
         self.doing = "answering"
-        self.size += len(text)
         self._thought = None
         if self._prose is None:
             self._prose = Prose()
