@@ -95,7 +95,7 @@ class Prose:
     def markdown(self, content_chars: int | None = None) -> str:
         """The Markdown as any renderer may show it."""
         if not self.void:
-            return safe_markdown(_laid_out(self.raw))
+            return safe_markdown(_laid_out(self.raw)).strip("\n")
         return _folded("void: the response broke off", fenced(self.raw))
 
     def text(self) -> str:
@@ -333,24 +333,21 @@ class RunRecord:
         return [f"**{quoted(self._who)}**", *filter(None, self._joined("markdown", content_chars))]
 
     def _joined(self, form: str, *arguments: Any) -> Iterator[str]:
-        """Each item in a form; a stretch of prose that was split is whole again."""
-        stretch: Prose | None = None
+        return (getattr(item, form)(*arguments) for item in self._whole())
+
+    def _whole(self) -> list[Item]:
+        """The items; a stretch of prose that was split is whole again."""
+        whole: list[Item] = []
         for item in self._items:
-            if isinstance(item, Prose) and not item.void:
-                if stretch is not None and item.continues:
-                    stretch.raw += item.raw
-                    continue
-                if stretch is not None:
-                    yield getattr(stretch, form)(*arguments).strip("\n")
-                stretch = Prose()
-                stretch.raw = item.raw
+            if not isinstance(item, Prose) or item.void:
+                whole.append(item)
                 continue
-            if stretch is not None:
-                yield getattr(stretch, form)(*arguments).strip("\n")
-                stretch = None
-            yield getattr(item, form)(*arguments)
-        if stretch is not None:
-            yield getattr(stretch, form)(*arguments).strip("\n")
+            last = whole[-1] if whole else None
+            if not (item.continues and isinstance(last, Prose) and not last.void):
+                last = Prose()
+                whole.append(last)
+            last.raw += item.raw
+        return whole
 
     def _write(self, text: str) -> None:
         self.doing = "answering"

@@ -100,9 +100,8 @@ class Row:
 
     def html(self) -> str:
         """The row for the live view, unfolding to arguments and output."""
-        mark, kind, word = _MARKS[self.state]
+        mark, kind, _ = _MARKS[self.state]
         icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
-        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
         short = escape(revealed(in_short(self.call.arguments)))
         ticking = "" if self.ended or self.state == "waiting" else " <i data-ticks></i>"
         body = f"<div class=aof-label>arguments</div>{_pre(self._arguments())}"
@@ -115,15 +114,14 @@ class Row:
             f'<span class=aof-{effect or "read"} title="{escape(self.effect)}">{icon}'
             f"{f' {effect}' if effect else ''}</span> <b>{escape(revealed(self.call.name))}</b> "
             f"{f'<code>{short}</code> ' if short else ''}"
-            f"<span class=aof-told>{escape(told)}{ticking}</span></summary>"
+            f"<span class=aof-told>{escape(self._told(' · '))}{ticking}</span></summary>"
             f"<div class=aof-body>{body}</div></details>"
         )
 
     def markdown(self, content_chars: int | None = None) -> str:
         """The row for the record, unfolding where the renderer knows how."""
-        mark, _, word = _MARKS[self.state]
+        mark, _, _ = _MARKS[self.state]
         icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
-        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
         short = quoted(in_short(self.call.arguments))
         summary = " ".join(
             part
@@ -132,15 +130,17 @@ class Row:
                 effect,
                 f"<b>{quoted(self.call.name)}</b>",
                 f"<code>{short}</code>" if short else "",
-                quoted(told),
+                quoted(self._told(" · ")),
             )
             if part
         )
         pieces = [fenced(self._arguments(), "json")]
         if self.content:
-            shown = self._result is not None and content_chars is None
-            output = fenced(self._shown(content_chars))
-            pieces.append(self._result.markdown if shown and self._result else output)
+            pieces.append(
+                self._result.markdown
+                if self._result is not None and content_chars is None
+                else fenced(self._shown(content_chars))
+            )
         if self.artifact:
             pieces.append("The whole output is kept with the run.")
         body = "\n\n".join(pieces)
@@ -148,13 +148,18 @@ class Row:
 
     def text(self) -> str:
         """The row as a line of plain text; what went wrong is said below it."""
-        mark, _, word = _MARKS[self.state]
-        told = ", ".join(part for part in (word, self.progress, self._seconds()) if part)
+        mark, _, _ = _MARKS[self.state]
+        told = self._told(", ")
         line = f"{mark} {self.call.name} {in_short(self.call.arguments)}".rstrip()
         line += f" ({told})" if told else ""
         if self.state in {Outcome.ERROR, Outcome.DENIED} and self.content.strip():
             line += f"\n  {_first_line(self.content)}"
         return line
+
+    def _told(self, separator: str) -> str:
+        """How it stands, what it says of itself and how long it took."""
+        parts = (_MARKS[self.state][2], self.progress, self._seconds())
+        return separator.join(part for part in parts if part)
 
     def _seconds(self) -> str:
         if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
