@@ -29,7 +29,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Outcome
-from aof_nb.readable import counted, printable
+from aof_nb.readable import counted, indented_json, printable
 from aof_nb.result import RunResult
 
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
@@ -100,7 +100,7 @@ class JsonWriter:
             "error": error.message if error else None,
             "remedy": error.remedy if error else None,
         }
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(content)).decode() + "\n")
+        sys.stdout.write(indented_json(content) + "\n")
 
 
 class TextWriter:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
 from aof_nb.journal.wording import (
     Clock,
@@ -35,7 +33,7 @@ from aof_nb.journal.wording import (
     turn_facts,
 )
 from aof_nb.markdown import safe_markdown
-from aof_nb.readable import visible
+from aof_nb.readable import indented_json, visible
 from aof_nb.truncation import truncate
 
 _SAID_CHARS = 4000
@@ -80,7 +78,7 @@ class _Blocks:
             yield f"## {answer_title(run)}"
             yield quoted(harmless(run.text.strip()))
         if run.output is not None:
-            laid_out = msgspec.json.format(msgspec.json.encode(run.output)).decode()
+            laid_out = indented_json(run.output)
             yield fenced(laid_out, "json")
 
     def changes(self) -> Iterator[str]:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
@@ -19,7 +17,7 @@ from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
-from aof_nb.readable import printable
+from aof_nb.readable import indented_json, printable
 from aof_nb.terminal import TerminalApprover, user_name
 from aof_nb.truncation import truncate
 
@@ -213,7 +211,7 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         button("Approve similar for this run", "", approved=True, similar=True),
     ]
     tool = request.tool
-    arguments = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
+    arguments = indented_json(request.arguments)
     question = (
         f"<b>Approval needed: {escape(tool.name)}</b> "
         f'<span style="color:{_GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'

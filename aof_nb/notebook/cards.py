@@ -6,15 +6,13 @@ import time
 from html import escape
 from typing import Any
 
-import msgspec
-
 from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
 from aof_nb.markdown import quoted, revealed
 from aof_nb.notebook.rows import in_short
 from aof_nb.policy import ApprovalRequest
 from aof_nb.ports import Effect
-from aof_nb.readable import printable
+from aof_nb.readable import indented_json, printable
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 20_000
@@ -107,7 +105,7 @@ class Card:
         tool = self.request.tool
         grave = " aof-grave" if tool.effect is Effect.DESTRUCTIVE else ""
         call, effect = escape(self.request.call_id, quote=True), tool.effect.value
-        formatted = msgspec.json.format(msgspec.json.encode(self.request.arguments)).decode()
+        formatted = indented_json(self.request.arguments)
         arguments = escape(truncate(formatted, _ARGUMENTS_CHARS))
         editor = (
             "<details><summary>Edit the arguments</summary><textarea data-field=arguments "

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.markdown import fenced, quoted, revealed
+from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
 _ROWS = 50
@@ -59,7 +60,7 @@ def shown(content: str, data: Any = None) -> Shown | None:
         some = [[row.get(key, "") for key in head] for row in rows[:_ROWS]]
         return _table(head, some, len(rows))
     if isinstance(data, dict | list) and data:
-        text = msgspec.json.format(msgspec.json.encode(data)).decode()
+        text = indented_json(data)
         return _code(text, "json")
     if content.startswith(("diff --git ", "--- ")) and _HUNK.search(content):
         return _diff(content)

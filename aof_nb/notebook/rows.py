@@ -13,7 +13,7 @@ from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, Too
 from aof_nb.markdown import fenced, quoted, revealed
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.results import Shown
-from aof_nb.readable import printable, seconds, visible
+from aof_nb.readable import indented_json, printable, seconds, visible
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
@@ -173,7 +173,7 @@ class Row:
         arguments = self.call.arguments
         if arguments is None:
             return truncate(self.call.raw_arguments, _ARGUMENTS_CHARS)
-        formatted = msgspec.json.format(msgspec.json.encode(arguments)).decode()
+        formatted = indented_json(arguments)
         return truncate(printable(formatted), _ARGUMENTS_CHARS)
 
 
