@@ -12,6 +12,8 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aof_nb.readable import visible
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -117,6 +119,18 @@ def revealed(text: str) -> str:
     if text.isascii():
         return text
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def html_text(text: str) -> str:
+    r"""A text as HTML shows it to the letter: nothing of it is markup, and nothing hides.
+
+    What `revealed` names is named; other control characters are shown as Python writes them.
+
+    Example:
+        >>> html_text("<b>\u202egpj\x1b[2J")
+        '&lt;b&gt;⟨U+202E⟩gpj\\x1b[2J'
+    """
+    return escape(visible(revealed(text.expandtabs())))
 
 
 def hidden_in(text: str) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from html import escape
 from typing import Any, Protocol
 
 import msgspec
@@ -36,7 +35,7 @@ from aof_nb.events import (
     TurnStarted,
     in_a_line,
 )
-from aof_nb.markdown import fenced, finished, quoted, safe_markdown, to_html
+from aof_nb.markdown import fenced, finished, html_text, quoted, safe_markdown, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.cards import Answered, Card
 from aof_nb.notebook.footer import footer_line
@@ -113,7 +112,7 @@ class Thought:
         """Folded, in grey."""
         return (
             '<details class="aof-quiet"><summary>Thinking</summary>'
-            f"<div class=aof-pre>{escape(self._cut())}</div></details>"
+            f"<div class=aof-pre>{html_text(self._cut())}</div></details>"
         )
 
     def markdown(self, content_chars: int | None = None) -> str:
@@ -143,7 +142,7 @@ class Remark:
         """One line."""
         loud = self._level in {"warning", "error", "waiting"} or self._level.startswith("limit")
         kind = "aof-loud" if loud else "aof-quiet"
-        return f'<div class="{kind}">{escape(self._level)}: {escape(self._remark)}</div>'
+        return f'<div class="{kind}">{html_text(self._level)}: {html_text(self._remark)}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
         """One line in italics."""
@@ -169,9 +168,9 @@ class Footer:
 
     def html(self) -> str:
         """One line."""
-        ended = f"<b>{escape(self._ended)}</b> · " if self._ended else ""
-        journal = f"<code>%aof show {escape(self._run_id)}</code>"
-        return f'<div class="aof-quiet">{ended}{escape(self._line)} · {journal}</div>'
+        ended = f"<b>{html_text(self._ended)}</b> · " if self._ended else ""
+        journal = f"<code>%aof show {html_text(self._run_id)}</code>"
+        return f'<div class="aof-quiet">{ended}{html_text(self._line)} · {journal}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
         """One line; the run's id, which changes from run to run, is in the metadata."""

@@ -7,13 +7,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import isfinite
 from typing import Any
 
 import msgspec
 
-from aof_nb.markdown import fenced, quoted, revealed
+from aof_nb.markdown import fenced, html_text, quoted
 from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
@@ -113,10 +112,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], count: int) -> Sh
         return [truncate(_said(each), _CELL_CHARS) for each in row]
 
     some = [cells(row) for row in rows]
-    html = "".join(f"<th scope=col>{escape(revealed(str(each)))}</th>" for each in head)
+    html = "".join(f"<th scope=col>{html_text(str(each))}</th>" for each in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(revealed(each))}</td>" for each in row) + "</tr>"
-        for row in some
+        "<tr>" + "".join(f"<td>{html_text(each)}</td>" for each in row) + "</tr>" for row in some
     )
     lines = [
         list(map(quoted, head)),
@@ -138,14 +136,14 @@ def _said(value: Any) -> str:
 
 def _code(text: str, language: str) -> Shown:
     text = truncate(text, _CODE_CHARS)
-    return Shown(f"<pre class=aof-pre>{escape(revealed(text))}</pre>", fenced(text, language))
+    return Shown(f"<pre class=aof-pre>{html_text(text)}</pre>", fenced(text, language))
 
 
 def _diff(text: str) -> Shown:
     text = truncate(text, _CODE_CHARS)
     kinds = {"+": "aof-added", "-": "aof-removed", "@": "aof-hunk"}
     lines = [
-        f"<span class={kinds.get(line[:1], 'aof-same')}>{escape(revealed(line))}</span>"
+        f"<span class={kinds.get(line[:1], 'aof-same')}>{html_text(line)}</span>"
         for line in text.splitlines()
     ]
     html = "<pre class=aof-pre>" + "\n".join(lines) + "</pre>"

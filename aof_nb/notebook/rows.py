@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
-from aof_nb.markdown import fenced, quoted, revealed
+from aof_nb.markdown import fenced, html_text, quoted
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.results import Shown
 from aof_nb.readable import indented_json, printable, seconds, visible
@@ -102,7 +102,7 @@ class Row:
         """The row for the live view, unfolding to arguments and output."""
         mark, kind, _ = _MARKS[self.state]
         icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
-        short = escape(revealed(in_short(self.call.arguments)))
+        short = html_text(in_short(self.call.arguments))
         ticking = "" if self.ended or self.state == "waiting" else " <i data-ticks></i>"
         body = f"<div class=aof-label>arguments</div>{_pre(self._arguments())}"
         if self.content:
@@ -112,9 +112,9 @@ class Row:
         return (
             f'<details class="aof-row aof-{kind}"><summary><b class=aof-mark>{mark}</b> '
             f'<span class=aof-{effect or "read"} title="{escape(self.effect)}">{icon}'
-            f"{f' {effect}' if effect else ''}</span> <b>{escape(revealed(self.call.name))}</b> "
+            f"{f' {effect}' if effect else ''}</span> <b>{html_text(self.call.name)}</b> "
             f"{f'<code>{short}</code> ' if short else ''}"
-            f"<span class=aof-told>{escape(self._told(' · '))}{ticking}</span></summary>"
+            f"<span class=aof-told>{html_text(self._told(' · '))}{ticking}</span></summary>"
             f"<div class=aof-body>{body}</div></details>"
         )
 
@@ -185,7 +185,7 @@ def _progress(event: ToolProgress) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre class=aof-pre>{escape(revealed(text))}</pre>"
+    return f"<pre class=aof-pre>{html_text(text)}</pre>"
 
 
 def in_short(arguments: dict[str, Any] | None) -> str:

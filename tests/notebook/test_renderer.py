@@ -12,7 +12,15 @@ from markdown_it import MarkdownIt
 
 from aof_nb.agent import Agent
 from aof_nb.errors import BrokenStream
-from aof_nb.events import ContextCompacted, TextDelta, ToolFinished, ToolProgress, ToolStarted
+from aof_nb.events import (
+    ContextCompacted,
+    Notice,
+    TextDelta,
+    ThinkingDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
@@ -315,6 +323,15 @@ def test_a_record_is_bounded() -> None:
     assert "the run's journal has it" in text
     assert text.startswith("**sre**\n\n<details><summary>✓ ○ <b>nap</b>")
     assert rendered(text).count("<details>") == rendered(text).count("</details>")
+
+
+def test_nothing_hides_in_a_remark_or_a_thought() -> None:
+    record = RunRecord("sre", None)
+    record.take(ThinkingDelta("run safe\u202eexe.sh"))
+    record.take(Notice("see\u200b this\x1b[2J", "warning"))
+    (_, thought), (_, remark) = record.changes()
+    assert "run safe⟨U+202E⟩exe.sh" in thought
+    assert "see⟨U+200B⟩ this\\x1b[2J" in remark
 
 
 def test_arguments_in_short() -> None:
