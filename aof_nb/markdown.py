@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aof_nb.readable import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -179,6 +179,19 @@ def fenced(text: str, language: str = "") -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{revealed(text)}\n{fence}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are Markdown already.
+
+    Example:
+        >>> print(table(["pod", "restarts"], [["web-1", "3"]]))
+        | pod | restarts |
+        | --- | --- |
+        | web-1 | 3 |
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.markdown import fenced, html_text, quoted
+from aof_nb.markdown import fenced, html_text, quoted, table
 from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
@@ -116,12 +116,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], count: int) -> Sh
     body = "".join(
         "<tr>" + "".join(f"<td>{html_text(each)}</td>" for each in row) + "</tr>" for row in some
     )
-    lines = [
-        list(map(quoted, head)),
-        ["---"] * len(head),
-        *(list(map(quoted, row)) for row in some),
-    ]
-    markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    markdown = table(list(map(quoted, head)), (list(map(quoted, row)) for row in some))
     more = f"{count - len(rows):,} more rows" if count > len(rows) else ""
     return Shown(
         f"<div class=aof-scroll><table><thead><tr>{html}</tr></thead><tbody>{body}</tbody></table>"
@@ -193,12 +188,12 @@ def _plotted(series: list[Series]) -> Shown:
         [each.name, _spark(each.values), *(f"{value:.6g}" for value in _summary(each.values))]
         for each in series[:_SERIES]
     ]
-    table = _table(["series", "course", "least", "most", "last"], rows, len(series))
+    numbers = _table(["series", "course", "least", "most", "last"], rows, len(series))
     image = plot(series[:_SERIES])
     if image is None:
-        return table
+        return numbers
     picture = f'<img class=aof-plot alt="the series of the table below" src="{image}">'
-    return Shown(picture + table.html, f"{picture}\n\n{table.markdown}")
+    return Shown(picture + numbers.html, f"{picture}\n\n{numbers.markdown}")
 
 
 def _summary(values: list[float]) -> tuple[float, float, float]:
