@@ -149,8 +149,8 @@ class TextWriter:
                 _note(f"said: {_first_line(text)}")
             case Notice(text=text, level=level):
                 _note(f"{level}: {text}")
-            case LimitReached(limit=limit, detail=detail):
-                _note(f"limit {limit}: {detail}")
+            case LimitReached():
+                _note(in_a_line(event))
             case _:
                 pass
 

@@ -284,8 +284,8 @@ class RunRecord:
                 self.add(Remark(text, level))
             case Steered(text=text):
                 self.add(Remark(text, "you said"))
-            case LimitReached(limit=limit, detail=detail):
-                self.add(Remark(detail, f"limit ({limit.replace('_', ' ')})"))
+            case LimitReached(detail=detail):
+                self.add(Remark(detail, event.title))
             case _:
                 pass
 

@@ -168,8 +168,8 @@ class RichRenderer:
                 self._say(in_a_line(event), "yellow")
             case Notice(text=text, level=level):
                 self._say(f"{level}: {text}", "yellow" if level == "warning" else "dim")
-            case LimitReached(limit=limit, detail=detail):
-                self._say(f"limit ({limit.replace('_', ' ')}): {detail}", "yellow")
+            case LimitReached():
+                self._say(in_a_line(event), "yellow")
             case _:
                 self._print_text()
 
