@@ -201,7 +201,9 @@ class RichRenderer:
         now = time.monotonic()
         for row, began in list(self._rows.values())[-_ROWS:]:
             yield Text(
-                f"{printable(row.text())} {seconds(now - began)}", no_wrap=True, overflow="ellipsis"
+                f"{printable(row.text())} {seconds(now - began - row.waited)}",
+                no_wrap=True,
+                overflow="ellipsis",
             )
         took = seconds(max(round(now - self._began), 1))
         self._spinner.update(

@@ -13,6 +13,8 @@ from markdown_it import MarkdownIt
 from aof_nb.agent import Agent
 from aof_nb.errors import BrokenStream
 from aof_nb.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
     ContextCompacted,
     Notice,
     TextDelta,
@@ -296,6 +298,35 @@ async def test_the_time_a_person_takes_is_not_the_tools() -> None:
     assert any("waiting for approval" in each for each in marks)
     assert 0.05 <= record.calls()[0]["duration"] < 0.5
     assert "✓ Approved by maria (test): nap seconds=0.1" in record.text()
+
+
+def test_the_live_duration_is_the_running_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("aof_nb.notebook.rows.monotonic", clock)
+    row = Row(call(1, "drop"), "destructive")
+    clock.now = 2.0
+    assert "data-ticks=2.0" in row.html()
+    row.take(ApprovalRequested("call_1", "drop", "destructive", {}, "d", ""))
+    assert "data-ticks" not in row.html()
+    clock.now = 62.0
+    row.take(ApprovalAnswered("call_1", "d", True, False, "ann", "notebook", waited=60.0))
+    clock.now = 63.0
+    assert "data-ticks=3.0" in row.html()
+
+
+def test_marks_without_words_have_names() -> None:
+    def signs(row: Row) -> str:
+        return row.html().partition("<summary>")[2].partition(f"<b>{row.call.name}</b>")[0]
+
+    def said(row: Row) -> str:
+        """What is left for somebody who hears it."""
+        named = re.sub(r"<[^>]* aria-label=\"?(\w+)\"?[^>]*>[^<]*<", r"\1<", signs(row))
+        return re.sub(r"<[^>]*>", "", re.sub(r"<[^>]*aria-hidden=true>[^<]*<", "<", named)).strip()
+
+    assert said(Row(call(1, "look"), "read", Outcome.OK)) == "done read"
+    assert said(Row(call(1, "drop"), "destructive", Outcome.OK)).split() == ["done", "destructive"]
+    assert said(Row(call(1, "look"), "read", Outcome.ERROR)) == "read"
+    assert "failed" in Row(call(1, "look"), "read", Outcome.ERROR).html()
 
 
 def test_a_row_is_bounded_and_escaped() -> None:
