@@ -29,7 +29,13 @@ from aof_nb.messages import sendable
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
+from aof_nb.policy import (
+    ApproveMode,
+    Approver,
+    Policy,
+    approval_timeout_from_environment,
+    approve_from_environment,
+)
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.redact import RedactionPolicy
 from aof_nb.result import RunResult
@@ -114,6 +120,7 @@ class Agent:
         record: str | Path | None = None,
         source: str = "",
         cell: str = "",
+        approval_timeout: float | None = None,
     ) -> Run:
         """Starts a run, to be iterated for its events.
 
@@ -133,6 +140,9 @@ class Agent:
                 names if not given.
             source: The file that declares the agent, for whoever goes on with the run.
             cell: The id of the notebook cell that it belongs to.
+            approval_timeout: Seconds that a question waits for a person, no answer being a no
+                then, instead of the policy's own; `math.inf` for no limit. What
+                ``AOF_APPROVAL_TIMEOUT`` says if not given.
         """
         if replay is None:
             replay = Replay.from_environment()
@@ -152,6 +162,7 @@ class Agent:
             record=record,
             source=source,
             cell=cell,
+            approval_timeout=approval_timeout or approval_timeout_from_environment(),
         )
 
     def resumed(
@@ -204,6 +215,7 @@ class Agent:
             run_id=recording.run_id,
             output_schema=output_schema or _output_schema(recording, self.output_schema),
             resumed=recording,
+            approval_timeout=begun.approval_timeout or approval_timeout_from_environment(),
         )
 
     def fork(
@@ -268,6 +280,7 @@ class Agent:
                 spec=spec_of(self),
                 limits=limits,
                 approve=mode,
+                approval_timeout=begun.approval_timeout,
                 source=source,
             ),
         )
@@ -282,6 +295,7 @@ class Agent:
             run_id=forked.run_id,
             output_schema=output_schema,
             resumed=forked,
+            approval_timeout=begun.approval_timeout or approval_timeout_from_environment(),
         )
 
     async def resume(self, run: str | Recording, **options: Any) -> RunResult:

@@ -10,9 +10,11 @@ run ends.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import fnmatch
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +23,19 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from aof_nb.argument_checks import misfits
+from aof_nb.durations import time_limit
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+from aof_nb.readable import seconds
 
 APPROVE = "AOF_APPROVE"
 """The environment variable that says what happens where the policy asks."""
+APPROVAL_TIMEOUT = "AOF_APPROVAL_TIMEOUT"
+"""The environment variable that says how long a question waits for a person."""
+TIMED_OUT = "timeout"
+"""What `Answer.via` says where nobody has answered in time."""
 BOUNDS = "AOF_POLICY"
 """The environment variable that holds policies which no agent of the process may exceed."""
 
@@ -97,6 +105,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         rules: Exceptions, in order.
         trusted_hosts: Shell-style patterns of hosts that data may be sent to without asking again,
             whatever the run has read.
+        approval_timeout: Seconds that a question waits for a person; no answer is a no then. None
+            for as long as it takes. A run that nobody can be asked in waits whatever this says.
 
     Example:
         >>> policy = Policy(rules=(Rule(action=Action.ALLOW, tool="lab__*"),))
@@ -109,6 +119,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     destructive: Action = Action.ASK
     rules: tuple[Rule, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
+    approval_timeout: float | None = None
 
     def decide(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
         """What the policy says of a call."""
@@ -162,6 +173,23 @@ def approve_from_environment() -> ApproveMode:
     raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never or all")
 
 
+def approval_timeout_from_environment() -> float | None:
+    """The seconds in ``AOF_APPROVAL_TIMEOUT``; None if it says nothing.
+
+    Raises:
+        ConfigurationError: If it is no duration.
+    """
+    said = os.environ.get(APPROVAL_TIMEOUT)
+    if not said:
+        return None
+    try:
+        return time_limit(said)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{APPROVAL_TIMEOUT}: {error}", remedy="write 30s, 5m or 1h; inf for no limit"
+        ) from None
+
+
 def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:
     """An environment whose agents may not exceed a policy, nor those that hold here.
 
@@ -180,14 +208,36 @@ def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str
     return max(actions, key=_STRICTNESS.index)
 
 
-class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is asked: this tool, as it is defined now, with exactly these arguments."""
+class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person is asked: this tool, as it is defined now, with exactly these arguments.
+
+    Args:
+        run_id: The run that asks.
+        call_id: The call's id within the run.
+        tool: What is to be called.
+        arguments: What with.
+        reason: Why it is asked.
+        expires: When no answer becomes a no, in seconds of the Unix epoch; None for never.
+    """
 
     run_id: str
     call_id: str
     tool: ToolSpec
     arguments: dict[str, Any]
     reason: str
+    expires: float | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until no answer becomes a no; None if there is no hurry."""
+        return None if self.expires is None else max(0.0, self.expires - time.time())
+
+    @property
+    def hurry(self) -> str:
+        """What becomes of it without an answer, as people are told; empty if it can wait."""
+        if self.left is None:
+            return ""
+        return f"Without an answer within {seconds(round(self.left))}, it is denied."
 
     @property
     def digest(self) -> str:
@@ -204,7 +254,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         digest: The digest of the request that is answered.
         similar: Whether the yes holds for similar calls in this run too.
         by: Who answered.
-        via: Through which face: ``notebook``, ``terminal``...
+        via: Through which face: ``notebook``, ``terminal``...; ``timeout`` if nobody has answered.
         reason: Why, if that was said; the model is told it with a no.
         arguments: What the call is to be made with instead, if the person has changed them; the
             digest is that of the request all the same.
@@ -285,6 +335,8 @@ class Gate:
             approves it. What the policy denies stays denied in every mode.
         approver: Who is asked; None, with mode ``ask``, refuses.
         bounds: Policies that the rules may not exceed.
+        approval_timeout: Seconds that a question waits, instead of the policy's own; the bounds'
+            hold all the same.
     """
 
     def __init__(
@@ -294,8 +346,12 @@ class Gate:
         mode: ApproveMode = "ask",
         approver: Approver | None = None,
         bounds: Sequence[Policy] = (),
+        approval_timeout: float | None = None,
     ) -> None:
         self._policies = (policy, *bounds)
+        own = policy.approval_timeout if approval_timeout is None else approval_timeout
+        waits = [own, *(each.approval_timeout for each in bounds)]
+        self._patience = min((each for each in waits if each is not None), default=math.inf)
         self._mode = mode
         self._approver = approver
         self._similar: set[tuple[str, ...]] = set()
@@ -357,6 +413,11 @@ class Gate:
             if answer.similar:
                 self._similar.add(kind)
             return None
+        if answer.via == TIMED_OUT:
+            return (
+                f"{spec.name} was not carried out: a person was asked, but {answer.reason}, and "
+                "no answer is a no. Do not ask for it again; say what is left to be done."
+            )
         if answer.digest:
             who = f" by {answer.by}" if answer.by else ""
             why = f" The reason given: {answer.reason}" if answer.reason else ""
@@ -406,7 +467,7 @@ class Gate:
 
         Returns:
             The answer, or None where nobody is to be asked. One that was given for another
-            definition or other arguments is a no, without a digest.
+            definition or other arguments is a no, without a digest; none in time is one, too.
 
         Raises:
             ApprovalPending: If the run is to wait for the answer.
@@ -419,6 +480,7 @@ class Gate:
             tool=tool.spec,
             arguments=arguments,
             reason=reason,
+            expires=None if self._patience == math.inf else time.time() + self._patience,
         )
         digest = request.digest
         context.emit(
@@ -432,7 +494,7 @@ class Gate:
             )
         )
         asked = time.monotonic()
-        answer = await self._approver.ask(request)
+        answer = await self._in_time(request, self._approver)
         waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
@@ -455,6 +517,18 @@ class Gate:
             )
         )
         return given
+
+    async def _in_time(self, request: ApprovalRequest, approver: Approver) -> Answer:
+        """The answer; a no if there is none when the time is over, which withdraws the question."""
+        limit = None if self._patience == math.inf else self._patience
+        try:
+            async with asyncio.timeout(limit) as within:
+                return await approver.ask(request)
+        except TimeoutError:
+            if not within.expired():
+                raise
+        why = f"nobody answered within {seconds(self._patience)}"
+        return Answer(approved=False, digest=request.digest, via=TIMED_OUT, reason=why)
 
     def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
         """Takes an approval for similar calls up again that was given before the run stopped.

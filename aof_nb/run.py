@@ -104,6 +104,7 @@ class Run:
         record: str | Path | None = None,
         source: str = "",
         cell: str = "",
+        approval_timeout: float | None = None,
     ) -> None:
         self.run_id = run_id or new_run_id()
         self._agent = agent
@@ -112,6 +113,7 @@ class Run:
         self._session = session
         self._approve = approve
         self._approver = approver
+        self._approval_timeout = approval_timeout
         self._model = model or agent.model
         self._asked_model_name = model if isinstance(model, str) else ""
         self._limits = limits or agent.limits
@@ -457,6 +459,7 @@ class Run:
                 mode=self._approve,
                 approver=asking,
                 bounds=bounds_from_environment(),
+                approval_timeout=self._approval_timeout,
             )
             known = {tool.spec.name: tool.spec for tool in tools}
             for message in self._record.transcript:
@@ -500,6 +503,7 @@ class Run:
             fallbacks=tuple(models[1:]),
             limits=self._limits,
             approve=self._approve,
+            approval_timeout=self._approval_timeout,
             source=self._source,
             cell=self._cell,
             notebook_run=self.notebook_run,

@@ -75,7 +75,8 @@ class TerminalApprover:
             try:
                 said = (await self._read(_PROMPT)).strip().lower()
             except asyncio.CancelledError:
-                console.print("\n(withdrawn)", style="dim")
+                over = request.left == 0
+                console.print("\n(denied: nobody answered in time)" if over else "\n(withdrawn)")
                 raise
             except EOFError:
                 console.print("Not answered: there is no terminal to ask on.")
@@ -213,4 +214,6 @@ def _question(request: ApprovalRequest) -> RenderableType:
         lines.append(Padding(arguments, (0, 0, 0, 2)))
     if request.reason:
         lines.append(Text(f"  {printable(request.reason)}", style="dim"))
+    if request.hurry:
+        lines.append(Text(f"  {request.hurry}", style="bold"))
     return Group(*lines)

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from aof_nb.errors import ApprovalPending
@@ -79,6 +81,22 @@ async def test_what_is_asked_can_be_read(capsys: pytest.CaptureFixture[str]) -> 
         assert part in captured.err
     assert "\x1b[2J" not in captured.err
     assert "\\x1b[2Jy\\u202e" in captured.err
+
+
+async def test_the_time_to_answer_is_said_and_when_it_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Absent:
+        async def __call__(self, prompt: str) -> str:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    hurried = msgspec.structs.replace(a_request(), expires=time.time() + 0.3)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(TerminalApprover(Absent()).ask(hurried), 0.4)
+    shown = capsys.readouterr().err
+    assert "Without an answer within" in shown
+    assert "nobody answered in time" in shown
 
 
 async def test_questions_are_asked_one_after_the_other() -> None:

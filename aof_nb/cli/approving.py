@@ -197,4 +197,6 @@ def _told(pending: PendingApproval) -> str:
         lines.append(f"    {readable(name)}:{joint}{indented}")
     if request.reason:
         lines.append(f"  {visible(request.reason)}")
+    if request.hurry:
+        lines.append(f"  {request.hurry}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from aof_nb.cli.ending import refuse, reported, run_to_end, usage_error
-from aof_nb.cli.options import DebugOption, OutputOption
+from aof_nb.cli.options import ApprovalTimeoutOption, DebugOption, OutputOption
 from aof_nb.errors import AofError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def run(
         Literal["ask", "never", "all"],
         typer.Option(help="What happens where a policy asks for approval."),
     ] = "ask",
+    approval_timeout: ApprovalTimeoutOption = None,
     output: OutputOption = "text",
     debug: DebugOption = False,
     replay: Annotated[
@@ -148,6 +149,7 @@ def run(
                 executed=output_notebook,
                 report=report,
                 approve=approve,
+                approval_timeout=approval_timeout,
                 output=output,
                 timeout=timeout,
                 tape=tape,
@@ -183,6 +185,7 @@ def run(
             session=session,
             approve=approve,
             approver=approver,
+            approval_timeout=approval_timeout,
             model=model,
             replay=tape.replay,
             record=tape.record,

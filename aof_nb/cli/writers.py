@@ -26,6 +26,7 @@ from aof_nb.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.messages import Outcome
@@ -137,8 +138,8 @@ class TextWriter:
                 mark = "✓" if outcome is Outcome.OK else "✗"
                 why = "" if outcome is Outcome.OK else f": {_first_line(content)}"
                 _note(f"{mark} {name} {seconds:.1f} s{why}")
-            case ApprovalAnswered(approved=approved, by=by, via=via):
-                _note(f"{'approved' if approved else 'not approved'} by {by} ({via})")
+            case ApprovalAnswered():
+                _note(answered_in_a_line(event))
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 if self._open_line:
                     sys.stdout.write("\n")

@@ -57,6 +57,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
         fallbacks: The other models of the agent's chain.
         limits: How far it may go.
         approve: What happens where the policy asks.
+        approval_timeout: Seconds that a question waits, where that was said for this run.
         versions: Of aof_nb and Python.
         parent: The run that it was forked from.
         source: The file that declares the agent, by which it can be found again.
@@ -77,6 +78,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
     fallbacks: tuple[str, ...] = ()
     limits: Limits | None = None
     approve: str = "ask"
+    approval_timeout: float | None = None
     versions: dict[str, str] = {}
     parent: Parent | None = None
     source: str = ""

@@ -170,7 +170,8 @@ class ButtonApprover:
         try:
             approved, similar = await clicked
         except asyncio.CancelledError:
-            self._publish(_record(request, "Not answered"), display_id, update=True)
+            what = "Not answered in time" if request.left == 0 else "Not answered"
+            self._publish(_record(request, what), display_id, update=True)
             raise
         finally:
             panel.close_all()
@@ -220,6 +221,7 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
+        f"<div>{request.hurry}</div>"
     )
     return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
 

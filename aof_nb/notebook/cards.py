@@ -12,7 +12,7 @@ from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
 from aof_nb.markdown import quoted, revealed
 from aof_nb.notebook.rows import in_short
-from aof_nb.policy import ApprovalRequest
+from aof_nb.policy import TIMED_OUT, ApprovalRequest
 from aof_nb.ports import Effect
 from aof_nb.readable import printable
 from aof_nb.truncation import truncate
@@ -45,6 +45,9 @@ class Answered:
         event = self._event
         if event is None:
             return "?", "Not answered", ""
+        if event.via == TIMED_OUT:
+            when = f" at {self._when}" if self._when else ""
+            return "⊘", "Denied", f"{when}: {event.reason}"
         by = f" by {event.by}" if event.by else ""
         via = f" ({event.via})" if event.via else ""
         when = f", {self._when}" if self._when else ""
@@ -121,11 +124,13 @@ class Card:
             f"<div>{escape(revealed(line))}</div>"
             for line in described(tool, self.request.arguments)
         )
+        left = "" if self.request.left is None else f" data-left={round(self.request.left)}"
+        hurry = f"<div>{self.request.hurry}</div><div class=aof-left aria-hidden=true{left}></div>"
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
             f"<div><b>Approval needed: {escape(revealed(tool.name))}</b> "
             f"<span class=aof-told>{effect} · {escape(revealed(self.request.reason))}</span></div>"
-            f"{words}<pre class=aof-pre>{revealed(arguments)}</pre>"
+            f"{words}<pre class=aof-pre>{revealed(arguments)}</pre>{hurry if left else ''}"
             "<div><button type=button data-do=answer data-approved=1 data-key=yes>Approve</button>"
             "<button type=button data-do=answer data-approved=0>Deny</button>"
             "<button type=button data-do=answer data-approved=1 data-similar=1>"

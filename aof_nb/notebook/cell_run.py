@@ -39,6 +39,7 @@ class RunOptions:
         session: The conversation to go on with.
         out: The variable that gets the result.
         approve: What happens where the policy asks.
+        approval_timeout: Seconds that a question waits; None for what the policy says.
         model: Instead of the agent's own.
         max_turns: Instead of the agent's own limit.
         debug: Whether a failure shows its traceback.
@@ -47,6 +48,7 @@ class RunOptions:
     session: str | None = None
     out: str | None = None
     approve: ApproveMode = "ask"
+    approval_timeout: float | None = None
     model: str | None = None
     max_turns: int | None = None
     debug: bool = False
@@ -75,6 +77,7 @@ async def run_in_cell(
         prompt,
         session=options.session,
         approve=options.approve,
+        approval_timeout=options.approval_timeout,
         model=options.model,
         limits=limits,
         cell=cell_id(shell),

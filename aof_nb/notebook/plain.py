@@ -21,6 +21,7 @@ from aof_nb.events import (
     ToolCallDelta,
     ToolFinished,
     ToolStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.messages import Outcome
@@ -86,10 +87,10 @@ class ConsoleRenderer:
             case ApprovalRequested() if event.call_id in self._rows:
                 self._rows[event.call_id].take(event)
                 self._end_line()
-            case ApprovalAnswered(approved=approved, by=by):
+            case ApprovalAnswered():
                 if event.call_id in self._rows:
                     self._rows[event.call_id].take(event)
-                self._line(f"{'approved' if approved else 'not approved'} by {by}")
+                self._line(answered_in_a_line(event))
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._line(in_a_line(event))
             case Notice(text=text, level=level):

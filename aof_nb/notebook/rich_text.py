@@ -33,6 +33,7 @@ from aof_nb.events import (
     ToolFinished,
     ToolProgress,
     ToolStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.markdown import finished
@@ -158,11 +159,11 @@ class RichRenderer:
                 self._rows[event.call_id][0].take(event)
                 self._asking.add(event.call_id)
                 self._stop()
-            case ApprovalAnswered(approved=approved, by=by):
+            case ApprovalAnswered():
                 if event.call_id in self._rows:
                     self._rows[event.call_id][0].take(event)
                 self._asking.discard(event.call_id)
-                self._say(f"{'approved' if approved else 'not approved'} by {by}", "bold")
+                self._say(answered_in_a_line(event), "bold")
                 self._tick()
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._say(in_a_line(event), "yellow")

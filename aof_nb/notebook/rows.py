@@ -104,7 +104,9 @@ class Row:
         icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
         told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
         short = escape(revealed(in_short(self.call.arguments)))
-        ticking = "" if self.ended or self.state == "waiting" else " <i data-ticks></i>"
+        ticking = (
+            "" if self.ended or self.state == "waiting" else " <i data-ticks aria-hidden=true></i>"
+        )
         body = f"<div class=aof-label>arguments</div>{_pre(self._arguments())}"
         if self.content:
             label = f"output{', the whole of it is kept with the run' if self.artifact else ''}"

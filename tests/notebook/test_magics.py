@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,14 @@ def test_what_holds_where_the_line_does_not_say(
     with pytest.raises(UsageError, match="AOF_APPROVE=yes"):
         options()
     monkeypatch.delenv("AOF_APPROVE")
+    assert options().approval_timeout is None
+    shell.run_line_magic("config", 'AOF.approval_timeout = "5m"')
+    assert options().approval_timeout == 300
+    monkeypatch.setenv("AOF_APPROVAL_TIMEOUT", "2m")
+    assert options().approval_timeout == 120
+    assert options("--approval-timeout", "inf").approval_timeout == math.inf
+    with pytest.raises(UsageError, match="--approval-timeout: 'soon' is not a duration"):
+        options("--approval-timeout", "soon")
     shell.run_line_magic("config", 'AOF.model = "openai:gpt-5"')
     shell.run_line_magic("config", 'AOF.session = "inc-42"')
     shell.run_line_magic("config", "AOF.max_turns = 3")

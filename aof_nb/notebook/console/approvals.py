@@ -149,7 +149,7 @@ class Question:
             f"<b>{_text(request.tool.name)}</b> "
             f'<span class="aof-told">{request.tool.effect.value} · {_text(request.reason)}</span>'
             f'<br><span class="aof-told">{_text(run.agent)} · run {_text(run.run_id)} · waits for '
-            f"{waited}.{resume}</span>"
+            f"{waited}. {request.hurry}{resume}</span>"
         )
         if said != self._head.value:
             self._head.value = said
