@@ -30,6 +30,7 @@ from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import (
+    DRY_RUN,
     ApproveMode,
     Approver,
     Policy,
@@ -128,7 +129,8 @@ class Agent:
             prompt: What is asked.
             session: The conversation to go on with; needs `memory`, or one is kept in memory.
             approve: What happens where the policy asks: ``ask`` a person, ``never`` approve,
-                approve ``all``; what ``AOF_APPROVE`` says if not given, or else ``ask``.
+                approve ``all``, or only show what would be done, in a ``dry-run``; what
+                ``AOF_APPROVE`` says if not given, or else ``ask``.
             approver: Who asks; the notebook's or the terminal's own if not given.
             model: Instead of the agent's own.
             limits: Instead of the agent's own.
@@ -204,6 +206,12 @@ class Agent:
                 remedy=f"resume it with agent {begun.agent!r}",
             )
         check_resumable(recording)
+        if approve == DRY_RUN != begun.approve:
+            raise ConfigurationError(
+                f"the run {recording.run_id} has been carried out so far: "
+                "it cannot go on as a dry run",
+                remedy='try a fork of it: agent.fork(run, from_turn=1, approve="dry-run")',
+            )
         return Run(
             self,
             begun.prompt,
@@ -429,7 +437,8 @@ def _output_schema(recording: Recording, own: Any) -> Any:
 
 
 def _approve_mode(recorded: str) -> ApproveMode:
-    return "never" if recorded == "never" else "all" if recorded == "all" else "ask"
+    modes: tuple[ApproveMode, ...] = ("never", "all", DRY_RUN)
+    return next((mode for mode in modes if mode == recorded), "ask")
 
 
 T = TypeVar("T")

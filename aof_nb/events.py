@@ -272,6 +272,16 @@ def answered_in_a_line(event: ApprovalAnswered) -> str:
     return f"{'approved' if event.approved else 'not approved'} by {event.by}{via}"
 
 
+class CallWithheld(msgspec.Struct, frozen=True, tag="call_withheld"):
+    """A dry run would have made a call here; `does` says in plain words what it would have done."""
+
+    call_id: str
+    tool: str
+    effect: str
+    arguments: dict[str, Any]
+    does: tuple[str, ...] = ()
+
+
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):
     """A tool call has ended; `content` is what the model is shown, `duration` in seconds."""
 
@@ -328,6 +338,7 @@ Event: TypeAlias = (
     | ToolProgress
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolFinished
     | Notice
     | Steered

@@ -18,14 +18,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from aof_nb.argument_checks import misfits
+from aof_nb.call_description import described
 from aof_nb.durations import time_limit
 from aof_nb.errors import ConfigurationError
-from aof_nb.events import ApprovalAnswered, ApprovalRequested
+from aof_nb.events import ApprovalAnswered, ApprovalRequested, CallWithheld
 from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
 from aof_nb.readable import seconds
@@ -48,7 +49,9 @@ class Action(enum.StrEnum):
     DENY = "deny"
 
 
-ApproveMode: TypeAlias = Literal["ask", "never", "all"]
+ApproveMode: TypeAlias = Literal["ask", "never", "all", "dry-run"]
+DRY_RUN: Final = "dry-run"
+"""The mode in which nothing is done that would change or send something."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,7 +164,8 @@ def approve_from_environment() -> ApproveMode:
     """What ``AOF_APPROVE`` says; ``ask`` if it says nothing.
 
     Raises:
-        ConfigurationError: If it says something else than ``ask``, ``never`` or ``all``.
+        ConfigurationError: If it says something else than ``ask``, ``never``, ``all`` or
+            ``dry-run``.
     """
     said = os.environ.get(APPROVE)
     if not said or said == "ask":
@@ -170,7 +174,14 @@ def approve_from_environment() -> ApproveMode:
         return "never"
     if said == "all":
         return "all"
-    raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never or all")
+    if said == DRY_RUN:
+        return DRY_RUN
+    raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never, all or dry-run")
+
+
+def held_to_dry_run(mode: ApproveMode) -> ApproveMode:
+    """A mode, unless ``AOF_APPROVE`` says that all of the process is a dry run."""
+    return DRY_RUN if os.environ.get(APPROVE) == DRY_RUN else mode
 
 
 def approval_timeout_from_environment() -> float | None:
@@ -281,6 +292,16 @@ class Edited(msgspec.Struct, frozen=True):
     by: str = ""
 
 
+class Withheld(msgspec.Struct, frozen=True):
+    """A call that a dry run does not make.
+
+    Args:
+        content: What the model is told instead.
+    """
+
+    content: str
+
+
 @runtime_checkable
 class Approver(Protocol):
     """A face that can ask a person."""
@@ -332,7 +353,8 @@ class Gate:
     Args:
         policy: The rules.
         mode: ``ask`` asks the approver, ``never`` refuses what would be asked, ``all``
-            approves it. What the policy denies stays denied in every mode.
+            approves it, ``dry-run`` makes only calls that the policy allows, that read and that
+            send nothing. What the policy denies stays denied in every mode.
         approver: Who is asked; None, with mode ``ask``, refuses.
         bounds: Policies that the rules may not exceed.
         approval_timeout: Seconds that a question waits, instead of the policy's own; the bounds'
@@ -352,7 +374,7 @@ class Gate:
         own = policy.approval_timeout if approval_timeout is None else approval_timeout
         waits = [own, *(each.approval_timeout for each in bounds)]
         self._patience = min((each for each in waits if each is not None), default=math.inf)
-        self._mode = mode
+        self._mode = held_to_dry_run(mode)
         self._approver = approver
         self._similar: set[tuple[str, ...]] = set()
         self._has_read: dict[str, None] = {}
@@ -369,8 +391,20 @@ class Gate:
     def denial(self, tool: Tool, arguments: Mapping[str, Any]) -> str | None:
         """Why a call may not be made whatever a person says; None if the policy leaves it open."""
         plain = tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
-        denied = strictest(self._policies, tool.spec, plain) is Action.DENY
-        return _denied(tool.spec) if denied else None
+        action = strictest(self._policies, tool.spec, plain)
+        if action is Action.DENY:
+            return _denied(tool.spec)
+        return _NOT_EXECUTED if self._withholds(tool.spec, arguments, action) else None
+
+    def _withholds(self, spec: ToolSpec, arguments: Mapping[str, Any], action: Action) -> bool:
+        """Whether this is a dry run, and a call that it does not make."""
+        if self._mode != DRY_RUN:
+            return False
+        return (
+            action is not Action.ALLOW
+            or spec.effect is not Effect.READ
+            or bool(self._untrusted(spec, arguments))
+        )
 
     async def refusal(
         self,
@@ -378,7 +412,7 @@ class Gate:
         arguments: dict[str, Any],
         context: ToolContext,
         plain: Mapping[str, Any] | None = None,
-    ) -> str | Edited | None:
+    ) -> str | Edited | Withheld | None:
         """Why a call may not be made; None if it may, or what it may be made with instead.
 
         Args:
@@ -391,6 +425,11 @@ class Gate:
         action = strictest(self._policies, spec, arguments if plain is None else plain)
         if action is Action.DENY:
             return _denied(spec)
+        if self._withholds(spec, arguments, action):
+            does = tuple(described(spec, arguments))
+            withheld = CallWithheld(context.call_id, spec.name, spec.effect.value, arguments, does)
+            context.emit(withheld)
+            return Withheld(_NOT_EXECUTED)
         leak = self._leak(spec, arguments)
         if action is Action.ALLOW and not leak:
             return None
@@ -431,6 +470,9 @@ class Gate:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
         if not self._has_read and not _names_secret(arguments):
             return ()
+        return self._untrusted(spec, arguments)
+
+    def _untrusted(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(
             host
             for host in destinations(spec, arguments)
@@ -545,6 +587,13 @@ class Gate:
             self._similar.add(_kind(tool, arguments))
 
 
+_NOT_EXECUTED = (
+    "Dry run: not executed. This run only shows what would be done: nothing was changed or sent, "
+    "and there is no result. Go on with your plan as if the call had succeeded, ask for the calls "
+    "that would follow, and say in your answer what would be done; do not say that it was done."
+)
+
+
 def _denied(spec: ToolSpec) -> str:
     return (
         f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
@@ -581,6 +630,8 @@ class Guarded:
         refusal = await self._gate.refusal(self._tool, arguments, context, plain)
         if isinstance(refusal, str):
             return ToolOutput(refusal, is_error=True, denied=True)
+        if isinstance(refusal, Withheld):
+            return ToolOutput(refusal.content, dry_run=True)
         self._gate.note_read(self.spec)
         if refusal is None:
             return await self._tool.call(arguments, context)

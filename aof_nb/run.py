@@ -16,7 +16,15 @@ import msgspec
 
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
-from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
+from aof_nb.events import (
+    CallWithheld,
+    Event,
+    LimitReached,
+    Notice,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+)
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.approvals import WithoutSecrets
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
@@ -34,11 +42,13 @@ from aof_nb.models.fencing import fenced
 from aof_nb.models.redacting import RedactedModel
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import (
+    DRY_RUN,
     ApproveMode,
     Approver,
     Gate,
     ambient_approver,
     bounds_from_environment,
+    held_to_dry_run,
 )
 from aof_nb.ports import Model, Tool, ToolSpec
 from aof_nb.redact import RedactionPolicy, Redactor
@@ -56,6 +66,7 @@ MOST_OF_THE_PAST = 2_000
 """Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
+_DRY = "this is a dry run: what would change or send something is shown, and not executed"
 _ASKED_OTHERWISE = (
     "the prompt is another one than when this cell was executed before: the run of then is taken"
 )
@@ -111,7 +122,9 @@ class Run:
         self._redactor = redactor_of(agent, run_id if resumed is not None else None)
         self._prompt = self._without_secrets(sendable(prompt), told=True)
         self._session = session
-        self._approve = approve
+        was_dry = resumed is not None and resumed.begun.approve == DRY_RUN
+        self._approve: ApproveMode = DRY_RUN if was_dry else held_to_dry_run(approve)
+        self._withheld: list[CallWithheld] = []
         self._approver = approver
         self._approval_timeout = approval_timeout
         self._model = model or agent.model
@@ -208,6 +221,7 @@ class Run:
             error=record.error,
             output=self._output(),
             data=record.answer.data if record.answer else None,
+            withheld=tuple(self._withheld) if self._approve == DRY_RUN else None,
         )
 
     def _output(self) -> Any:
@@ -258,6 +272,8 @@ class Run:
                 return
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
+                    if isinstance(event, CallWithheld):
+                        self._withheld.append(event)
                     if isinstance(event, RunFinished):
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
@@ -365,6 +381,8 @@ class Run:
         begun = recording.begun
         self._prompt, self._session = begun.prompt, begun.session
         self._limits = begun.limits or self._limits
+        if begun.approve == DRY_RUN:
+            self._approve = DRY_RUN
         self._repeats, self._asks = earlier.repeats, not earlier.repeats
         if earlier.repeats:
             self._journal = RunJournal(recording, replay=True, compares=False)
@@ -388,6 +406,8 @@ class Run:
                 self._model = replay.otherwise
             if found is not None:
                 self.run_id, self._session = found.run_id, found.begun.session
+                if found.begun.approve == DRY_RUN:
+                    self._approve = DRY_RUN
                 self._journal = RunJournal(
                     found, replay=True, strict=True, compares=replay.compares, pace=replay.pace
                 )
@@ -433,6 +453,8 @@ class Run:
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools: list[Tool] = [] if self._repeats else list(resolve_tools(agent.tools))
         journal.say(self._notices)
+        if self._approve == DRY_RUN and self._resumed is None and self._asks:
+            journal.say([_DRY])
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -547,6 +569,9 @@ class Run:
 
         One that waits adds them when it has gone on: until then its calls have no results.
         """
+        if self._approve == DRY_RUN:
+            # Later runs of the session would be told of things that nobody has done.
+            return
         new = self._record.transcript[known:]
         if not new or self._session is None or self._record.status is RunStatus.WAITING:
             return

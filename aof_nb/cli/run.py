@@ -33,6 +33,14 @@ def run(
         typer.Option(help="What happens where a policy asks for approval."),
     ] = "ask",
     approval_timeout: ApprovalTimeoutOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what would be done: reads are made, and nothing is changed or sent.",
+            rich_help_panel=_AGENT,
+        ),
+    ] = False,
     output: OutputOption = "text",
     debug: DebugOption = False,
     replay: Annotated[
@@ -131,6 +139,11 @@ def run(
     """
     tape = _tape(file, replay, otherwise, record)
     if file.suffix == ".ipynb":
+        if dry_run:
+            usage_error(
+                "--dry-run is for agents: a notebook's own code would be executed all the same",
+                "use %%aof NAME --dry-run in its cells",
+            )
         refuse(
             "is for agents, not for notebooks",
             {"--input": prompt, "--session": session, "--model": model, "--max-turns": max_turns},
@@ -183,7 +196,7 @@ def run(
         begun = agent.stream(
             text,
             session=session,
-            approve=approve,
+            approve="dry-run" if dry_run else approve,
             approver=approver,
             approval_timeout=approval_timeout,
             model=model,

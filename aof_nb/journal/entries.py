@@ -13,6 +13,7 @@ import msgspec
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     LimitReached,
     ModelFellBack,
@@ -260,6 +261,7 @@ ToolEntry: TypeAlias = (
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolProgress
 )
 Entry: TypeAlias = (
@@ -281,6 +283,7 @@ Entry: TypeAlias = (
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolProgress
     | LimitReached
     | Steered
@@ -296,6 +299,7 @@ TOOL_ENTRIES = (
     ToolRefused,
     ApprovalRequested,
     ApprovalAnswered,
+    CallWithheld,
     ToolProgress,
 )
 MODEL_ENTRIES = (RetryScheduled, ResponseSuperseded, ModelFellBack, ContextCompacted, Notice)

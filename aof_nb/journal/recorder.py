@@ -16,6 +16,7 @@ from aof_nb.events import (
     DELTAS,
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     Event,
     ModelEvent,
     ModelResponse,
@@ -265,7 +266,7 @@ def _failed(turn: int, error: AofError) -> ModelFailed:
     )
 
 
-_KEPT_EVENTS = (ApprovalRequested, ApprovalAnswered, ToolProgress)
+_KEPT_EVENTS = (ApprovalRequested, ApprovalAnswered, CallWithheld, ToolProgress)
 
 
 class ToolLayer:

@@ -12,7 +12,7 @@ from aof_nb.durations import time_limit
 from aof_nb.notebook.arguments import LineParser
 from aof_nb.notebook.cell_run import RunOptions
 from aof_nb.notebook.settings import AOF, MODES
-from aof_nb.policy import ApproveMode, approval_timeout_from_environment
+from aof_nb.policy import DRY_RUN, ApproveMode, approval_timeout_from_environment
 
 _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
@@ -34,7 +34,8 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--approve", "-a"),
         {
             "choices": MODES,
-            "help": "where the policy asks: ask a person, never approve, approve all; "
+            "help": "where the policy asks: ask a person, never approve, approve all, or make a "
+            "dry run; "
             "AOF_APPROVE, AOF.approve or ask if not given",
         },
     ),
@@ -56,6 +57,13 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--max-turns",),
         {"type": int, "metavar": "N", "help": "model responses at most; AOF.max_turns"},
+    ),
+    (
+        ("--dry-run",),
+        {
+            "action": "store_true",
+            "help": "show what would be done: reads are made, and nothing is changed or sent",
+        },
     ),
     (("--debug",), {"action": "store_true", "help": "show tracebacks of failures"}),
 ]
@@ -102,7 +110,7 @@ def run_options(read: argparse.Namespace, settings: AOF) -> RunOptions:
     return RunOptions(
         session=read.session or settings.session,
         out=read.out,
-        approve=_approve(read) or settings.approve,
+        approve=DRY_RUN if read.dry_run else _approve(read) or settings.approve,
         approval_timeout=_approval_timeout(read) or settings.approval_timeout,
         model=read.model or settings.model,
         max_turns=max_turns,

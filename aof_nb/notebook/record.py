@@ -14,9 +14,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from aof_nb.call_description import withheld_lines
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     Event,
     LimitReached,
@@ -36,14 +38,14 @@ from aof_nb.events import (
     TurnStarted,
     in_a_line,
 )
-from aof_nb.markdown import fenced, finished, quoted, safe_markdown, to_html
+from aof_nb.markdown import fenced, finished, quoted, revealed, safe_markdown, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.cards import Answered, Card
 from aof_nb.notebook.footer import footer_line
 from aof_nb.notebook.results import Shown, shown
 from aof_nb.notebook.rows import Row
 from aof_nb.policy import ApprovalRequest
-from aof_nb.readable import printable
+from aof_nb.readable import printable, visible
 from aof_nb.result import RunResult
 from aof_nb.truncation import truncate
 
@@ -152,6 +154,30 @@ class Remark:
     def text(self) -> str:
         """One line."""
         return printable(f"{self._level}: {self._remark}")
+
+
+class Plan:
+    """What a dry run would have done.
+
+    Args:
+        lines: How many calls, and each call.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self._head, *self._calls = lines
+
+    def html(self) -> str:
+        """A list."""
+        calls = "".join(f"<div>{escape(revealed(visible(each)))}</div>" for each in self._calls)
+        return f'<section class=aof-plan aria-label="Dry run"><b>{self._head}</b>{calls}</section>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """A list."""
+        return "<br>\n".join([f"**{self._head}**", *map(quoted, self._calls)])
+
+    def text(self) -> str:
+        """A list."""
+        return "\n".join([self._head, *map(printable, self._calls)])
 
 
 class Footer:
@@ -272,6 +298,8 @@ class RunRecord:
             case TurnStarted():
                 self._turn.clear()
                 self.doing = "waiting for the model"
+            case CallWithheld(tool=tool, does=does):
+                self.add(Remark(f"{tool}: {' '.join(does)}", "not executed"))
             case ThinkingDelta(text=text):
                 self._think(text)
             case ToolStarted(call=call, effect=effect):
@@ -303,6 +331,8 @@ class RunRecord:
             if isinstance(row, Row) and not row.ended:
                 row.state = Outcome.INTERRUPTED
                 self.touch(place)
+        if result.withheld is not None and self._footer is None:
+            self.add(Plan(withheld_lines(result.withheld)))
         footer = Footer(result, interrupted=interrupted, cost=cost)
         if self._footer is None:
             self.add(footer)

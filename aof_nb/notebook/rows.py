@@ -33,6 +33,7 @@ _MARKS = {
     Outcome.OK: ("✓", "good", ""),
     Outcome.ERROR: ("✗", "bad", "failed"),
     Outcome.DENIED: ("⊘", "bad", "denied"),
+    Outcome.DRY_RUN: ("◌", "asks", "dry run: not executed"),
     Outcome.INTERRUPTED: ("?", "bad", "interrupted, outcome unknown"),
 }
 
@@ -159,7 +160,7 @@ class Row:
         return line
 
     def _seconds(self) -> str:
-        if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
+        if self.duration is None or self.state in {Outcome.DENIED, Outcome.DRY_RUN, "unanswered"}:
             return ""
         return seconds(self.duration)
 

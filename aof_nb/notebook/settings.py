@@ -39,8 +39,8 @@ class AOF(Configurable):
     approve = Enum(
         MODES,
         default_value="ask",
-        help="Where the policy asks: ask a person, never approve, approve all. AOF_APPROVE, "
-        "if it is set, comes before this.",
+        help="Where the policy asks: ask a person, never approve, approve all, or make a dry run. "
+        "AOF_APPROVE, if it is set, comes before this.",
     ).tag(config=True)
     approval_timeout = Union(
         [Float(), Unicode()],

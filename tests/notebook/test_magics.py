@@ -148,6 +148,28 @@ def test_what_holds_where_the_line_does_not_say(
     assert (said.model, said.session, said.max_turns) == ("script:x.yaml", "other", 7)
 
 
+async def test_a_dry_run_lists_what_it_would_do(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+
+    @tool(effect="write")
+    def restart(service: str) -> str:
+        """Restarts a service."""
+        made.append(service)
+        return "restarted"
+
+    calls = [ToolCall("1", "restart", {"service": "web"})]
+    registry.agents["sre"] = Agent(name="sre", model=Says(calls, ["I would."]), tools=[restart])
+    await cell(shell, "%%aof sre --dry-run --approve all --out r\nHelp.\n")
+    assert made == []
+    told = capsys.readouterr().out
+    assert "this is a dry run" in told
+    assert "not executed: restart: Restarts a service. It changes something." in told
+    assert "Dry run: 1 call was not executed.\n1. restart: Restarts a service." in told
+    assert [each.arguments for each in shell.user_ns["r"].withheld] == [{"service": "web"}]
+
+
 async def test_an_unknown_variable_fails_before_the_run(shell: Any) -> None:
     registry.agents["sre"] = says("Hi.")
     shell.user_ns["namespace"] = "prod"
