@@ -169,9 +169,23 @@ class Run:
         """Says something to the model while the run goes on: the coming turn is asked with it.
 
         Args:
-            text: What is said. It is lost if the run ends before another turn.
+            text: What is said. If the run ends before another turn, a notice says that it was not
+                taken.
         """
         self._inbox.append(self._without_secrets(text, told=True))
+
+    def not_taken(self) -> list[Notice]:
+        """What was said too late for another turn, and what to do about it; each is told once."""
+        said = [sendable(self._inbox.popleft()) for _ in range(len(self._inbox))]
+        if self._record.status is RunStatus.WAITING:
+            remedy = "say it again when the run goes on"
+        elif self._session is not None:
+            remedy = f"ask it as a prompt of its own in the session {self._session}"
+        else:
+            remedy = "ask it as a prompt of its own"
+        return [
+            Notice(f"too late for this run, and not taken: “{text}”; {remedy}") for text in said
+        ]
 
     @property
     def notebook_run(self) -> str:
@@ -275,6 +289,8 @@ class Run:
                     if isinstance(event, CallWithheld):
                         self._withheld.append(event)
                     if isinstance(event, RunFinished):
+                        for notice in self.not_taken():
+                            yield notice
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
                             yield Notice(problem)

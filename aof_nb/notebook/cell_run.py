@@ -139,6 +139,8 @@ async def show_in_cell(
             async with stoppable(lambda: run_dir(run.run_id)):
                 await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
+            for notice in run.not_taken():
+                renderer.event(notice)
             renderer.end(run.result, interrupted=True)
             if debug:
                 raise
@@ -152,6 +154,8 @@ async def show_in_cell(
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
         cost = await asyncio.to_thread(lambda: run.result.cost)
+        for notice in run.not_taken():
+            renderer.event(notice)
         renderer.end(run.result, cost=cost)
     if waiting is not None and place is Frontend.HEADLESS:
         raise waiting
