@@ -25,7 +25,7 @@ import msgspec
 from aof_nb.argument_checks import misfits
 from aof_nb.call_description import described
 from aof_nb.durations import time_limit
-from aof_nb.errors import ConfigurationError
+from aof_nb.errors import ApprovalPending, ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, CallWithheld
 from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
@@ -439,6 +439,7 @@ class Gate:
             kind, reason = (*kind, *leak), self._why(leak, arguments)
         if kind in self._similar or (self._mode == "all" and not leak):
             return None
+        told = self._danger(spec, arguments)
         answer = await self.ask(tool, arguments, context, reason)
         if answer is None:
             why = f" ({reason})" if leak else ""
@@ -448,23 +449,11 @@ class Gate:
             )
         if answer.approved:
             if answer.arguments is not None:
-                return self.edited(tool, answer.arguments, answer.by)
+                return await self.edited(tool, answer.arguments, answer.by, context, told)
             if answer.similar:
                 self._similar.add(kind)
             return None
-        if answer.via == TIMED_OUT:
-            return (
-                f"{spec.name} was not carried out: a person was asked, but {answer.reason}, and "
-                "no answer is a no. Do not ask for it again; say what is left to be done."
-            )
-        if answer.digest:
-            who = f" by {answer.by}" if answer.by else ""
-            why = f" The reason given: {answer.reason}" if answer.reason else ""
-            return f"Denied{who}: {spec.name} was not carried out.{why}"
-        return (
-            f"{spec.name} was not carried out: its definition or arguments are no longer "
-            "those that were approved."
-        )
+        return _told_no(spec, answer)
 
     def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
@@ -487,14 +476,56 @@ class Gate:
         more = ", ..." if len(self._has_read) > 3 else ""
         return f"this run has read {read}{more}, and {to}"
 
-    def edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
-        """A call as a person has changed it; why it may not be made, as a rule may deny it."""
+    def _danger(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """What a person has to be told of a call that would send something."""
+        leak = self._leak(spec, arguments)
+        return frozenset((*leak, "[secret:") if leak and _names_secret(arguments) else leak)
+
+    async def edited(
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        by: str,
+        context: ToolContext,
+        told: frozenset[str] = frozenset(),
+    ) -> str | Edited:
+        """A call as a person has changed it, or why it may not be made.
+
+        If it would now send something that nobody was told of, that is asked about.
+
+        Args:
+            tool: What is called.
+            arguments: What it is to be called with.
+            by: Who has changed them.
+            context: Where it is called.
+            told: What the question before has said of where data goes.
+        """
         if problem := misfits(tool.spec, arguments):
             return (
                 f"{tool.spec.name} was not carried out: a person changed its arguments, and they "
                 f"do not fit its schema: {problem}"
             )
-        return self.denial(tool, arguments) or Edited(arguments, by)
+        if (denial := self.denial(tool, arguments)) is not None:
+            return denial
+        danger = self._danger(tool.spec, arguments)
+        leak = self._leak(tool.spec, arguments)
+        if danger <= told or (*_kind(tool, arguments), *leak) in self._similar:
+            return Edited(arguments, by)
+        reason = f"the arguments were changed: {self._why(leak, arguments)}"
+        try:
+            answer = await self.ask(tool, arguments, context, reason)
+        except ApprovalPending:
+            answer = None
+        if answer is None:
+            return (
+                f"{tool.spec.name} was not carried out: {reason}, and nobody could be asked "
+                "about that."
+            )
+        if not answer.approved:
+            return _told_no(tool.spec, answer)
+        if answer.arguments is not None:
+            return await self.edited(tool, answer.arguments, answer.by, context, danger)
+        return Edited(arguments, by)
 
     async def ask(
         self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
@@ -598,6 +629,23 @@ def _denied(spec: ToolSpec) -> str:
     return (
         f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
         "Do not try it again; find another way or say what is needed."
+    )
+
+
+def _told_no(spec: ToolSpec, answer: Answer) -> str:
+    """What the model is told of a no."""
+    if answer.via == TIMED_OUT:
+        return (
+            f"{spec.name} was not carried out: a person was asked, but {answer.reason}, and "
+            "no answer is a no. Do not ask for it again; say what is left to be done."
+        )
+    if answer.digest:
+        who = f" by {answer.by}" if answer.by else ""
+        why = f" The reason given: {answer.reason}" if answer.reason else ""
+        return f"Denied{who}: {spec.name} was not carried out.{why}"
+    return (
+        f"{spec.name} was not carried out: its definition or arguments are no longer "
+        "those that were approved."
     )
 
 

@@ -184,5 +184,6 @@ async def test_the_conversation_is_not_kept() -> None:
 async def test_arguments_that_somebody_changed_are_not_a_way_around() -> None:
     restart: Tool = Counted("restart", Effect.WRITE)
     gate = Gate(ANYTHING, mode="dry-run", approver=Yes())
-    assert isinstance(gate.edited(restart, {}, "ann"), str)
+    context = ToolContext(run_id="r", call_id="c", emit=lambda event: None)
+    assert isinstance(await gate.edited(restart, {}, "ann", context), str)
     assert "Dry run" in (gate.denial(restart, {}) or "")

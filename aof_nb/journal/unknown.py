@@ -90,7 +90,7 @@ class BegunTool:
         if answer is not None and answer.approved:
             if answer.arguments is None:
                 return await self._again.call(arguments, context)
-            change = self._gate.edited(self._tool, answer.arguments, answer.by)
+            change = await self._gate.edited(self._tool, answer.arguments, answer.by, context)
             if isinstance(change, str):
                 return _left_alone(change)
             return told_of_change(await self._again.call(change.arguments, context), change)

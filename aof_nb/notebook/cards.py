@@ -94,6 +94,11 @@ class Card:
         self._answered: ApprovalAnswered | None = None
 
     @property
+    def key(self) -> str:
+        """What a page's answer names: a late click on one question must not answer the next."""
+        return f"{self.request.call_id} {self.request.digest}"
+
+    @property
     def answered(self) -> ApprovalAnswered | None:
         """The answer, if there is one."""
         return self._answered
@@ -109,7 +114,7 @@ class Card:
             return self._line().html()
         tool = self.request.tool
         grave = " aof-grave" if tool.effect is Effect.DESTRUCTIVE else ""
-        call, effect = escape(self.request.call_id, quote=True), tool.effect.value
+        call, effect = escape(self.key, quote=True), tool.effect.value
         formatted = msgspec.json.format(msgspec.json.encode(self.request.arguments)).decode()
         arguments = escape(truncate(formatted, _ARGUMENTS_CHARS))
         editor = (

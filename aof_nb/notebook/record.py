@@ -236,7 +236,7 @@ class RunRecord:
         self._thought: Thought | None = None
         self._rows: dict[str, int] = {}
         self._results: dict[str, Shown | None] = {}
-        self._cards: dict[str, int] = {}
+        self._cards: dict[tuple[str, str], int] = {}
         self._footer: Footer | None = None
         self.size = 0
         self.doing = "starting"
@@ -456,19 +456,19 @@ class RunRecord:
     def ask(self, request: ApprovalRequest) -> Card:
         """Puts a question for a person at the end."""
         card = Card(request)
-        self._cards[request.call_id] = self.add(card)
+        self._cards[request.call_id, request.digest] = self.add(card)
         return card
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Takes a question back that nobody has answered."""
-        place = self._cards.get(request.call_id)
+        place = self._cards.get((request.call_id, request.digest))
         card = None if place is None else self._items[place]
         if isinstance(card, Card) and place is not None:
             card.withdrawn = True
             self.touch(place)
 
     def _answered(self, event: ApprovalAnswered) -> None:
-        place = self._cards.get(event.call_id)
+        place = self._cards.get((event.call_id, event.digest))
         if place is None:
             row = self._items[self._rows[event.call_id]]
             assert isinstance(row, Row)
