@@ -229,6 +229,8 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         arguments: What with.
         reason: Why it is asked.
         expires: When no answer becomes a no, in seconds of the Unix epoch; None for never.
+        preview: What the call would change, such as a unified diff, as far as the tool can say it
+            beforehand. It is for the person alone; the answer is not bound to it.
     """
 
     run_id: str
@@ -237,6 +239,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     arguments: dict[str, Any]
     reason: str
     expires: float | None = None
+    preview: str = ""
 
     @property
     def left(self) -> float | None:
@@ -327,6 +330,29 @@ class HasPlainForm(Protocol):
     def plain(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments in the one form that rules are matched against."""
         ...
+
+
+@runtime_checkable
+class HasPreview(Protocol):
+    """A tool that can say what a call would change, before it is made."""
+
+    def preview(self, arguments: Mapping[str, Any]) -> str:
+        """What it would change, bounded, such as a unified diff. Called in a thread."""
+        ...
+
+
+_PREVIEW_SECONDS = 5.0
+
+
+async def _preview_of(tool: Tool, arguments: dict[str, Any]) -> str:
+    """What a call would change; empty where that cannot be said."""
+    if not isinstance(tool, HasPreview):
+        return ""
+    try:
+        async with asyncio.timeout(_PREVIEW_SECONDS):
+            return str(await asyncio.to_thread(tool.preview, arguments))
+    except Exception:  # noqa: BLE001  the question is asked without it
+        return ""
 
 
 _ambient: list[Callable[[], Approver | None]] = []
@@ -553,6 +579,7 @@ class Gate:
             tool=tool.spec,
             arguments=arguments,
             reason=reason,
+            preview=await _preview_of(tool, arguments),
             expires=None if self._patience == math.inf else time.time() + self._patience,
         )
         digest = request.digest

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PROMPT = "Allow? [y] once  [a] similar for this run  [e] edit the arguments  [n] no: "
 _PROMPT_EDITED = "Allow with these arguments? [y] once  [e] edit again  [n] no: "
 _PROMPT_LINE = "The arguments as JSON in one line, or nothing to leave them: "
+_MOST_LINES = 60
 _YES = {"y", "yes"}
 _SIMILAR = {"a", "all", "always", "similar"}
 _EDIT = {"e", "edit"}
@@ -248,6 +249,18 @@ def _console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def _preview(text: str) -> RenderableType:
+    """The first lines of what would change; the signs tell what is added and removed."""
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "dim"}
+    lines = text.splitlines()
+    shown = [Text(printable(each), style=styles.get(each[:1], "")) for each in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        shown.append(Text(f"[... {len(lines) - _MOST_LINES} more lines ...]", style="dim"))
+    return Text("\n").join(shown)
+
+
 def _question(request: ApprovalRequest) -> RenderableType:
     from rich.console import Group
     from rich.padding import Padding
@@ -270,6 +283,8 @@ def _question(request: ApprovalRequest) -> RenderableType:
     lines: list[RenderableType] = [head]
     said = described(request.tool, request.arguments)
     lines += [Padding(Text(printable(line)), (0, 0, 0, 2)) for line in said]
+    if request.preview:
+        lines.append(Padding(_preview(request.preview), (0, 0, 0, 2)))
     if request.arguments:
         lines.append(Padding(arguments, (0, 0, 0, 2)))
     if request.reason:

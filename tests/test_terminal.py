@@ -182,6 +182,17 @@ async def test_what_is_asked_can_be_read(capsys: pytest.CaptureFixture[str]) -> 
     assert "\\x1b[2Jy\\u202e" in captured.err
 
 
+async def test_what_would_change_is_shown_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["--- a", "+++ a", "-old\x1b[2J", *(f"+new {n}" for n in range(100))]
+    request = msgspec.structs.replace(a_request(), preview="\n".join(lines))
+    await TerminalApprover(Typist("n")).ask(request)
+    shown = capsys.readouterr().err
+    assert "-old\\x1b[2J" in shown
+    assert "+new 5 " in shown
+    assert "+new 99" not in shown
+    assert "[... 43 more lines ...]" in shown
+
+
 async def test_the_time_to_answer_is_said_and_when_it_is_over(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -192,6 +192,7 @@ def _told(pending: PendingApproval) -> str:
     request = pending.request
     lines = [f"  {visible(request.tool.name)} ({request.tool.effect.value})"]
     lines += [f"  {visible(each)}" for each in described(request.tool, request.arguments)]
+    lines += [f"    {visible(each)}" for each in request.preview.splitlines()]
     for name, value in request.arguments.items():
         shown = readable(value)
         joint = "\n      " if "\n" in shown else " "

@@ -14,12 +14,13 @@ import msgspec
 
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
+from aof_nb.markdown import revealed
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
-from aof_nb.readable import printable
+from aof_nb.readable import printable, visible
 from aof_nb.terminal import TerminalApprover, user_name
 from aof_nb.truncation import truncate
 
@@ -221,9 +222,16 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
-        f"<div>{request.hurry}</div>"
+        f"{_preview(request.preview)}<div>{request.hurry}</div>"
     )
     return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
+
+
+def _preview(text: str) -> str:
+    if not text:
+        return ""
+    style = "margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap"
+    return f'<pre style="{style}">{escape(revealed(visible(text)))}</pre>'
 
 
 class _Panel:

@@ -11,6 +11,7 @@ import msgspec
 from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
 from aof_nb.markdown import quoted, revealed
+from aof_nb.notebook.results import diff
 from aof_nb.notebook.rows import in_short
 from aof_nb.policy import TIMED_OUT, ApprovalRequest
 from aof_nb.ports import Effect
@@ -129,13 +130,18 @@ class Card:
             f"<div>{escape(revealed(line))}</div>"
             for line in described(tool, self.request.arguments)
         )
+        preview = diff(self.request.preview).html if self.request.preview else ""
+        shown = f"<pre class=aof-pre>{revealed(arguments)}</pre>"
+        if preview:
+            # The new content stands in the difference: twice would push the buttons away.
+            shown = f"{preview}<details><summary>Arguments</summary>{shown}</details>"
         left = "" if self.request.left is None else f" data-left={round(self.request.left)}"
         hurry = f"<div>{self.request.hurry}</div><div class=aof-left aria-hidden=true{left}></div>"
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
             f"<div><b>Approval needed: {escape(revealed(tool.name))}</b> "
             f"<span class=aof-told>{effect} · {escape(revealed(self.request.reason))}</span></div>"
-            f"{words}<pre class=aof-pre>{revealed(arguments)}</pre>{hurry if left else ''}"
+            f"{words}{shown}{hurry if left else ''}"
             "<div><button type=button data-do=answer data-approved=1 data-key=yes>Approve</button>"
             "<button type=button data-do=answer data-approved=0>Deny</button>"
             "<button type=button data-do=answer data-approved=1 data-similar=1>"

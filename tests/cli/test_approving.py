@@ -127,10 +127,8 @@ def test_of_several_calls_one_is_to_be_named(invoke: Invoke, state: Path) -> Non
     result = waiting(two_calls())
     shown = invoke("approve", "last")
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert (
-        "restart:\n  restart (write)\n  Restarts a service.\n  It changes something.\n    service: web"
-        in shown.stderr
-    )
+    said = "  restart (write)\n  Restarts a service.\n  It changes something.\n"
+    assert f"restart:\n{said}    service: web" in shown.stderr
     assert "    service: db" in shown.stderr
     assert f"2 calls wait in run {result.run_id}\n  name one" in shown.stderr
     unknown = invoke("approve", "last", "--call", "other")

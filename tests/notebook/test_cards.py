@@ -11,14 +11,28 @@ from aof_nb.policy import ApprovalRequest
 from aof_nb.ports import Effect, ToolSpec
 
 
-def a_card(*, left: float | None = None) -> Card:
+def a_card(*, left: float | None = None, preview: str = "") -> Card:
     tool = ToolSpec(name="restart", description="", input_schema={}, effect=Effect.DESTRUCTIVE)
     expires = None if left is None else time.time() + left
-    return Card(
-        ApprovalRequest(
-            run_id="r", call_id="c", tool=tool, arguments={}, reason="because", expires=expires
-        )
+    request = ApprovalRequest(
+        run_id="r",
+        call_id="c",
+        tool=tool,
+        arguments={},
+        reason="because",
+        expires=expires,
+        preview=preview,
     )
+    return Card(request)
+
+
+def test_a_change_is_shown_as_it_is_and_not_obeyed() -> None:
+    card = a_card(preview="--- a\n+++ a\n@@ -1 +1 @@\n-<b>old\n+<img src=x>\u202e")
+    shown = card.html()
+    assert "<span class=aof-removed>-&lt;b&gt;old</span>" in shown
+    assert "<span class=aof-added>+&lt;img src=x&gt;" in shown
+    assert "\u202e" not in shown
+    assert "<summary>Arguments</summary>" in shown
 
 
 def test_the_time_to_answer_is_in_words_and_its_countdown_is_not_read_out() -> None:

@@ -201,7 +201,8 @@ def _told(pending: PendingApproval) -> str:
     words = described(request.tool, request.arguments)
     lines = "".join(f"<div>{_text(each)}</div>" for each in words)
     formatted = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
-    return f"{lines}<pre>{_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"
+    preview = f"<pre>{_text(request.preview)}</pre>" if request.preview else ""
+    return f"{lines}{preview}<pre>{_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"
 
 
 def _text(text: str) -> str:
