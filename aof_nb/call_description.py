@@ -85,7 +85,7 @@ def withheld_lines(calls: Sequence[CallWithheld]) -> list[str]:
         return ["Dry run: the agent asked for no call that changes or sends something."]
     verb = "was" if len(calls) == 1 else "were"
     lines = [f"Dry run: {counted(len(calls), 'call')} {verb} not executed."]
-    told = (f"{each.tool}: {' '.join(each.does)}" for each in calls)
+    told = (f"{each.tool}: {' · '.join(each.does)}" for each in calls)
     return lines + [f"{number}. {each}" for number, each in enumerate(told, 1)]
 
 

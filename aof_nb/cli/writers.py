@@ -143,7 +143,7 @@ class TextWriter:
                 why = "" if outcome is Outcome.OK else f": {_first_line(content)}"
                 _note(f"{mark} {name} {seconds:.1f} s{why}")
             case CallWithheld(tool=tool, does=does):
-                _note(printable(f"not executed: {tool}: {' '.join(does)}"))
+                _note(printable(f"not executed: {tool}: {' · '.join(does)}"))
             case ApprovalAnswered():
                 _note(answered_in_a_line(event))
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():

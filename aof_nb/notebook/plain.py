@@ -94,7 +94,7 @@ class ConsoleRenderer:
                     self._rows[event.call_id].take(event)
                 self._line(answered_in_a_line(event))
             case CallWithheld(tool=tool, does=does):
-                self._line(f"not executed: {tool}: {' '.join(does)}")
+                self._line(f"not executed: {tool}: {' · '.join(does)}")
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._line(in_a_line(event))
             case Notice(text=text, level=level):

@@ -299,7 +299,7 @@ class RunRecord:
                 self._turn.clear()
                 self.doing = "waiting for the model"
             case CallWithheld(tool=tool, does=does):
-                self.add(Remark(f"{tool}: {' '.join(does)}", "not executed"))
+                self.add(Remark(f"{tool}: {' · '.join(does)}", "not executed"))
             case ThinkingDelta(text=text):
                 self._think(text)
             case ToolStarted(call=call, effect=effect):

@@ -168,7 +168,7 @@ class RichRenderer:
                 self._say(answered_in_a_line(event), "bold")
                 self._tick()
             case CallWithheld(tool=tool, does=does):
-                self._say(f"not executed: {tool}: {' '.join(does)}", "bold")
+                self._say(f"not executed: {tool}: {' · '.join(does)}", "bold")
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._say(in_a_line(event), "yellow")
             case Notice(text=text, level=level):

@@ -131,7 +131,7 @@ def test_a_dry_run_shows_what_it_would_do(
     assert done.returncode == 0
     assert "✓ list_directory" in done.stderr
     assert "Dry run: 1 call was not executed." in done.stderr
-    assert "1. write_file: Writes 1 line to note.txt It changes something." in done.stderr
+    assert "1. write_file: Writes 1 line to note.txt · It changes something." in done.stderr
     assert not (tmp_path / "note.txt").exists()
     run_id = done.stderr.split()[1]
     shown = aofctl("show", run_id)

@@ -172,7 +172,7 @@ def test_what_changes_in_a_file_is_shown_before_it_is_written(notebook: Notebook
 def test_a_dry_run_lists_what_it_would_have_done(notebook: NotebookPage) -> None:
     text = notebook.finished(notebook.run(1))
     assert "Dry run: 1 call was not executed." in text
-    assert "1. restart: Restarts a service. It changes something." in text
+    assert "1. restart: Restarts a service. · It changes something." in text
     assert "[]" in notebook.finished(notebook.run(2))
 
 

@@ -165,7 +165,7 @@ async def test_a_dry_run_lists_what_it_would_do(
     assert made == []
     told = capsys.readouterr().out
     assert "this is a dry run" in told
-    assert "not executed: restart: Restarts a service. It changes something." in told
+    assert "not executed: restart: Restarts a service. · It changes something." in told
     assert "Dry run: 1 call was not executed.\n1. restart: Restarts a service." in told
     assert [each.arguments for each in shell.user_ns["r"].withheld] == [{"service": "web"}]
 
