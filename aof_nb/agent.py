@@ -29,7 +29,14 @@ from aof_nb.messages import sendable
 from aof_nb.models.compaction import ContextPolicy
 from aof_nb.models.resilience import RetryPolicy
 from aof_nb.models.timeouts import Timeouts
-from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
+from aof_nb.policy import (
+    DRY_RUN,
+    ApproveMode,
+    Approver,
+    Policy,
+    approval_timeout_from_environment,
+    approve_from_environment,
+)
 from aof_nb.ports import Model, Sampling, Tool
 from aof_nb.redact import RedactionPolicy
 from aof_nb.result import RunResult
@@ -114,6 +121,7 @@ class Agent:
         record: str | Path | None = None,
         source: str = "",
         cell: str = "",
+        approval_timeout: float | None = None,
     ) -> Run:
         """Starts a run, to be iterated for its events.
 
@@ -121,7 +129,8 @@ class Agent:
             prompt: What is asked.
             session: The conversation to go on with; needs `memory`, or one is kept in memory.
             approve: What happens where the policy asks: ``ask`` a person, ``never`` approve,
-                approve ``all``; what ``AOF_APPROVE`` says if not given, or else ``ask``.
+                approve ``all``, or only show what would be done, in a ``dry-run``; what
+                ``AOF_APPROVE`` says if not given, or else ``ask``.
             approver: Who asks; the notebook's or the terminal's own if not given.
             model: Instead of the agent's own.
             limits: Instead of the agent's own.
@@ -133,6 +142,9 @@ class Agent:
                 names if not given.
             source: The file that declares the agent, for whoever goes on with the run.
             cell: The id of the notebook cell that it belongs to.
+            approval_timeout: Seconds that a question waits for a person, no answer being a no
+                then, instead of the policy's own; `math.inf` for no limit. What
+                ``AOF_APPROVAL_TIMEOUT`` says if not given.
         """
         if replay is None:
             replay = Replay.from_environment()
@@ -152,6 +164,7 @@ class Agent:
             record=record,
             source=source,
             cell=cell,
+            approval_timeout=approval_timeout or approval_timeout_from_environment(),
         )
 
     def resumed(
@@ -193,6 +206,12 @@ class Agent:
                 remedy=f"resume it with agent {begun.agent!r}",
             )
         check_resumable(recording)
+        if approve == DRY_RUN != begun.approve:
+            raise ConfigurationError(
+                f"the run {recording.run_id} has been carried out so far: "
+                "it cannot go on as a dry run",
+                remedy='try a fork of it: agent.fork(run, from_turn=1, approve="dry-run")',
+            )
         return Run(
             self,
             begun.prompt,
@@ -204,6 +223,7 @@ class Agent:
             run_id=recording.run_id,
             output_schema=output_schema or _output_schema(recording, self.output_schema),
             resumed=recording,
+            approval_timeout=begun.approval_timeout or approval_timeout_from_environment(),
         )
 
     def fork(
@@ -268,6 +288,7 @@ class Agent:
                 spec=spec_of(self),
                 limits=limits,
                 approve=mode,
+                approval_timeout=begun.approval_timeout,
                 source=source,
             ),
         )
@@ -282,6 +303,7 @@ class Agent:
             run_id=forked.run_id,
             output_schema=output_schema,
             resumed=forked,
+            approval_timeout=begun.approval_timeout or approval_timeout_from_environment(),
         )
 
     async def resume(self, run: str | Recording, **options: Any) -> RunResult:
@@ -415,7 +437,8 @@ def _output_schema(recording: Recording, own: Any) -> Any:
 
 
 def _approve_mode(recorded: str) -> ApproveMode:
-    return "never" if recorded == "never" else "all" if recorded == "all" else "ask"
+    modes: tuple[ApproveMode, ...] = ("never", "all", DRY_RUN)
+    return next((mode for mode in modes if mode == recorded), "ask")
 
 
 T = TypeVar("T")

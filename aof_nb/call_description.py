@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from aof_nb.events import CallWithheld
 from aof_nb.outbound import command_words, destinations
 from aof_nb.ports import Effect, ToolSpec
 from aof_nb.readable import counted
@@ -68,6 +69,24 @@ def described(spec: ToolSpec, arguments: Mapping[str, Any]) -> list[str]:
         lines.append(f"Data leaves this machine, to {', '.join(to)}.")
     lines.append(_EFFECTS[spec.effect])
     return [line for line in lines if line]
+
+
+def withheld_lines(calls: Sequence[CallWithheld]) -> list[str]:
+    """The calls that a dry run has not made, a line each after the first, which counts them.
+
+    Example:
+        >>> call = CallWithheld("c", "restart", "write", {}, ("It changes something.",))
+        >>> for line in withheld_lines([call]):
+        ...     print(line)
+        Dry run: 1 call was not executed.
+        1. restart: It changes something.
+    """
+    if not calls:
+        return ["Dry run: the agent asked for no call that changes or sends something."]
+    verb = "was" if len(calls) == 1 else "were"
+    lines = [f"Dry run: {counted(len(calls), 'call')} {verb} not executed."]
+    told = (f"{each.tool}: {' · '.join(each.does)}" for each in calls)
+    return lines + [f"{number}. {each}" for number, each in enumerate(told, 1)]
 
 
 def _whose(spec: ToolSpec) -> str:

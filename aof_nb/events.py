@@ -246,8 +246,8 @@ class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     """Who answered, through which face, what, and for what reason if one was given.
 
-    `waited` is how many seconds that took; `arguments` what the call is made with if the person
-    has changed them.
+    `via` is ``timeout``, and `by` empty, if nobody answered in time, which is a no. `waited` is how
+    many seconds that took; `arguments` what the call is made with if the person has changed them.
     """
 
     call_id: str
@@ -259,6 +259,29 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="approval_answered"):
     reason: str = ""
     waited: float = 0.0
     arguments: dict[str, Any] | None = None
+
+
+def answered_in_a_line(event: ApprovalAnswered) -> str:
+    """Who answered a question and what, as people are told.
+
+    Example:
+        >>> answered_in_a_line(ApprovalAnswered("c", "d", True, False, "ann", "terminal"))
+        'approved by ann (terminal)'
+    """
+    if not event.by:
+        return f"not approved: {event.reason}" if event.reason else "not approved"
+    via = f" ({event.via})" if event.via else ""
+    return f"{'approved' if event.approved else 'not approved'} by {event.by}{via}"
+
+
+class CallWithheld(msgspec.Struct, frozen=True, tag="call_withheld"):
+    """A dry run would have made a call here; `does` says in plain words what it would have done."""
+
+    call_id: str
+    tool: str
+    effect: str
+    arguments: dict[str, Any]
+    does: tuple[str, ...] = ()
 
 
 class ToolFinished(msgspec.Struct, frozen=True, tag="tool_finished"):
@@ -322,6 +345,7 @@ Event: TypeAlias = (
     | ToolProgress
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolFinished
     | Notice
     | Steered

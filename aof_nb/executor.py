@@ -782,6 +782,8 @@ class _ToolPhase:
             output, outcome = running.result(), Outcome.OK
             if output.unknown:
                 outcome = Outcome.INTERRUPTED
+            elif output.dry_run:
+                outcome = Outcome.DRY_RUN
             elif output.is_error:
                 outcome = Outcome.DENIED if output.denied else Outcome.ERROR
         limit, kept_as = self._task.limits.max_output_chars, None

@@ -55,6 +55,7 @@ class Outcome(enum.StrEnum):
     ERROR = "error"
     DENIED = "denied"
     INTERRUPTED = "interrupted"
+    DRY_RUN = "dry_run"
 
 
 class Text(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
@@ -114,7 +115,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
     @property
     def is_error(self) -> bool:
         """Whether the model is told that the call did not succeed."""
-        return self.outcome is not Outcome.OK
+        return self.outcome not in {Outcome.OK, Outcome.DRY_RUN}
 
 
 Part: TypeAlias = Text | Thinking | Opaque | ToolCall | ToolResult

@@ -10,25 +10,34 @@ run ends.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import fnmatch
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from aof_nb.argument_checks import misfits
-from aof_nb.errors import ConfigurationError
-from aof_nb.events import ApprovalAnswered, ApprovalRequested
+from aof_nb.call_description import described
+from aof_nb.durations import time_limit
+from aof_nb.errors import ApprovalPending, ConfigurationError
+from aof_nb.events import ApprovalAnswered, ApprovalRequested, CallWithheld
 from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+from aof_nb.readable import seconds
 from aof_nb.secret_placeholders import mentions_secret
 
 APPROVE = "AOF_APPROVE"
 """The environment variable that says what happens where the policy asks."""
+APPROVAL_TIMEOUT = "AOF_APPROVAL_TIMEOUT"
+"""The environment variable that says how long a question waits for a person."""
+TIMED_OUT = "timeout"
+"""What `Answer.via` says where nobody has answered in time."""
 BOUNDS = "AOF_POLICY"
 """The environment variable that holds policies which no agent of the process may exceed."""
 
@@ -41,7 +50,9 @@ class Action(enum.StrEnum):
     DENY = "deny"
 
 
-ApproveMode: TypeAlias = Literal["ask", "never", "all"]
+ApproveMode: TypeAlias = Literal["ask", "never", "all", "dry-run"]
+DRY_RUN: Final = "dry-run"
+"""The mode in which nothing is done that would change or send something."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +109,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         rules: Exceptions, in order.
         trusted_hosts: Shell-style patterns of hosts that data may be sent to without asking again,
             whatever the run has read.
+        approval_timeout: Seconds that a question waits for a person; no answer is a no then. None
+            for as long as it takes. A run that nobody can be asked in waits whatever this says.
 
     Example:
         >>> policy = Policy(rules=(Rule(action=Action.ALLOW, tool="lab__*"),))
@@ -110,6 +123,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     destructive: Action = Action.ASK
     rules: tuple[Rule, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
+    approval_timeout: float | None = None
 
     def decide(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Action:
         """What the policy says of a call."""
@@ -151,7 +165,8 @@ def approve_from_environment() -> ApproveMode:
     """What ``AOF_APPROVE`` says; ``ask`` if it says nothing.
 
     Raises:
-        ConfigurationError: If it says something else than ``ask``, ``never`` or ``all``.
+        ConfigurationError: If it says something else than ``ask``, ``never``, ``all`` or
+            ``dry-run``.
     """
     said = os.environ.get(APPROVE)
     if not said or said == "ask":
@@ -160,7 +175,31 @@ def approve_from_environment() -> ApproveMode:
         return "never"
     if said == "all":
         return "all"
-    raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never or all")
+    if said == DRY_RUN:
+        return DRY_RUN
+    raise ConfigurationError(f"{APPROVE} is {said!r}", remedy="use ask, never, all or dry-run")
+
+
+def held_to_dry_run(mode: ApproveMode) -> ApproveMode:
+    """A mode, unless ``AOF_APPROVE`` says that all of the process is a dry run."""
+    return DRY_RUN if os.environ.get(APPROVE) == DRY_RUN else mode
+
+
+def approval_timeout_from_environment() -> float | None:
+    """The seconds in ``AOF_APPROVAL_TIMEOUT``; None if it says nothing.
+
+    Raises:
+        ConfigurationError: If it is no duration.
+    """
+    said = os.environ.get(APPROVAL_TIMEOUT)
+    if not said:
+        return None
+    try:
+        return time_limit(said)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{APPROVAL_TIMEOUT}: {error}", remedy="write 30s, 5m or 1h; inf for no limit"
+        ) from None
 
 
 def bounded(environment: Mapping[str, str], bound: Policy | None) -> dict[str, str]:
@@ -181,14 +220,39 @@ def strictest(policies: Sequence[Policy], spec: ToolSpec, arguments: Mapping[str
     return max(actions, key=_STRICTNESS.index)
 
 
-class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is asked: this tool, as it is defined now, with exactly these arguments."""
+class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person is asked: this tool, as it is defined now, with exactly these arguments.
+
+    Args:
+        run_id: The run that asks.
+        call_id: The call's id within the run.
+        tool: What is to be called.
+        arguments: What with.
+        reason: Why it is asked.
+        expires: When no answer becomes a no, in seconds of the Unix epoch; None for never.
+        preview: What the call would change, such as a unified diff, as far as the tool can say it
+            beforehand. It is for the person alone; the answer is not bound to it.
+    """
 
     run_id: str
     call_id: str
     tool: ToolSpec
     arguments: dict[str, Any]
     reason: str
+    expires: float | None = None
+    preview: str = ""
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until no answer becomes a no; None if there is no hurry."""
+        return None if self.expires is None else max(0.0, self.expires - time.time())
+
+    @property
+    def hurry(self) -> str:
+        """What becomes of it without an answer, as people are told; empty if it can wait."""
+        if self.left is None:
+            return ""
+        return f"Without an answer within {seconds(round(self.left))}, it is denied."
 
     @property
     def digest(self) -> str:
@@ -205,7 +269,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         digest: The digest of the request that is answered.
         similar: Whether the yes holds for similar calls in this run too.
         by: Who answered.
-        via: Through which face: ``notebook``, ``terminal``...
+        via: Through which face: ``notebook``, ``terminal``...; ``timeout`` if nobody has answered.
         reason: Why, if that was said; the model is told it with a no.
         arguments: What the call is to be made with instead, if the person has changed them; the
             digest is that of the request all the same.
@@ -230,6 +294,16 @@ class Edited(msgspec.Struct, frozen=True):
 
     arguments: dict[str, Any]
     by: str = ""
+
+
+class Withheld(msgspec.Struct, frozen=True):
+    """A call that a dry run does not make.
+
+    Args:
+        content: What the model is told instead.
+    """
+
+    content: str
 
 
 @runtime_checkable
@@ -259,6 +333,29 @@ class HasPlainForm(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPreview(Protocol):
+    """A tool that can say what a call would change, before it is made."""
+
+    def preview(self, arguments: Mapping[str, Any]) -> str:
+        """What it would change, bounded, such as a unified diff. Called in a thread."""
+        ...
+
+
+_PREVIEW_SECONDS = 5.0
+
+
+async def _preview_of(tool: Tool, arguments: dict[str, Any]) -> str:
+    """What a call would change; empty where that cannot be said."""
+    if not isinstance(tool, HasPreview):
+        return ""
+    try:
+        async with asyncio.timeout(_PREVIEW_SECONDS):
+            return str(await asyncio.to_thread(tool.preview, arguments))
+    except Exception:  # noqa: BLE001  the question is asked without it
+        return ""
+
+
 _ambient: list[Callable[[], Approver | None]] = []
 
 
@@ -283,9 +380,12 @@ class Gate:
     Args:
         policy: The rules.
         mode: ``ask`` asks the approver, ``never`` refuses what would be asked, ``all``
-            approves it. What the policy denies stays denied in every mode.
+            approves it, ``dry-run`` makes only calls that the policy allows, that read and that
+            send nothing. What the policy denies stays denied in every mode.
         approver: Who is asked; None, with mode ``ask``, refuses.
         bounds: Policies that the rules may not exceed.
+        approval_timeout: Seconds that a question waits, instead of the policy's own; the bounds'
+            hold all the same.
     """
 
     def __init__(
@@ -295,9 +395,13 @@ class Gate:
         mode: ApproveMode = "ask",
         approver: Approver | None = None,
         bounds: Sequence[Policy] = (),
+        approval_timeout: float | None = None,
     ) -> None:
         self._policies = (policy, *bounds)
-        self._mode = mode
+        own = policy.approval_timeout if approval_timeout is None else approval_timeout
+        waits = [own, *(each.approval_timeout for each in bounds)]
+        self._patience = min((each for each in waits if each is not None), default=math.inf)
+        self._mode = held_to_dry_run(mode)
         self._approver = approver
         self._similar: set[tuple[str, ...]] = set()
         self._has_read: dict[str, None] = {}
@@ -314,8 +418,20 @@ class Gate:
     def denial(self, tool: Tool, arguments: Mapping[str, Any]) -> str | None:
         """Why a call may not be made whatever a person says; None if the policy leaves it open."""
         plain = tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
-        denied = strictest(self._policies, tool.spec, plain) is Action.DENY
-        return _denied(tool.spec) if denied else None
+        action = strictest(self._policies, tool.spec, plain)
+        if action is Action.DENY:
+            return _denied(tool.spec)
+        return _NOT_EXECUTED if self._withholds(tool.spec, arguments, action) else None
+
+    def _withholds(self, spec: ToolSpec, arguments: Mapping[str, Any], action: Action) -> bool:
+        """Whether this is a dry run, and a call that it does not make."""
+        if self._mode != DRY_RUN:
+            return False
+        return (
+            action is not Action.ALLOW
+            or spec.effect is not Effect.READ
+            or bool(self._untrusted(spec, arguments))
+        )
 
     async def refusal(
         self,
@@ -323,7 +439,7 @@ class Gate:
         arguments: dict[str, Any],
         context: ToolContext,
         plain: Mapping[str, Any] | None = None,
-    ) -> str | Edited | None:
+    ) -> str | Edited | Withheld | None:
         """Why a call may not be made; None if it may, or what it may be made with instead.
 
         Args:
@@ -336,6 +452,11 @@ class Gate:
         action = strictest(self._policies, spec, arguments if plain is None else plain)
         if action is Action.DENY:
             return _denied(spec)
+        if self._withholds(spec, arguments, action):
+            does = tuple(described(spec, arguments))
+            withheld = CallWithheld(context.call_id, spec.name, spec.effect.value, arguments, does)
+            context.emit(withheld)
+            return Withheld(_NOT_EXECUTED)
         leak = self._leak(spec, arguments)
         if action is Action.ALLOW and not leak:
             return None
@@ -345,6 +466,7 @@ class Gate:
             kind, reason = (*kind, *leak), self._why(leak, arguments)
         if kind in self._similar or (self._mode == "all" and not leak):
             return None
+        told = self._danger(spec, arguments)
         answer = await self.ask(tool, arguments, context, reason)
         if answer is None:
             why = f" ({reason})" if leak else ""
@@ -354,23 +476,19 @@ class Gate:
             )
         if answer.approved:
             if answer.arguments is not None:
-                return self.edited(tool, answer.arguments, answer.by)
+                return await self.edited(tool, answer.arguments, answer.by, context, told)
             if answer.similar:
                 self._similar.add(kind)
             return None
-        if answer.digest:
-            who = f" by {answer.by}" if answer.by else ""
-            why = f" The reason given: {answer.reason}" if answer.reason else ""
-            return f"Denied{who}: {spec.name} was not carried out.{why}"
-        return (
-            f"{spec.name} was not carried out: its definition or arguments are no longer "
-            "those that were approved."
-        )
+        return _told_no(spec, answer)
 
     def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
         if not self._has_read and not mentions_secret(arguments):
             return ()
+        return self._untrusted(spec, arguments)
+
+    def _untrusted(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(
             host
             for host in destinations(spec, arguments)
@@ -385,14 +503,56 @@ class Gate:
         more = ", ..." if len(self._has_read) > 3 else ""
         return f"this run has read {read}{more}, and {to}"
 
-    def edited(self, tool: Tool, arguments: dict[str, Any], by: str) -> str | Edited:
-        """A call as a person has changed it; why it may not be made, as a rule may deny it."""
+    def _danger(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """What a person has to be told of a call that would send something."""
+        leak = self._leak(spec, arguments)
+        return frozenset((*leak, "[secret:") if leak and mentions_secret(arguments) else leak)
+
+    async def edited(
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        by: str,
+        context: ToolContext,
+        told: frozenset[str] = frozenset(),
+    ) -> str | Edited:
+        """A call as a person has changed it, or why it may not be made.
+
+        If it would now send something that nobody was told of, that is asked about.
+
+        Args:
+            tool: What is called.
+            arguments: What it is to be called with.
+            by: Who has changed them.
+            context: Where it is called.
+            told: What the question before has said of where data goes.
+        """
         if problem := misfits(tool.spec, arguments):
             return (
                 f"{tool.spec.name} was not carried out: a person changed its arguments, and they "
                 f"do not fit its schema: {problem}"
             )
-        return self.denial(tool, arguments) or Edited(arguments, by)
+        if (denial := self.denial(tool, arguments)) is not None:
+            return denial
+        danger = self._danger(tool.spec, arguments)
+        leak = self._leak(tool.spec, arguments)
+        if danger <= told or (*_kind(tool, arguments), *leak) in self._similar:
+            return Edited(arguments, by)
+        reason = f"the arguments were changed: {self._why(leak, arguments)}"
+        try:
+            answer = await self.ask(tool, arguments, context, reason)
+        except ApprovalPending:
+            answer = None
+        if answer is None:
+            return (
+                f"{tool.spec.name} was not carried out: {reason}, and nobody could be asked "
+                "about that."
+            )
+        if not answer.approved:
+            return _told_no(tool.spec, answer)
+        if answer.arguments is not None:
+            return await self.edited(tool, answer.arguments, answer.by, context, danger)
+        return Edited(arguments, by)
 
     async def ask(
         self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
@@ -407,7 +567,7 @@ class Gate:
 
         Returns:
             The answer, or None where nobody is to be asked. One that was given for another
-            definition or other arguments is a no, without a digest.
+            definition or other arguments is a no, without a digest; none in time is one, too.
 
         Raises:
             ApprovalPending: If the run is to wait for the answer.
@@ -420,6 +580,8 @@ class Gate:
             tool=tool.spec,
             arguments=arguments,
             reason=reason,
+            preview=await _preview_of(tool, arguments),
+            expires=None if self._patience == math.inf else time.time() + self._patience,
         )
         digest = request.digest
         context.emit(
@@ -433,7 +595,7 @@ class Gate:
             )
         )
         asked = time.monotonic()
-        answer = await self._approver.ask(request)
+        answer = await self._in_time(request, self._approver)
         waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
@@ -457,6 +619,18 @@ class Gate:
         )
         return given
 
+    async def _in_time(self, request: ApprovalRequest, approver: Approver) -> Answer:
+        """The answer; a no if there is none when the time is over, which withdraws the question."""
+        limit = None if self._patience == math.inf else self._patience
+        try:
+            async with asyncio.timeout(limit) as within:
+                return await approver.ask(request)
+        except TimeoutError:
+            if not within.expired():
+                raise
+        why = f"nobody answered within {seconds(self._patience)}"
+        return Answer(approved=False, digest=request.digest, via=TIMED_OUT, reason=why)
+
     def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
         """Takes an approval for similar calls up again that was given before the run stopped.
 
@@ -472,10 +646,34 @@ class Gate:
             self._similar.add(_kind(tool, arguments))
 
 
+_NOT_EXECUTED = (
+    "Dry run: not executed. This run only shows what would be done: nothing was changed or sent, "
+    "and there is no result. Go on with your plan as if the call had succeeded, ask for the calls "
+    "that would follow, and say in your answer what would be done; do not say that it was done."
+)
+
+
 def _denied(spec: ToolSpec) -> str:
     return (
         f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
         "Do not try it again; find another way or say what is needed."
+    )
+
+
+def _told_no(spec: ToolSpec, answer: Answer) -> str:
+    """What the model is told of a no."""
+    if answer.via == TIMED_OUT:
+        return (
+            f"{spec.name} was not carried out: a person was asked, but {answer.reason}, and "
+            "no answer is a no. Do not ask for it again; say what is left to be done."
+        )
+    if answer.digest:
+        who = f" by {answer.by}" if answer.by else ""
+        why = f" The reason given: {answer.reason}" if answer.reason else ""
+        return f"Denied{who}: {spec.name} was not carried out.{why}"
+    return (
+        f"{spec.name} was not carried out: its definition or arguments are no longer "
+        "those that were approved."
     )
 
 
@@ -504,6 +702,8 @@ class Guarded:
         refusal = await self._gate.refusal(self._tool, arguments, context, plain)
         if isinstance(refusal, str):
             return ToolOutput(refusal, is_error=True, denied=True)
+        if isinstance(refusal, Withheld):
+            return ToolOutput(refusal.content, dry_run=True)
         self._gate.note_read(self.spec)
         if refusal is None:
             return await self._tool.call(arguments, context)

@@ -66,6 +66,7 @@ class ToolOutput(msgspec.Struct, frozen=True):
         is_error: Whether the tool says that it failed.
         denied: Whether the call was refused by policy or by a person.
         unknown: Whether it was begun, and nobody can tell whether it took effect.
+        dry_run: Whether it was not made because the run only shows what it would do.
     """
 
     content: str
@@ -73,6 +74,7 @@ class ToolOutput(msgspec.Struct, frozen=True):
     is_error: bool = False
     denied: bool = False
     unknown: bool = False
+    dry_run: bool = False
 
 
 class ToolContext(msgspec.Struct, frozen=True):

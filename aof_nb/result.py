@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from aof_nb.errors import AofError
-from aof_nb.events import RunStatus
+from aof_nb.events import CallWithheld, RunStatus
 from aof_nb.messages import Message, StopReason, Usage
 from aof_nb.readable import indented_json
 
@@ -48,6 +48,7 @@ class RunResult:
         output: The answer: of the type that `output_schema` says, None if there is no valid one;
             without a schema the text.
         data: The typed answer as JSON data; None if there is none.
+        withheld: The calls that a dry run would have made; None if it was none.
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class RunResult:
     error: AofError | None = None
     output: Any = None
     data: Any = None
+    withheld: tuple[CallWithheld, ...] | None = None
 
     @property
     def models(self) -> tuple[str, ...]:

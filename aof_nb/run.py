@@ -16,7 +16,15 @@ import msgspec
 
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ApprovalPending, ReplayMismatch
-from aof_nb.events import Event, LimitReached, Notice, RunFinished, RunStarted, RunStatus
+from aof_nb.events import (
+    CallWithheld,
+    Event,
+    LimitReached,
+    Notice,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+)
 from aof_nb.executor import Record, Task, execute
 from aof_nb.journal.approvals import WithoutSecrets
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
@@ -34,11 +42,13 @@ from aof_nb.models.fencing import fenced
 from aof_nb.models.redacting import RedactedModel
 from aof_nb.models.timeouts import Timeouts
 from aof_nb.policy import (
+    DRY_RUN,
     ApproveMode,
     Approver,
     Gate,
     ambient_approver,
     bounds_from_environment,
+    held_to_dry_run,
 )
 from aof_nb.ports import Model, Tool, ToolSpec
 from aof_nb.redact import RedactionPolicy, Redactor
@@ -56,6 +66,7 @@ MOST_OF_THE_PAST = 2_000
 """Messages of a session's past that a run is given if nothing else is said."""
 
 _logger = logging.getLogger("aof_nb.runs")
+_DRY = "this is a dry run: what would change or send something is shown, and not executed"
 _ASKED_OTHERWISE = (
     "the prompt is another one than when this cell was executed before: the run of then is taken"
 )
@@ -104,14 +115,18 @@ class Run:
         record: str | Path | None = None,
         source: str = "",
         cell: str = "",
+        approval_timeout: float | None = None,
     ) -> None:
         self.run_id = run_id or new_run_id()
         self._agent = agent
         self._redactor = redactor_of(agent, run_id if resumed is not None else None)
         self._prompt = self._without_secrets(sendable(prompt), told=True)
         self._session = session
-        self._approve = approve
+        was_dry = resumed is not None and resumed.begun.approve == DRY_RUN
+        self._approve: ApproveMode = DRY_RUN if was_dry else held_to_dry_run(approve)
+        self._withheld: list[CallWithheld] = []
         self._approver = approver
+        self._approval_timeout = approval_timeout
         self._model = model or agent.model
         self._asked_model_name = model if isinstance(model, str) else ""
         self._limits = limits or agent.limits
@@ -154,9 +169,23 @@ class Run:
         """Says something to the model while the run goes on: the coming turn is asked with it.
 
         Args:
-            text: What is said. It is lost if the run ends before another turn.
+            text: What is said. If the run ends before another turn, a notice says that it was not
+                taken.
         """
         self._inbox.append(self._without_secrets(text, told=True))
+
+    def not_taken(self) -> list[Notice]:
+        """What was said too late for another turn, and what to do about it; each is told once."""
+        said = [sendable(self._inbox.popleft()) for _ in range(len(self._inbox))]
+        if self._record.status is RunStatus.WAITING:
+            remedy = "say it again when the run goes on"
+        elif self._session is not None:
+            remedy = f"ask it as a prompt of its own in the session {self._session}"
+        else:
+            remedy = "ask it as a prompt of its own"
+        return [
+            Notice(f"too late for this run, and not taken: “{text}”; {remedy}") for text in said
+        ]
 
     @property
     def notebook_run(self) -> str:
@@ -206,6 +235,7 @@ class Run:
             error=record.error,
             output=self._output(),
             data=record.answer.data if record.answer else None,
+            withheld=tuple(self._withheld) if self._approve == DRY_RUN else None,
         )
 
     def _output(self) -> Any:
@@ -256,7 +286,11 @@ class Run:
                 return
             async with contextlib.aclosing(execute(task, record)) as events:
                 async for event in events:
+                    if isinstance(event, CallWithheld):
+                        self._withheld.append(event)
                     if isinstance(event, RunFinished):
+                        for notice in self.not_taken():
+                            yield notice
                         store, memory = memory, None
                         for problem in await self._conclude(store, known):
                             yield Notice(problem)
@@ -363,6 +397,8 @@ class Run:
         begun = recording.begun
         self._prompt, self._session = begun.prompt, begun.session
         self._limits = begun.limits or self._limits
+        if begun.approve == DRY_RUN:
+            self._approve = DRY_RUN
         self._repeats, self._asks = earlier.repeats, not earlier.repeats
         if earlier.repeats:
             self._journal = RunJournal(recording, replay=True, compares=False)
@@ -386,6 +422,8 @@ class Run:
                 self._model = replay.otherwise
             if found is not None:
                 self.run_id, self._session = found.run_id, found.begun.session
+                if found.begun.approve == DRY_RUN:
+                    self._approve = DRY_RUN
                 self._journal = RunJournal(
                     found, replay=True, strict=True, compares=replay.compares, pace=replay.pace
                 )
@@ -431,6 +469,8 @@ class Run:
         model = journal.model(self._asked_model(models, output, telemetry) if models else None)
         tools: list[Tool] = [] if self._repeats else list(resolve_tools(agent.tools))
         journal.say(self._notices)
+        if self._approve == DRY_RUN and self._resumed is None and self._asks:
+            journal.say([_DRY])
         if not self._asks:
             tools = journal.replayed_tools(tools, [each.name for each in agent.mcp_servers])
         else:
@@ -457,6 +497,7 @@ class Run:
                 mode=self._approve,
                 approver=asking,
                 bounds=bounds_from_environment(),
+                approval_timeout=self._approval_timeout,
             )
             known = {tool.spec.name: tool.spec for tool in tools}
             past = (each for message in self._record.transcript for each in message.tool_results)
@@ -500,6 +541,7 @@ class Run:
             fallbacks=tuple(models[1:]),
             limits=self._limits,
             approve=self._approve,
+            approval_timeout=self._approval_timeout,
             source=self._source,
             cell=self._cell,
             notebook_run=self.notebook_run,
@@ -543,6 +585,9 @@ class Run:
 
         One that waits adds them when it has gone on: until then its calls have no results.
         """
+        if self._approve == DRY_RUN:
+            # Later runs of the session would be told of things that nobody has done.
+            return
         new = self._record.transcript[known:]
         if not new or self._session is None or self._record.status is RunStatus.WAITING:
             return

@@ -15,7 +15,15 @@ import msgspec
 from aof_nb._version import __version__
 from aof_nb.cancellation import uncancelled
 from aof_nb.errors import AofError, ConfigurationError, JournalError
-from aof_nb.events import Event, LimitReached, Notice, RunFinished, Steered, ToolFinished
+from aof_nb.events import (
+    CallWithheld,
+    Event,
+    LimitReached,
+    Notice,
+    RunFinished,
+    Steered,
+    ToolFinished,
+)
 from aof_nb.journal.approvals import Approvals, RecordedApprover, WithoutRecord
 from aof_nb.journal.cassette import add_to_cassette
 from aof_nb.journal.entries import (
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
     from aof_nb.executor import Record
 
 
-NOTED = frozenset({LimitReached, Steered, ToolFinished, RunFinished})
+NOTED = frozenset({CallWithheld, LimitReached, Steered, ToolFinished, RunFinished})
 """The events that `RunJournal.noted` is to be given; most are not worth the call."""
 
 

@@ -10,7 +10,11 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from aof_nb.argument_checks import edited_arguments
 from aof_nb.call_description import described
+from aof_nb.editor import edited, editor_command
 from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
@@ -19,9 +23,13 @@ from aof_nb.readable import printable, readable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_PROMPT = "Allow? [y] once  [a] similar for this run  [n] no: "
+_PROMPT = "Allow? [y] once  [a] similar for this run  [e] edit the arguments  [n] no: "
+_PROMPT_EDITED = "Allow with these arguments? [y] once  [e] edit again  [n] no: "
+_PROMPT_LINE = "The arguments as JSON in one line, or nothing to leave them: "
+_MOST_LINES = 60
 _YES = {"y", "yes"}
 _SIMILAR = {"a", "all", "always", "similar"}
+_EDIT = {"e", "edit"}
 _NO = {"n", "no", "d", "deny"}
 _COLOURS = {Effect.READ: "green", Effect.WRITE: "yellow", Effect.DESTRUCTIVE: "red"}
 
@@ -29,6 +37,7 @@ _COLOURS = {Effect.READ: "green", Effect.WRITE: "yellow", Effect.DESTRUCTIVE: "r
 class TerminalApprover:
     """Asks the person at the terminal, one question after the other.
 
+    Arguments are edited in the editor that ``VISUAL`` or ``EDITOR`` names; else in a line of JSON.
     Standard input is read where it is a terminal; else, if standard error is one, that
     terminal. Where there is none, or it is closed, the question stays open and the run waits.
 
@@ -47,6 +56,7 @@ class TerminalApprover:
 
     def __init__(self, read: Callable[[str], Awaitable[str]] | None = None) -> None:
         self._read = read or read_terminal
+        self._has_terminal = read is None
         self._turn = asyncio.Lock()
         self.unanswered = 0
 
@@ -58,37 +68,89 @@ class TerminalApprover:
         """
         async with self._turn:
             try:
-                said = await self._said(request)
+                said, arguments = await self._said(request)
             except EOFError:
                 self.unanswered += 1
                 raise ApprovalPending(
                     "there is no terminal to ask on", remedy="run it on a terminal"
                 ) from None
         return self._answer(
-            request, approved=said not in _NO, similar=said in _SIMILAR, by=user_name()
+            request,
+            approved=said not in _NO,
+            similar=said in _SIMILAR and arguments is None,
+            arguments=None if said in _NO else arguments,
         )
 
-    async def _said(self, request: ApprovalRequest) -> str:
+    async def _said(self, request: ApprovalRequest) -> tuple[str, dict[str, Any] | None]:
+        """What is typed, and the arguments if they are changed."""
         console = _console()
         console.print(_question(request))
+        draft = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
+        arguments: dict[str, Any] | None = None
         while True:
             try:
-                said = (await self._read(_PROMPT)).strip().lower()
+                prompt = _PROMPT if arguments is None else _PROMPT_EDITED
+                said = (await self._read(prompt)).strip().lower()
+                if said in _EDIT:
+                    draft, arguments = await self._edited(request, draft, arguments)
+                    continue
             except asyncio.CancelledError:
-                console.print("\n(withdrawn)", style="dim")
+                over = request.left == 0
+                console.print("\n(denied: nobody answered in time)" if over else "\n(withdrawn)")
                 raise
             except EOFError:
                 console.print("Not answered: there is no terminal to ask on.")
                 raise
-            if said in _YES | _SIMILAR | _NO:
-                return said
-            console.print("Please type y, a or n.", style="dim")
+            if said in _YES | _NO or (said in _SIMILAR and arguments is None):
+                return said, arguments
+            known = "y, a, e or n" if arguments is None else "y, e or n"
+            console.print(f"Please type {known}.", style="dim")
+
+    async def _edited(
+        self, request: ApprovalRequest, draft: str, arguments: dict[str, Any] | None
+    ) -> tuple[str, dict[str, Any] | None]:
+        """The text as it is edited, and the arguments that it is; as before if it is none."""
+        console = _console()
+        try:
+            text = await self._typed(draft)
+        except OSError as error:
+            console.print(f"The editor failed: {printable(str(error))}", markup=False)
+            return draft, arguments
+        if not text.strip():
+            console.print("Nothing is changed.")
+            return draft, arguments
+        try:
+            changed = edited_arguments(request.tool, text)
+        except ValueError as error:
+            console.print(f"{printable(str(error))} Nothing is changed.", markup=False)
+            return text, arguments
+        if changed == request.arguments:
+            console.print("These are the arguments as they were.")
+            return text, None
+        console.print(_question(msgspec.structs.replace(request, arguments=changed)))
+        return text, changed
+
+    async def _typed(self, draft: str) -> str:
+        if self._has_terminal and (command := editor_command()):
+            with _terminal() as descriptor:
+                return await edited(draft, command, descriptor)
+        return await self._read(_PROMPT_LINE)
 
     def _answer(
-        self, request: ApprovalRequest, *, approved: bool, similar: bool = False, by: str
+        self,
+        request: ApprovalRequest,
+        *,
+        approved: bool,
+        similar: bool,
+        arguments: dict[str, Any] | None,
     ) -> Answer:
         return Answer(
-            approved=approved, digest=request.digest, similar=similar, by=by, via="terminal"
+            approved=approved,
+            digest=request.digest,
+            similar=similar,
+            by=user_name(),
+            via="terminal",
+            arguments=arguments,
         )
 
 
@@ -187,6 +249,18 @@ def _console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def _preview(text: str) -> RenderableType:
+    """The first lines of what would change; the signs tell what is added and removed."""
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "dim"}
+    lines = text.splitlines()
+    shown = [Text(printable(each), style=styles.get(each[:1], "")) for each in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        shown.append(Text(f"[... {len(lines) - _MOST_LINES} more lines ...]", style="dim"))
+    return Text("\n").join(shown)
+
+
 def _question(request: ApprovalRequest) -> RenderableType:
     from rich.console import Group
     from rich.padding import Padding
@@ -209,8 +283,12 @@ def _question(request: ApprovalRequest) -> RenderableType:
     lines: list[RenderableType] = [head]
     said = described(request.tool, request.arguments)
     lines += [Padding(Text(printable(line)), (0, 0, 0, 2)) for line in said]
+    if request.preview:
+        lines.append(Padding(_preview(request.preview), (0, 0, 0, 2)))
     if request.arguments:
         lines.append(Padding(arguments, (0, 0, 0, 2)))
     if request.reason:
         lines.append(Text(f"  {printable(request.reason)}", style="dim"))
+    if request.hurry:
+        lines.append(Text(f"  {request.hurry}", style="bold"))
     return Group(*lines)

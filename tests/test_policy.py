@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.events import ApprovalAnswered, ApprovalRequested, Event
+from aof_nb.events import ApprovalAnswered, ApprovalRequested, Event, answered_in_a_line
 from aof_nb.policy import (
     Action,
     Answer,
@@ -23,11 +24,13 @@ from aof_nb.policy import (
     Policy,
     Rule,
     ambient_approver,
+    approval_timeout_from_environment,
     approve_from_environment,
     bounds_from_environment,
     set_ambient_approver,
 )
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
+from tests import virtual_time
 
 ALLOW, ASK, DENY = Action.ALLOW, Action.ASK, Action.DENY
 
@@ -332,6 +335,93 @@ async def test_a_withdrawn_question_makes_no_call() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert tool.calls == []
+
+
+class Silent:
+    """Somebody who is asked and never answers."""
+
+    withdrawn = False
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        self.request = request
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.withdrawn = True
+        raise AssertionError
+
+
+def test_no_answer_in_time_is_a_no_that_says_so() -> None:
+    tool, nobody = Restart(), Silent()
+    call = behind(tool, approver=nobody, policy=Policy(approval_timeout=300.0))
+    output = virtual_time.run(call(service="checkout"))
+    assert (output.denied, tool.calls, nobody.withdrawn) == (True, [], True)
+    assert "nobody answered within 5 min 0 s" in output.content
+    asked, answered = call.events
+    assert isinstance(asked, ApprovalRequested)
+    assert isinstance(answered, ApprovalAnswered)
+    assert (answered.approved, answered.by, answered.via) == (False, "", "timeout")
+    assert answered.digest == asked.digest == nobody.request.digest
+    assert answered_in_a_line(answered) == "not approved: nobody answered within 5 min 0 s"
+
+
+async def test_the_time_to_answer_is_told_to_who_is_asked_and_is_no_part_of_the_digest() -> None:
+    asked = Says(yes)
+    await behind(Restart(), approver=asked, policy=Policy(approval_timeout=60.0))(service="a")
+    await behind(Restart(), approver=asked)(service="a")
+    hurried, calm = asked.asked
+    assert hurried.left is not None
+    assert 50 < hurried.left <= 60
+    assert "it is denied" in hurried.hurry
+    assert (calm.expires, calm.left, calm.hurry) == (None, None, "")
+    assert hurried.digest == calm.digest
+
+
+async def test_a_face_that_fails_with_a_timeout_of_its_own_is_no_answer() -> None:
+    def fails(request: ApprovalRequest) -> Answer:
+        raise TimeoutError("the chat did not answer")
+
+    call = behind(Restart(), approver=Says(fails), policy=Policy(approval_timeout=60.0))
+    with pytest.raises(TimeoutError, match="the chat"):
+        await call(service="checkout")
+
+
+@pytest.mark.parametrize(
+    ("own", "said", "bound", "holds"),
+    [
+        (None, None, None, None),
+        (60.0, None, None, 60.0),
+        (60.0, 90.0, None, 90.0),
+        (60.0, math.inf, None, None),
+        (60.0, 90.0, 30.0, 30.0),
+        (None, math.inf, 30.0, 30.0),
+    ],
+)
+async def test_what_is_said_comes_before_the_policy_and_a_bound_before_both(
+    own: float | None, said: float | None, bound: float | None, holds: float | None
+) -> None:
+    asked = Says(no)
+    gate = Gate(
+        Policy(approval_timeout=own),
+        approver=asked,
+        bounds=[Policy(approval_timeout=bound)],
+        approval_timeout=said,
+    )
+    context = ToolContext(run_id="r", call_id="c", emit=lambda event: None)
+    await gate.guard([Restart()])[0].call({}, context)
+    left = asked.asked[0].left
+    assert (left is None) if holds is None else (left is not None and holds - 5 < left <= holds)
+
+
+@pytest.mark.parametrize("said", ["soon", "0s", "-1"])
+def test_a_time_to_answer_that_is_none_is_refused(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOF_APPROVAL_TIMEOUT", said)
+    with pytest.raises(ConfigurationError, match="AOF_APPROVAL_TIMEOUT"):
+        approval_timeout_from_environment()
+    monkeypatch.setenv("AOF_APPROVAL_TIMEOUT", "5m")
+    assert approval_timeout_from_environment() == 300.0
 
 
 def test_the_face_that_asks_is_found_anew_each_time() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import pytest
 
 from aof_nb.agent import Agent
+from aof_nb.errors import ApprovalPending
 from aof_nb.events import ApprovalRequested, ModelEvent, ModelResponse
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
-from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
+from aof_nb.policy import Action, Answer, ApprovalRequest, Policy, Rule
 from aof_nb.ports import Effect, ModelRequest, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tools import tool
 from tests.corpora.prompt_injection import CALLS, SECRET, WRAPPED
@@ -120,6 +122,97 @@ async def test_a_person_is_told_why_and_may_say_yes() -> None:
     assert yes.reasons == [
         "this run has read read_log, and this call would send data to evil.example"
     ]
+
+
+class Changes:
+    """Approves each call with the arguments that come next; as it is, when there are no more."""
+
+    def __init__(self, *arguments: dict[str, Any] | None) -> None:
+        self.arguments = list(arguments)
+        self.asked: list[ApprovalRequest] = []
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        self.asked.append(request)
+        changed = self.arguments.pop(0) if self.arguments else None
+        return Answer(approved=True, digest=request.digest, by="maria", arguments=changed)
+
+
+def local(policy: Policy, approver: Any) -> tuple[Agent, Sink]:
+    """An agent that has read the log, and asks for a harmless call of a tool that can send."""
+    sink = Sink("look_up", source="mcp:web")
+
+    @tool(effect="read")
+    def read_log() -> str:
+        """Reads the log."""
+        return SECRET
+
+    model = Obeying("look_up", {"url": "http://localhost/x"})
+    return Agent(name="sre", model=model, tools=[read_log, sink], policy=policy), sink
+
+
+ASKS = Policy(rules=(Rule(action=Action.ASK, tool="look_up"),))
+
+
+async def test_who_changes_where_data_goes_is_asked_about_that() -> None:
+    there = {"url": "https://evil.example/x"}
+    changes = Changes(there)
+    agent, sink = local(ASKS, changes)
+    await agent.run("Why?", approver=changes)
+    first, second = changes.asked
+    assert second.arguments == there
+    assert second.reason == (
+        "the arguments were changed: this run has read read_log, "
+        "and this call would send data to evil.example"
+    )
+    assert first.call_id == second.call_id
+    assert sink.sent == [there]
+
+
+async def test_a_no_to_that_makes_no_call() -> None:
+    class Repents(Changes):
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            answer = await super().ask(request)
+            return msgspec.structs.replace(answer, approved=len(self.asked) == 1)
+
+    changes = Repents({"url": "https://evil.example/x"})
+    agent, sink = local(ASKS, changes)
+    result = await agent.run("Why?", approver=changes)
+    assert sink.sent == []
+    assert result.messages[-2].tool_results[0].outcome is Outcome.DENIED
+
+
+async def test_it_is_asked_again_with_each_change_and_not_without_one() -> None:
+    one, other = {"url": "https://evil.example/x"}, {"url": "https://worse.example/"}
+    more = {"url": "https://worse.example/", "n": 1}
+    changes = Changes(one, other, more)
+    agent, sink = local(ASKS, changes)
+    await agent.run("Why?", approver=changes)
+    assert [each.arguments for each in changes.asked[1:]] == [one, other]
+    assert sink.sent == [more]
+
+
+async def test_a_change_of_what_was_told_to_be_sent_is_not_asked_about_again() -> None:
+    changes = Changes({"url": "https://evil.example/y"})
+    tools = [Sink("look_up", source="mcp:web")]
+    model = Obeying("look_up", {"url": "https://evil.example/x"})
+    await asked("", "http", tools, model=model).run("Why?", approver=changes)
+    assert len(changes.asked) == 1
+    assert tools[0].sent == [{"url": "https://evil.example/y"}]
+
+
+async def test_nobody_there_to_be_asked_about_the_change_makes_no_call() -> None:
+    class Leaves(Changes):
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            if self.asked:
+                raise ApprovalPending("gone")
+            return await super().ask(request)
+
+    changes = Leaves({"url": "https://evil.example/x"})
+    agent, sink = local(ASKS, changes)
+    result = await agent.run("Why?", approver=changes)
+    assert sink.sent == []
+    assert "nobody could be asked" in result.messages[-2].tool_results[0].content
+    assert result.status == "completed"
 
 
 async def test_trusted_hosts_are_not_asked_about() -> None:

@@ -186,10 +186,13 @@ class _Answering:
 
 def _told(pending: PendingApproval) -> str:
     """What is asked, as a person is to read it before he answers."""
+    from aof_nb.call_description import described
     from aof_nb.readable import readable, visible
 
     request = pending.request
     lines = [f"  {visible(request.tool.name)} ({request.tool.effect.value})"]
+    lines += [f"  {visible(each)}" for each in described(request.tool, request.arguments)]
+    lines += [f"    {visible(each)}" for each in request.preview.splitlines()]
     for name, value in request.arguments.items():
         shown = readable(value)
         joint = "\n      " if "\n" in shown else " "
@@ -197,4 +200,6 @@ def _told(pending: PendingApproval) -> str:
         lines.append(f"    {readable(name)}:{joint}{indented}")
     if request.reason:
         lines.append(f"  {visible(request.reason)}")
+    if request.hurry:
+        lines.append(f"  {request.hurry}")
     return "\n".join(lines)

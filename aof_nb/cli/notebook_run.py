@@ -13,7 +13,7 @@ from aof_nb.cli.writers import OutputFormat, print_line
 from aof_nb.errors import AofError
 from aof_nb.journal.playbook_recording import is_playbook
 from aof_nb.journal.runs import run_dir
-from aof_nb.policy import ApproveMode, Approver
+from aof_nb.policy import APPROVAL_TIMEOUT, ApproveMode, Approver
 from aof_nb.readable import indented_json, printable, readable
 from aof_nb.run import new_run_id
 from aof_nb.runbooks import (
@@ -41,6 +41,7 @@ async def run_notebook_file(
     executed: Path | None,
     report: Path | None,
     approve: ApproveMode,
+    approval_timeout: float | None,
     output: OutputFormat,
     timeout: float | None,  # noqa: ASYNC109  it is `run_notebook` that keeps it
     tape: Tape,
@@ -54,11 +55,15 @@ async def run_notebook_file(
         executed: Where the executed notebook goes.
         report: Where the report goes.
         approve: What happens where its agents' policies ask.
+        approval_timeout: Seconds that a question waits; None for what the policies say.
         output: How progress and result are printed.
         timeout: Seconds for the whole run; the notebook's own limit if None.
         tape: What its agents repeat, or are recorded to.
         debug: Whether tracebacks are shown.
     """
+    environment = dict(tape.environment)
+    if approval_timeout is not None:
+        environment[APPROVAL_TIMEOUT] = f"{approval_timeout:g}"
     run_id = new_run_id()
     results: list[NotebookResult] = []
 
@@ -75,7 +80,7 @@ async def run_notebook_file(
             on_notice=complain,
             timeout=timeout,
             run_id=run_id,
-            environment=tape.environment,
+            environment=environment,
         )
         results.append(result)
         return result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from aof_nb.cli.ending import refuse, reported, run_to_end, usage_error
-from aof_nb.cli.options import DebugOption, OutputOption
+from aof_nb.cli.options import ApprovalTimeoutOption, DebugOption, OutputOption
 from aof_nb.errors import AofError
 
 if TYPE_CHECKING:
@@ -32,6 +32,15 @@ def run(
         Literal["ask", "never", "all"],
         typer.Option(help="What happens where a policy asks for approval."),
     ] = "ask",
+    approval_timeout: ApprovalTimeoutOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what would be done: reads are made, and nothing is changed or sent.",
+            rich_help_panel=_AGENT,
+        ),
+    ] = False,
     output: OutputOption = "text",
     debug: DebugOption = False,
     replay: Annotated[
@@ -130,6 +139,11 @@ def run(
     """
     tape = _tape(file, replay, otherwise, record)
     if file.suffix == ".ipynb":
+        if dry_run:
+            usage_error(
+                "--dry-run is for agents: a notebook's own code would be executed all the same",
+                "use %%aof NAME --dry-run in its cells",
+            )
         refuse(
             "is for agents, not for notebooks",
             {"--input": prompt, "--session": session, "--model": model, "--max-turns": max_turns},
@@ -148,6 +162,7 @@ def run(
                 executed=output_notebook,
                 report=report,
                 approve=approve,
+                approval_timeout=approval_timeout,
                 output=output,
                 timeout=timeout,
                 tape=tape,
@@ -181,8 +196,9 @@ def run(
         begun = agent.stream(
             text,
             session=session,
-            approve=approve,
+            approve="dry-run" if dry_run else approve,
             approver=approver,
+            approval_timeout=approval_timeout,
             model=model,
             replay=tape.replay,
             record=tape.record,

@@ -9,8 +9,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from aof_nb.call_description import withheld_lines
 from aof_nb.events import (
     ApprovalAnswered,
+    CallWithheld,
     ContextCompacted,
     Event,
     LimitReached,
@@ -26,6 +28,7 @@ from aof_nb.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.messages import Outcome
@@ -35,6 +38,7 @@ from aof_nb.result import RunResult
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
 
 _WIDEST = 100
+_MARKS = {Outcome.OK: "✓", Outcome.DRY_RUN: "◌"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -96,6 +100,7 @@ class JsonWriter:
             "usage": result.usage,
             "usage_by_model": result.usage_by_model,
             "cost": result.cost,
+            **({} if result.withheld is None else {"withheld": result.withheld}),
             "limit": result.limit,
             "error": error.message if error else None,
             "remedy": error.remedy if error else None,
@@ -134,11 +139,13 @@ class TextWriter:
             case ToolStarted(call=call):
                 _note(f"→ {call.name} {_in_short(call.arguments)}")
             case ToolFinished(name=name, outcome=outcome, content=content, duration=seconds):
-                mark = "✓" if outcome is Outcome.OK else "✗"
+                mark = _MARKS.get(outcome, "✗")
                 why = "" if outcome is Outcome.OK else f": {_first_line(content)}"
                 _note(f"{mark} {name} {seconds:.1f} s{why}")
-            case ApprovalAnswered(approved=approved, by=by, via=via):
-                _note(f"{'approved' if approved else 'not approved'} by {by} ({via})")
+            case CallWithheld(tool=tool, does=does):
+                _note(printable(f"not executed: {tool}: {' · '.join(does)}"))
+            case ApprovalAnswered():
+                _note(answered_in_a_line(event))
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 if self._open_line:
                     sys.stdout.write("\n")
@@ -159,6 +166,8 @@ class TextWriter:
         if self._open_line:
             sys.stdout.write("\n")
         sys.stdout.flush()
+        if result.withheld is not None:
+            _note("\n" + printable("\n".join(withheld_lines(result.withheld))))
         usage = result.usage
         parts = [
             ", ".join(result.models) or "no model answered",

@@ -222,7 +222,7 @@ class WithoutRecord:
 
 
 class WithoutSecrets:
-    """Keeps what a person types into an answer from holding secrets that the run does not show.
+    """Keeps secrets that the run does not show out of what a person is shown, and what he types.
 
     Args:
         approver: Who asks.
@@ -235,7 +235,8 @@ class WithoutSecrets:
 
     async def ask(self, request: ApprovalRequest) -> Answer:
         """Asks, and waits for the answer."""
-        answer = await self._approver.ask(request)
+        preview = self._redactor.text(request.preview)
+        answer = await self._approver.ask(msgspec.structs.replace(request, preview=preview))
         return msgspec.structs.replace(
             answer,
             arguments=self._redactor.value(answer.arguments),

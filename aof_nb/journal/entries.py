@@ -13,6 +13,7 @@ import msgspec
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     LimitReached,
     ModelFellBack,
@@ -57,6 +58,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
         fallbacks: The other models of the agent's chain.
         limits: How far it may go.
         approve: What happens where the policy asks.
+        approval_timeout: Seconds that a question waits, where that was said for this run.
         versions: Of aof_nb and Python.
         parent: The run that it was forked from.
         source: The file that declares the agent, by which it can be found again.
@@ -77,6 +79,7 @@ class RunBegun(msgspec.Struct, frozen=True, tag="run_begun", kw_only=True, omit_
     fallbacks: tuple[str, ...] = ()
     limits: Limits | None = None
     approve: str = "ask"
+    approval_timeout: float | None = None
     versions: dict[str, str] = {}
     parent: Parent | None = None
     source: str = ""
@@ -258,6 +261,7 @@ ToolEntry: TypeAlias = (
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolProgress
 )
 Entry: TypeAlias = (
@@ -279,6 +283,7 @@ Entry: TypeAlias = (
     | ToolRefused
     | ApprovalRequested
     | ApprovalAnswered
+    | CallWithheld
     | ToolProgress
     | LimitReached
     | Steered
@@ -294,6 +299,7 @@ TOOL_ENTRIES = (
     ToolRefused,
     ApprovalRequested,
     ApprovalAnswered,
+    CallWithheld,
     ToolProgress,
 )
 MODEL_ENTRIES = (RetryScheduled, ResponseSuperseded, ModelFellBack, ContextCompacted, Notice)

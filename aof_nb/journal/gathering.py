@@ -127,6 +127,8 @@ class OpenCall:
             output = self.returned.output
             if output.unknown:
                 return CallOutcome.UNKNOWN
+            if output.dry_run:
+                return CallOutcome.DRY_RUN
             if output.denied:
                 return CallOutcome.DENIED
             return CallOutcome.ERROR if output.is_error else CallOutcome.OK

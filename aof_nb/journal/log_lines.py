@@ -211,6 +211,8 @@ def _told(entry: Any) -> str:
 def _outcome(output: ToolOutput) -> str:
     if output.unknown:
         return "outcome unknown"
+    if output.dry_run:
+        return "dry run: not executed"
     if output.denied:
         return "denied"
     return "error" if output.is_error else "ok"

@@ -20,6 +20,7 @@ from aof_nb.errors import AofError, ModelError, ReplayMismatch
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     LimitReached,
     ModelEvent,
     ModelResponse,
@@ -636,7 +637,7 @@ class PlayedTool:
                 case ToolWithdrawn():
                     # That of a call which is made again takes nothing from the first one.
                     begun -= 1
-                case ApprovalRequested() | ApprovalAnswered() | ToolProgress():
+                case ApprovalRequested() | ApprovalAnswered() | CallWithheld() | ToolProgress():
                     if isinstance(entry, ApprovalAnswered):
                         self._approved_similar(arguments, entry)
                     context.emit(entry)

@@ -16,6 +16,7 @@ from aof_nb.events import (
     DELTAS,
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     Event,
     ModelEvent,
     ModelResponse,
@@ -43,7 +44,7 @@ from aof_nb.journal.journal import Journal
 from aof_nb.journal.notebook_cell import tool_call
 from aof_nb.messages import Message, ToolResult
 from aof_nb.models.layer import ModelLayer
-from aof_nb.policy import HasPlainForm, KnowsSimilar
+from aof_nb.policy import HasPlainForm, HasPreview, KnowsSimilar
 from aof_nb.ports import (
     Effect,
     Model,
@@ -265,7 +266,7 @@ def _failed(turn: int, error: AofError) -> ModelFailed:
     )
 
 
-_KEPT_EVENTS = (ApprovalRequested, ApprovalAnswered, ToolProgress)
+_KEPT_EVENTS = (ApprovalRequested, ApprovalAnswered, CallWithheld, ToolProgress)
 
 
 class ToolLayer:
@@ -381,12 +382,16 @@ class _Knowing(IntendedTool):
         tool = self._tool
         return tool.plain(arguments) if isinstance(tool, HasPlainForm) else arguments
 
+    def preview(self, arguments: Mapping[str, Any]) -> str:
+        tool = self._tool
+        return tool.preview(arguments) if isinstance(tool, HasPreview) else ""
+
 
 def intended(tools: Sequence[Tool], journal: Journal) -> list[Tool]:
     """The tools as the policy is to guard them, their intents written down."""
     return [
         _Knowing(tool, journal)
-        if isinstance(tool, KnowsSimilar | HasPlainForm)
+        if isinstance(tool, KnowsSimilar | HasPlainForm | HasPreview)
         else IntendedTool(tool, journal)
         for tool in tools
     ]

@@ -30,6 +30,7 @@ class CallOutcome(enum.StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     NOT_BEGUN = "not begun"
+    DRY_RUN = "dry run"
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 from aof_nb.events import ApprovalAnswered
 from aof_nb.journal.entries import Line, ToolIntended
-from aof_nb.policy import Edited, Gate, told_of_change
+from aof_nb.policy import TIMED_OUT, Edited, Gate, told_of_change
 from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
 
 LEFT_ALONE = (
@@ -90,12 +90,14 @@ class BegunTool:
         if answer is not None and answer.approved:
             if answer.arguments is None:
                 return await self._again.call(arguments, context)
-            change = self._gate.edited(self._tool, answer.arguments, answer.by)
+            change = await self._gate.edited(self._tool, answer.arguments, answer.by, context)
             if isinstance(change, str):
                 return _left_alone(change)
             return told_of_change(await self._again.call(change.arguments, context), change)
         if answer is None:
             return _left_alone("")
+        if answer.via == TIMED_OUT:
+            return _left_alone(f"A person was asked, but {answer.reason}.")
         said = f"{answer.by or 'A person'} was asked, and said no."
         return _left_alone(f"{said} {answer.reason}" if answer.reason else said)
 

@@ -32,7 +32,11 @@ _LAST = {
     State.INTERRUPTED: "broke off",
     State.WAITING: "stopped",
 }
-_OUTCOMES = {CallOutcome.UNKNOWN: "outcome unknown", CallOutcome.WAITING: "waits for approval"}
+_OUTCOMES = {
+    CallOutcome.UNKNOWN: "outcome unknown",
+    CallOutcome.WAITING: "waits for approval",
+    CallOutcome.DRY_RUN: "dry run: not executed",
+}
 _GOOD = frozenset({CallOutcome.OK, CallOutcome.RUNNING})
 _BAD = frozenset({CallOutcome.ERROR, CallOutcome.UNKNOWN})
 
@@ -158,6 +162,8 @@ def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
         yield "approvals", "all given beforehand (--approve all)"
     elif timeline.approve == "never":
         yield "approvals", "none asked for, all refused (--approve never)"
+    elif timeline.approve == "dry-run":
+        yield "dry run", "what would change or send something was not executed"
     if timeline.versions:
         yield "versions", ", ".join(f"{name} {each}" for name, each in timeline.versions.items())
 
@@ -293,6 +299,8 @@ def permission_of(call: Call, timeline: Timeline, clock: Clock) -> str:
         return ""
     if call.outcome is CallOutcome.DENIED:
         return "denied by the policy"
+    if call.outcome is CallOutcome.DRY_RUN:
+        return "not executed: a dry run"
     if timeline.approve == "all":
         return "approved beforehand (--approve all)"
     return "allowed by the policy, or with a similar call"

@@ -87,8 +87,8 @@ class ViewApprover:
         """Shows the question and waits for a click. Cancelling withdraws it."""
         renderer = self._renderer
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._open[request.call_id] = request, answer
-        renderer.record.ask(request)
+        key = renderer.record.ask(request).key
+        self._open[key] = request, answer
         renderer.open()
         renderer.update()
         asking = asyncio.ensure_future(self._elsewhere(request))
@@ -96,7 +96,7 @@ class ViewApprover:
             await asyncio.wait([answer, asking], return_when=asyncio.FIRST_COMPLETED)
             return answer.result() if answer.done() else asking.result()
         finally:
-            self._open.pop(request.call_id, None)
+            self._open.pop(key, None)
             asking.cancel()
             await uncancelled(asyncio.gather(asking, return_exceptions=True))
             renderer.record.withdraw(request)
@@ -114,8 +114,8 @@ class ViewApprover:
 
     def _answered(self, message: Mapping[str, Any]) -> None:
         """Takes a click, which may come late, twice, or with arguments that do not fit."""
-        call_id = str(message.get("call"))
-        request, answer = self._open.get(call_id, (None, None))
+        key = str(message.get("call"))
+        request, answer = self._open.get(key, (None, None))
         if request is None or answer is None or answer.done():
             return
         approved = message.get("approved") == "1"
@@ -124,7 +124,7 @@ class ViewApprover:
             try:
                 arguments = _edited(request, str(message.get("arguments")))
             except ValueError as error:
-                self._renderer.view.tell(problem={"call": call_id, "text": str(error)})
+                self._renderer.view.tell(problem={"call": key, "text": str(error)})
                 return
         given = Answer(
             approved=approved,
@@ -169,7 +169,8 @@ class ButtonApprover:
         try:
             approved, similar = await clicked
         except asyncio.CancelledError:
-            self._publish(_record(request, "Not answered"), display_id, update=True)
+            what = "Not answered in time" if request.left == 0 else "Not answered"
+            self._publish(_record(request, what), display_id, update=True)
             raise
         finally:
             panel.close_all()
@@ -219,8 +220,16 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
+        f"{_preview(request.preview)}<div>{request.hurry}</div>"
     )
     return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
+
+
+def _preview(text: str) -> str:
+    if not text:
+        return ""
+    style = "margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap"
+    return f'<pre style="{style}">{html_text(text)}</pre>'
 
 
 class _Panel:

@@ -9,8 +9,9 @@ from typing import Any
 from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
 from aof_nb.markdown import html_text, quoted, revealed
+from aof_nb.notebook.results import diff
 from aof_nb.notebook.rows import in_short
-from aof_nb.policy import ApprovalRequest
+from aof_nb.policy import TIMED_OUT, ApprovalRequest
 from aof_nb.ports import Effect
 from aof_nb.readable import indented_json, printable
 from aof_nb.truncation import truncate
@@ -43,6 +44,9 @@ class Answered:
         event = self._event
         if event is None:
             return "?", "Not answered", ""
+        if event.via == TIMED_OUT:
+            when = f" at {self._when}" if self._when else ""
+            return "⊘", "Denied", f"{when}: {event.reason}"
         by = f" by {event.by}" if event.by else ""
         via = f" ({event.via})" if event.via else ""
         when = f", {self._when}" if self._when else ""
@@ -89,6 +93,11 @@ class Card:
         self._answered: ApprovalAnswered | None = None
 
     @property
+    def key(self) -> str:
+        """What a page's answer names: a late click on one question must not answer the next."""
+        return f"{self.request.call_id} {self.request.digest}"
+
+    @property
     def answered(self) -> ApprovalAnswered | None:
         """The answer, if there is one."""
         return self._answered
@@ -104,7 +113,7 @@ class Card:
             return self._line().html()
         tool = self.request.tool
         grave = " aof-grave" if tool.effect is Effect.DESTRUCTIVE else ""
-        call, effect = escape(self.request.call_id, quote=True), tool.effect.value
+        call, effect = escape(self.key, quote=True), tool.effect.value
         formatted = indented_json(self.request.arguments)
         arguments = escape(truncate(formatted, _ARGUMENTS_CHARS))
         editor = (
@@ -118,11 +127,18 @@ class Card:
         words = "".join(
             f"<div>{html_text(line)}</div>" for line in described(tool, self.request.arguments)
         )
+        preview = diff(self.request.preview).html if self.request.preview else ""
+        shown = f"<pre class=aof-pre>{revealed(arguments)}</pre>"
+        if preview:
+            # The new content stands in the difference: twice would push the buttons away.
+            shown = f"{preview}<details><summary>Arguments</summary>{shown}</details>"
+        left = "" if self.request.left is None else f" data-left={round(self.request.left)}"
+        hurry = f"<div>{self.request.hurry}</div><div class=aof-left aria-hidden=true{left}></div>"
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
             f"<div><b>Approval needed: {html_text(tool.name)}</b> "
             f"<span class=aof-told>{effect} · {html_text(self.request.reason)}</span></div>"
-            f"{words}<pre class=aof-pre>{revealed(arguments)}</pre>"
+            f"{words}{shown}{hurry if left else ''}"
             "<div><button type=button data-do=answer data-approved=1 data-key=yes>Approve</button>"
             "<button type=button data-do=answer data-approved=0>Deny</button>"
             "<button type=button data-do=answer data-approved=1 data-similar=1>"

@@ -39,6 +39,7 @@ class RunOptions:
         session: The conversation to go on with.
         out: The variable that gets the result.
         approve: What happens where the policy asks.
+        approval_timeout: Seconds that a question waits; None for what the policy says.
         model: Instead of the agent's own.
         max_turns: Instead of the agent's own limit.
         debug: Whether a failure shows its traceback.
@@ -47,6 +48,7 @@ class RunOptions:
     session: str | None = None
     out: str | None = None
     approve: ApproveMode = "ask"
+    approval_timeout: float | None = None
     model: str | None = None
     max_turns: int | None = None
     debug: bool = False
@@ -75,6 +77,7 @@ async def run_in_cell(
         prompt,
         session=options.session,
         approve=options.approve,
+        approval_timeout=options.approval_timeout,
         model=options.model,
         limits=limits,
         cell=cell_id(shell),
@@ -136,6 +139,8 @@ async def show_in_cell(
             async with stoppable(lambda: run_dir(run.run_id)):
                 await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
+            for notice in run.not_taken():
+                renderer.event(notice)
             renderer.end(run.result, interrupted=True)
             if debug:
                 raise
@@ -148,6 +153,8 @@ async def show_in_cell(
         if run.result.status is RunStatus.WAITING and not replayed:
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
+        for notice in run.not_taken():
+            renderer.event(notice)
         cost: float | None = None
         try:
             cost = await asyncio.to_thread(lambda: run.result.cost)

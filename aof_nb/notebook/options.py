@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from IPython.core.error import UsageError
 
+from aof_nb.durations import time_limit
 from aof_nb.notebook.arguments import LineParser
 from aof_nb.notebook.cell_run import RunOptions
 from aof_nb.notebook.settings import AOF, MODES
-from aof_nb.policy import ApproveMode
+from aof_nb.policy import DRY_RUN, ApproveMode, approval_timeout_from_environment
 
 _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
@@ -33,8 +34,17 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--approve", "-a"),
         {
             "choices": MODES,
-            "help": "where the policy asks: ask a person, never approve, approve all; "
+            "help": "where the policy asks: ask a person, never approve, approve all, or make a "
+            "dry run; "
             "AOF_APPROVE, AOF.approve or ask if not given",
+        },
+    ),
+    (
+        ("--approval-timeout",),
+        {
+            "metavar": "DURATION",
+            "help": "how long a question waits for you, such as 5m; no answer is a no then; "
+            "AOF.approval_timeout, or what the policy says",
         },
     ),
     (
@@ -47,6 +57,13 @@ _ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--max-turns",),
         {"type": int, "metavar": "N", "help": "model responses at most; AOF.max_turns"},
+    ),
+    (
+        ("--dry-run",),
+        {
+            "action": "store_true",
+            "help": "show what would be done: reads are made, and nothing is changed or sent",
+        },
     ),
     (("--debug",), {"action": "store_true", "help": "show tracebacks of failures"}),
 ]
@@ -93,7 +110,8 @@ def run_options(read: argparse.Namespace, settings: AOF) -> RunOptions:
     return RunOptions(
         session=read.session or settings.session,
         out=read.out,
-        approve=_approve(read) or settings.approve,
+        approve=DRY_RUN if read.dry_run else _approve(read) or settings.approve,
+        approval_timeout=_approval_timeout(read) or settings.approval_timeout,
         model=read.model or settings.model,
         max_turns=max_turns,
         debug=read.debug,
@@ -112,6 +130,16 @@ def resume_options(read: argparse.Namespace) -> tuple[RunOptions, ApproveMode | 
     approve = _approve(read)
     options = RunOptions(out=read.out, approve=approve or "ask", model=read.model, debug=read.debug)
     return options, approve
+
+
+def _approval_timeout(read: argparse.Namespace) -> float | None:
+    """The seconds that the line says, or whoever started the kernel; None if nobody does."""
+    if read.approval_timeout is None:
+        return approval_timeout_from_environment()
+    try:
+        return time_limit(read.approval_timeout)
+    except ValueError as error:
+        raise UsageError(f"--approval-timeout: {error}; write 30s, 5m or 1h") from None
 
 
 def check_variable(name: str | None) -> None:

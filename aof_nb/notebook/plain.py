@@ -6,9 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from aof_nb.call_description import withheld_lines
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     Event,
     LimitReached,
@@ -21,6 +23,7 @@ from aof_nb.events import (
     ToolCallDelta,
     ToolFinished,
     ToolStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.messages import Outcome
@@ -86,10 +89,12 @@ class ConsoleRenderer:
             case ApprovalRequested() if event.call_id in self._rows:
                 self._rows[event.call_id].take(event)
                 self._end_line()
-            case ApprovalAnswered(approved=approved, by=by):
+            case ApprovalAnswered():
                 if event.call_id in self._rows:
                     self._rows[event.call_id].take(event)
-                self._line(f"{'approved' if approved else 'not approved'} by {by}")
+                self._line(answered_in_a_line(event))
+            case CallWithheld(tool=tool, does=does):
+                self._line(f"not executed: {tool}: {' · '.join(does)}")
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._line(in_a_line(event))
             case Notice(text=text, level=level):
@@ -109,6 +114,8 @@ class ConsoleRenderer:
         for row in self._rows.values():
             row.state = Outcome.INTERRUPTED
             self._line(row.text())
+        for line in [] if result.withheld is None else withheld_lines(result.withheld):
+            self._line(line)
         ended = footer_line(result, interrupted=interrupted, cost=cost)
         self._line(" · ".join(part for part in ended if part))
 

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from aof_nb.call_description import withheld_lines
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     Event,
     LimitReached,
@@ -153,6 +155,30 @@ class Remark:
         return printable(f"{self._level}: {self._remark}")
 
 
+class Plan:
+    """What a dry run would have done.
+
+    Args:
+        lines: How many calls, and each call.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self._head, *self._calls = lines
+
+    def html(self) -> str:
+        """A list."""
+        calls = "".join(f"<div>{html_text(each)}</div>" for each in self._calls)
+        return f'<section class=aof-plan aria-label="Dry run"><b>{self._head}</b>{calls}</section>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """A list."""
+        return "<br>\n".join([f"**{self._head}**", *map(quoted, self._calls)])
+
+    def text(self) -> str:
+        """A list."""
+        return "\n".join([self._head, *map(printable, self._calls)])
+
+
 class Footer:
     """How the run has ended, and what it took.
 
@@ -209,7 +235,7 @@ class RunRecord:
         self._thought: Thought | None = None
         self._rows: dict[str, int] = {}
         self._results: dict[str, Shown | None] = {}
-        self._cards: dict[str, int] = {}
+        self._cards: dict[tuple[str, str], int] = {}
         self.doing = "starting"
 
     @property
@@ -269,6 +295,8 @@ class RunRecord:
             case TurnStarted():
                 self._turn.clear()
                 self.doing = "waiting for the model"
+            case CallWithheld(tool=tool, does=does):
+                self.add(Remark(f"{tool}: {' · '.join(does)}", "not executed"))
             case ThinkingDelta(text=text):
                 self._think(text)
             case ToolStarted(call=call, effect=effect):
@@ -300,6 +328,8 @@ class RunRecord:
             if isinstance(row, Row) and not row.ended:
                 row.state = Outcome.INTERRUPTED
                 self.touch(place)
+        if result.withheld is not None:
+            self.add(Plan(withheld_lines(result.withheld)))
         self.add(Footer(result, interrupted=interrupted, cost=cost))
 
     def changes(self) -> list[tuple[int, str]]:
@@ -413,19 +443,19 @@ class RunRecord:
     def ask(self, request: ApprovalRequest) -> Card:
         """Puts a question for a person at the end."""
         card = Card(request)
-        self._cards[request.call_id] = self.add(card)
+        self._cards[request.call_id, request.digest] = self.add(card)
         return card
 
     def withdraw(self, request: ApprovalRequest) -> None:
         """Takes a question back that nobody has answered."""
-        place = self._cards.get(request.call_id)
+        place = self._cards.get((request.call_id, request.digest))
         card = None if place is None else self._items[place]
         if isinstance(card, Card) and place is not None:
             card.withdrawn = True
             self.touch(place)
 
     def _answered(self, event: ApprovalAnswered) -> None:
-        place = self._cards.get(event.call_id)
+        place = self._cards.get((event.call_id, event.digest))
         if place is None:
             row = self._items[self._rows[event.call_id]]
             assert isinstance(row, Row)

@@ -62,7 +62,7 @@ def shown(content: str, data: Any = None) -> Shown | None:
         text = indented_json(data)
         return _code(text, "json")
     if content.startswith(("diff --git ", "--- ")) and _HUNK.search(content):
-        return _diff(content)
+        return diff(content)
     if (read := _csv(content)) is not None:
         return _table(read[0], read[1 : _ROWS + 1], len(read) - 1)
     return None
@@ -134,7 +134,8 @@ def _code(text: str, language: str) -> Shown:
     return Shown(f"<pre class=aof-pre>{html_text(text)}</pre>", fenced(text, language))
 
 
-def _diff(text: str) -> Shown:
+def diff(text: str) -> Shown:
+    """A unified diff, its added and removed lines told apart by their signs and colours."""
     text = truncate(text, _CODE_CHARS)
     kinds = {"+": "aof-added", "-": "aof-removed", "@": "aof-hunk"}
     lines = [

@@ -17,9 +17,11 @@ from rich.spinner import Spinner
 from rich.text import Text
 from rich.theme import Theme
 
+from aof_nb.call_description import withheld_lines
 from aof_nb.events import (
     ApprovalAnswered,
     ApprovalRequested,
+    CallWithheld,
     ContextCompacted,
     Event,
     LimitReached,
@@ -33,6 +35,7 @@ from aof_nb.events import (
     ToolFinished,
     ToolProgress,
     ToolStarted,
+    answered_in_a_line,
     in_a_line,
 )
 from aof_nb.markdown import finished
@@ -158,12 +161,14 @@ class RichRenderer:
                 self._rows[event.call_id][0].take(event)
                 self._asking.add(event.call_id)
                 self._stop()
-            case ApprovalAnswered(approved=approved, by=by):
+            case ApprovalAnswered():
                 if event.call_id in self._rows:
                     self._rows[event.call_id][0].take(event)
                 self._asking.discard(event.call_id)
-                self._say(f"{'approved' if approved else 'not approved'} by {by}", "bold")
+                self._say(answered_in_a_line(event), "bold")
                 self._tick()
+            case CallWithheld(tool=tool, does=does):
+                self._say(f"not executed: {tool}: {' · '.join(does)}", "bold")
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():
                 self._say(in_a_line(event), "yellow")
             case Notice(text=text, level=level):
@@ -185,6 +190,8 @@ class RichRenderer:
         for row, _ in self._rows.values():
             row.state = Outcome.INTERRUPTED
             self._print(_line(row))
+        if result.withheld is not None:
+            self._print(Text(printable("\n".join(withheld_lines(result.withheld)))))
         how, line = footer_line(result, interrupted=interrupted, cost=cost)
         line = f"{' · ' if how else ''}{line}"
         self._print(Text.assemble((printable(how), "bold red"), (printable(line), "dim")))

@@ -35,6 +35,7 @@ _MARKS = {
     Outcome.OK: ("✓", "good", ""),
     Outcome.ERROR: ("✗", "bad", "failed"),
     Outcome.DENIED: ("⊘", "bad", "denied"),
+    Outcome.DRY_RUN: ("◌", "asks", "dry run: not executed"),
     Outcome.INTERRUPTED: ("?", "bad", "interrupted, outcome unknown"),
 }
 
@@ -182,7 +183,7 @@ class Row:
         return max(0.0, monotonic() - self._began - self.waited)
 
     def _seconds(self) -> str:
-        if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
+        if self.duration is None or self.state in {Outcome.DENIED, Outcome.DRY_RUN, "unanswered"}:
             return ""
         return seconds(self.duration)
 

@@ -6,9 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakKeyDictionary
 
-from traitlets import Enum, Float, Int, TraitError, Unicode, validate
+from traitlets import Enum, Float, Int, TraitError, Unicode, Union, validate
 from traitlets.config import Config, Configurable
 
+from aof_nb.durations import time_limit
 from aof_nb.policy import ApproveMode
 
 if TYPE_CHECKING:
@@ -38,8 +39,15 @@ class AOF(Configurable):
     approve = Enum(
         MODES,
         default_value="ask",
-        help="Where the policy asks: ask a person, never approve, approve all. AOF_APPROVE, "
-        "if it is set, comes before this.",
+        help="Where the policy asks: ask a person, never approve, approve all, or make a dry run. "
+        "AOF_APPROVE, if it is set, comes before this.",
+    ).tag(config=True)
+    approval_timeout = Union(
+        [Float(), Unicode()],
+        default_value=None,
+        allow_none=True,
+        help="How long a question waits for you, such as 5m; no answer is a no then. inf for no "
+        "limit; what the agent's policy says if it is None.",
     ).tag(config=True)
     session = Unicode(
         None, allow_none=True, help="The conversation that every prompt goes on with."
@@ -73,6 +81,16 @@ class AOF(Configurable):
         except ConfigurationError as error:
             raise TraitError(f"AOF.model: {error.message}; {error.remedy}") from None
         return str(proposal["value"])
+
+    @validate("approval_timeout")
+    def _seconds(self, proposal: Any) -> float | None:
+        """Takes a duration as people write it."""
+        if proposal["value"] in {None, "", "None"}:
+            return None
+        try:
+            return time_limit(proposal["value"])
+        except ValueError as error:
+            raise TraitError(f"AOF.approval_timeout: {error}; write 30s, 5m or 1h") from None
 
     @validate("session")
     def _session_named(self, proposal: Any) -> str | None:

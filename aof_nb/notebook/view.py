@@ -6,7 +6,8 @@ item's HTML stay and `tail` follows them; ``{all: true, items, status}`` for a v
 ``{problem: {call, text}}`` for an answer that cannot be taken.
 
 From it come ``{do: "ready"}``, ``{do: "stop"}``, ``{do: "steer", text}``, ``{do: "record"}`` and
-``{do: "answer", call, approved, similar, edited, arguments, reason}``.
+``{do: "answer", call, approved, similar, edited, arguments, reason}``, where `call` is the
+question's `aof_nb.notebook.cards.Card.key`, as in a problem.
 """
 
 from __future__ import annotations

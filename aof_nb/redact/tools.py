@@ -41,6 +41,7 @@ class RedactedTool:
     similar: Callable[[Mapping[str, Any]], str]
     verify: Callable[[dict[str, Any]], Awaitable[ToolOutput | None]]
     plain: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    preview: Callable[[Mapping[str, Any]], str]
 
     def __init__(self, tool: Tool, redactor: Redactor) -> None:
         self._tool = tool
@@ -48,7 +49,7 @@ class RedactedTool:
         self._spec = tool.spec
         self._shown = self._redacted(tool.spec)
         # What a policy asks of some tools only is asked of this one if its tool answers.
-        for optional in ("similar", "plain"):
+        for optional in ("similar", "plain", "preview"):
             if (method := getattr(tool, optional, None)) is not None:
                 setattr(self, optional, method)
         if isinstance(tool, Verifiable):

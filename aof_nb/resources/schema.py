@@ -100,6 +100,7 @@ class PolicySpec(Spec):
     destructive: Action = Action.ASK
     rules: list[RuleSpec] = []
     trusted_hosts: list[str] = []
+    approval_timeout: Seconds | None = None
 
     def made(self, more: Iterable[Rule] = ()) -> Policy:
         """The policy, with more rules after its own."""
@@ -118,6 +119,7 @@ class PolicySpec(Spec):
             destructive=Action(self.destructive),
             rules=(*rules, *more),
             trusted_hosts=tuple(self.trusted_hosts),
+            approval_timeout=self.approval_timeout,
         )
 
 

@@ -128,8 +128,9 @@ async def _environment(
 ) -> AsyncGenerator[dict[str, str], None]:
     """The kernel's environment: the way to whoever approves, and what agents may do at most."""
     from aof_nb import approval_channel
-    from aof_nb.policy import bounded
+    from aof_nb.policy import bounded, held_to_dry_run
 
+    approve = held_to_dry_run(approve)
     environment = bounded({**os.environ, "AOF_APPROVE": approve}, bound)
     if environment.get("AOF_STATE_DIR"):
         # Elsewhere a relative path would be another one.

@@ -16,6 +16,7 @@ from aof_nb.journal.journal import FILE_NAME, Journal
 from aof_nb.journal.playbook_recording import PlaybookRecording, read_playbook
 from aof_nb.journal.recording import State
 from aof_nb.journal.runs import find_run
+from aof_nb.policy import DRY_RUN
 from aof_nb.runbooks.carry_out import carry_out
 from aof_nb.runbooks.notebook_result import NotebookResult, NotebookStatus
 from aof_nb.runbooks.orphans import kernel_has_ended
@@ -111,7 +112,8 @@ async def resume_playbook(
         file = Path(notebook) if notebook is not None else None
         values = _values(recording, parameters or {})
         ready, info = await asyncio.to_thread(_ready, recording, file, values, on_notice)
-        mode: ApproveMode = approve or _mode(recording)
+        dry = _mode(recording) == DRY_RUN
+        mode: ApproveMode = DRY_RUN if dry else approve or _mode(recording)
         playbook = _playbook(recording, ready, journal, repeat, skip)
         executed, report = Path(begun.output), Path(begun.report)
         if (undecided := playbook.undecided()) is not None:
@@ -181,6 +183,8 @@ def _resumable(directory: Path, *, held: bool = False) -> PlaybookRecording:
 
 def _mode(recording: PlaybookRecording) -> ApproveMode:
     named = [recording.begun.approve, *(each.approve for each in recording.resumptions)][-1]
+    if recording.begun.approve == DRY_RUN:
+        return DRY_RUN
     return "never" if named == "never" else "all" if named == "all" else "ask"
 
 

@@ -17,6 +17,7 @@ from aof_nb.errors import ConfigurationError, JournalError
 from aof_nb.journal.playbook_entries import PlaybookBegun
 from aof_nb.journal.replay import VARIABLE
 from aof_nb.journal.runs import run_dir
+from aof_nb.policy import held_to_dry_run
 from aof_nb.run import new_run_id
 from aof_nb.runbooks.carry_out import carry_out
 from aof_nb.runbooks.metadata import RunbookMetadata, is_runbook, runbook_metadata
@@ -127,6 +128,7 @@ async def run_notebook(
         ...     result = await run_notebook("triage.ipynb", parameters={"service": "web"})
         ...     return result.status, result.report_path
     """
+    approve = held_to_dry_run(approve)
     info = inspect_notebook(path)
     check_language(info)
     values = fitted(info.parameters, parameters or {})

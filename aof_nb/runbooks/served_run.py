@@ -28,6 +28,7 @@ from mcp_types import (
     TextContent,
 )
 
+from aof_nb.call_description import described
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.readable import printable, readable
 from aof_nb.runbooks.progress import CellStarted, Progress
@@ -249,5 +250,7 @@ def _in_words(runbook: str, request: ApprovalRequest) -> str:
         f"  {printable(name)}: {readable(value)}" for name, value in request.arguments.items()
     )
     call = f"{printable(request.tool.name)} ({request.tool.effect})"
-    said = [f"The runbook {runbook} wants to call {call}", arguments, printable(request.reason)]
+    does = "\n".join(map(printable, described(request.tool, request.arguments)))
+    asks = f"The runbook {runbook} wants to call {call}"
+    said = [asks, does, arguments, printable(request.reason), request.hurry]
     return "\n".join(each for each in said if each)

@@ -188,6 +188,6 @@ class Steps:
         if result.status is RunStatus.WAITING:
             remedy = f"aofctl approve {result.run_id}, then aofctl resume {result.run_id}"
             raise StepFailed(f"{tool}: {finished.content}", result, remedy=remedy)
-        if finished.outcome is not Outcome.OK:
+        if finished.outcome not in {Outcome.OK, Outcome.DRY_RUN}:
             raise StepFailed(f"{tool}: {finished.content}", result)
         return StepResult(tool, finished.content, finished.data, result.run_id)

@@ -8,11 +8,14 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aof_nb.errors import ToolError
 from aof_nb.ports import Effect, Tool
 from aof_nb.tools import search
+from aof_nb.tools.file_changes import change_of
 from aof_nb.tools.function import FunctionTool
 from aof_nb.tools.process import run_process
 from aof_nb.tools.search import MOST_BYTES
@@ -164,8 +167,21 @@ def file_tools(root: str | os.PathLike[str] = ".") -> list[Tool]:
         FunctionTool(read_file, effect=read),
         FunctionTool(list_directory, effect=read),
         FunctionTool(search_files, effect=read),
-        FunctionTool(write_file, effect=write, exclusive=True),
+        _WritesFile(write_file, rooted, effect=write, exclusive=True),
     ]
+
+
+class _WritesFile(FunctionTool[..., str]):
+    """The tool ``write_file``, which can say beforehand what it would change."""
+
+    def __init__(self, function: Callable[..., str], rooted: Rooted, **settings: Any) -> None:
+        super().__init__(function, **settings)
+        self._rooted = rooted
+
+    def preview(self, arguments: Mapping[str, Any]) -> str:
+        """The difference between the file as it is now and as it would be."""
+        found = self._rooted.find(str(arguments["path"]))
+        return change_of(found, self._rooted.show(found), str(arguments["content"]))
 
 
 def _replace(path: Path, content: str) -> None:

@@ -68,6 +68,8 @@ def test_an_approval_says_what_it_allows_and_what_comes_next(invoke: Invoke, sta
     assert shown.exit_code == 0, shown.stderr
     assert shown.stdout.splitlines() == [
         "  run_command (destructive)",
+        "  Runs a command.",
+        "  It may destroy something that cannot be brought back.",
         "    argv: kubectl delete pod web-1",
         "  the policy asks before a tool with effect destructive",
         "approved by ines",
@@ -125,8 +127,9 @@ def test_of_several_calls_one_is_to_be_named(invoke: Invoke, state: Path) -> Non
     result = waiting(two_calls())
     shown = invoke("approve", "last")
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert "restart:\n  restart (write)\n    service: web" in shown.stderr
-    assert "restart_2:\n  restart (write)\n    service: db" in shown.stderr
+    said = "  restart (write)\n  Restarts a service.\n  It changes something.\n"
+    assert f"restart:\n{said}    service: web" in shown.stderr
+    assert "    service: db" in shown.stderr
     assert f"2 calls wait in run {result.run_id}\n  name one" in shown.stderr
     unknown = invoke("approve", "last", "--call", "other")
     assert unknown.exit_code == 2
@@ -226,7 +229,9 @@ def test_a_run_is_gone_on_with_at_once(
     assert f"aofctl approve {find_run('last').name}" in waits.stderr
     done = aofctl(command, "last", "--resume")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("  write_file (write)\n    path: note.txt\n    content: seen\n")
+    told = ["  write_file (write)", "  Writes 1 line to note.txt", "  It changes something."]
+    assert done.stdout.splitlines()[:3] == told
+    assert "    path: note.txt\n    content: seen\n" in done.stdout
     assert done.stdout.endswith(answer)
     assert (tmp_path / "note.txt").exists() is written
     shown = aofctl("show", "last").stdout

@@ -123,6 +123,52 @@ def test_the_terminal_is_asked_even_when_the_input_is_piped(
     assert (tmp_path / "note.txt").exists() == (key == "y")
 
 
+@pytest.mark.parametrize("approve", ["ask", "all"])
+def test_a_dry_run_shows_what_it_would_do(
+    aofctl: Aofctl, clerk: Path, tmp_path: Path, approve: str
+) -> None:
+    done = aofctl("run", str(clerk), "-i", "x", "--dry-run", "--approve", approve)
+    assert done.returncode == 0
+    assert "✓ list_directory" in done.stderr
+    assert "Dry run: 1 call was not executed." in done.stderr
+    assert "1. write_file: Writes 1 line to note.txt · It changes something." in done.stderr
+    assert not (tmp_path / "note.txt").exists()
+    run_id = done.stderr.split()[1]
+    shown = aofctl("show", run_id)
+    assert "dry run" in shown.stdout
+    assert "not executed" in shown.stdout
+
+
+def test_a_dry_run_of_a_notebook_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "n.ipynb").write_text("{}")
+    refused = invoke("run", str(tmp_path / "n.ipynb"), "--dry-run")
+    assert refused.exit_code == 2
+    assert "own code would be executed" in refused.stderr
+
+
+def test_no_answer_in_time_is_a_no_and_the_run_goes_on(
+    clerk: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(clerk), "-i", "x", "--approval-timeout", "1s"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown = read_until(keyboard, b"tokens")
+    assert b"Without an answer within 1.0 s, it is denied." in shown
+    assert b"not approved: nobody answered within 1.0 s" in shown
+    assert b"I may not write." in shown
+    assert process.wait(timeout=60) == 0
+    os.close(keyboard)
+    assert not (tmp_path / "note.txt").exists()
+
+
 def test_every_event_is_a_line_of_json(aofctl: Aofctl, clerk: Path) -> None:
     done = aofctl("run", clerk, "-i", "why?", "--approve", "all", "--output", "jsonl")
     events = [json.loads(line) for line in done.stdout.splitlines()]

@@ -131,6 +131,51 @@ def test_an_answer_streams_and_is_approved(notebook: NotebookPage) -> None:
     assert record.metadata.aof.status == "completed"
 
 
+@pytest.mark.cells("%%aof checkout --approval-timeout 4s\nMend it.", RESTARTED)
+def test_a_question_that_nobody_answers_counts_down_and_is_denied(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    left = cell.locator("[data-left]")
+    left.wait_for()
+    shown = set()
+    while left.count() and len(shown) < 3:
+        shown.add(left.inner_text())
+        time.sleep(0.1)
+    assert all(re.fullmatch(r"⏳ \d.\d s left to answer", each) for each in shown), shown
+    assert left.get_attribute("aria-hidden") == "true"
+    assert "denied" in cell.get_by_label("Approval needed").inner_text()
+    assert "nobody answered within 4.0 s" in notebook.finished(cell)
+    assert "[]" in notebook.finished(notebook.run(2))
+
+
+WRITER = """\
+from aof_nb.tools.files import file_tools
+open("app.yaml", "w").write("replicas: 2\\npool: 10\\n")
+change = {"path": "app.yaml", "content": "replicas: 2\\npool: 40\\n"}
+writes = Turns(["I raise the limit.", ToolCall("w1", "write_file", change)], ["Done."])
+writer = Agent(name="writer", model=writes, tools=file_tools("."))"""
+
+
+@pytest.mark.cells(WRITER, "%%aof writer\nMend it.", "print(open('app.yaml').read())")
+def test_what_changes_in_a_file_is_shown_before_it_is_written(notebook: NotebookPage) -> None:
+    notebook.finished(notebook.run(1))
+    cell = notebook.run(2)
+    card = cell.get_by_label("Approval needed")
+    card.wait_for()
+    assert card.locator(".aof-removed", has_text="pool").inner_text() == "-pool: 10"
+    assert card.locator(".aof-added", has_text="pool").inner_text() == "+pool: 40"
+    card.get_by_role("button", name="Approve", exact=True).click()
+    notebook.finished(cell)
+    assert "pool: 40" in notebook.finished(notebook.run(3))
+
+
+@pytest.mark.cells("%%aof checkout --dry-run\nMend it.", RESTARTED)
+def test_a_dry_run_lists_what_it_would_have_done(notebook: NotebookPage) -> None:
+    text = notebook.finished(notebook.run(1))
+    assert "Dry run: 1 call was not executed." in text
+    assert "1. restart: Restarts a service. · It changes something." in text
+    assert "[]" in notebook.finished(notebook.run(2))
+
+
 @pytest.mark.cells(MEND, RESTARTED)
 def test_a_refusal_with_its_reason_reaches_the_model(notebook: NotebookPage) -> None:
     cell = notebook.run(1)

@@ -21,6 +21,7 @@ from aof_nb.events import (
     Steered,
     TextDelta,
     ToolStarted,
+    TurnFinished,
 )
 from aof_nb.journal.approvals import Approvals
 from aof_nb.journal.entries import (
@@ -424,6 +425,24 @@ async def test_what_is_said_meanwhile_joins_the_next_turn_also_when_it_is_resume
     assert again.asked[0].messages[-1].text == "but not the database"
     entries = [line.entry for line in read_run(run.run_id).lines]
     assert len([each for each in entries if isinstance(each, Steered)]) == 1
+
+
+@pytest.mark.parametrize("session", [None, "inc-42"])
+async def test_what_is_said_too_late_for_a_turn_is_told_as_not_taken(session: str | None) -> None:
+    agent = Agent(model=Turns(("done",)), memory="in_memory")
+    run = agent.stream("mend it", session=session)
+    events = []
+    async for event in run:
+        events.append(event)
+        if isinstance(event, TurnFinished):
+            run.steer("and the database")
+    *_, notice, _ = events
+    assert isinstance(notice, Notice)
+    assert "not taken: “and the database”" in notice.text
+    assert ("in the session inc-42" in notice.text) == (session is not None)
+    assert run.not_taken() == []
+    run.steer("and this")
+    assert [each.text.count("“and this”") for each in run.not_taken()] == [1]
 
 
 async def test_a_run_without_a_journal_refuses_what_it_would_wait_for() -> None:

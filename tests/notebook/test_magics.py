@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import sys
 import threading
@@ -132,6 +133,14 @@ def test_what_holds_where_the_line_does_not_say(
     with pytest.raises(UsageError, match="AOF_APPROVE=yes"):
         options()
     monkeypatch.delenv("AOF_APPROVE")
+    assert options().approval_timeout is None
+    shell.run_line_magic("config", 'AOF.approval_timeout = "5m"')
+    assert options().approval_timeout == 300
+    monkeypatch.setenv("AOF_APPROVAL_TIMEOUT", "2m")
+    assert options().approval_timeout == 120
+    assert options("--approval-timeout", "inf").approval_timeout == math.inf
+    with pytest.raises(UsageError, match="--approval-timeout: 'soon' is not a duration"):
+        options("--approval-timeout", "soon")
     shell.run_line_magic("config", 'AOF.model = "openai:gpt-5"')
     shell.run_line_magic("config", 'AOF.session = "inc-42"')
     shell.run_line_magic("config", "AOF.max_turns = 3")
@@ -139,6 +148,28 @@ def test_what_holds_where_the_line_does_not_say(
     assert (held.model, held.session, held.max_turns) == ("openai:gpt-5", "inc-42", 3)
     said = options("-m", "script:x.yaml", "-s", "other", "--max-turns", "7")
     assert (said.model, said.session, said.max_turns) == ("script:x.yaml", "other", 7)
+
+
+async def test_a_dry_run_lists_what_it_would_do(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+
+    @tool(effect="write")
+    def restart(service: str) -> str:
+        """Restarts a service."""
+        made.append(service)
+        return "restarted"
+
+    calls = [ToolCall("1", "restart", {"service": "web"})]
+    registry.agents["sre"] = Agent(name="sre", model=Says(calls, ["I would."]), tools=[restart])
+    await cell(shell, "%%aof sre --dry-run --approve all --out r\nHelp.\n")
+    assert made == []
+    told = capsys.readouterr().out
+    assert "this is a dry run" in told
+    assert "not executed: restart: Restarts a service. · It changes something." in told
+    assert "Dry run: 1 call was not executed.\n1. restart: Restarts a service." in told
+    assert [each.arguments for each in shell.user_ns["r"].withheld] == [{"service": "web"}]
 
 
 async def test_an_unknown_variable_fails_before_the_run(shell: Any) -> None:

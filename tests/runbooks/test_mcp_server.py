@@ -252,7 +252,9 @@ async def test_the_client_s_user_is_asked_for_approvals(books: Path, era: str) -
         "approved: False",
         "approved: False",
     ]
-    assert replies.asked[0] == "The runbook ask wants to call restart (write)\n  service: web"
+    assert replies.asked[0] == (
+        "The runbook ask wants to call restart (write)\nIt changes something.\n  service: web"
+    )
     assert len(result.structured_content["refused"]) == 2
 
 

@@ -6,13 +6,12 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError, ResourceError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.agent_facts import facts_of
 from aof_nb.notebook.console.agent_file import (
     ChangedOnDisk,
@@ -24,7 +23,7 @@ from aof_nb.notebook.console.agent_file import (
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH, AgentForm, document_at, with_field
 from aof_nb.notebook.console.agent_list import problems_of
 from aof_nb.notebook.console.page import Host
-from aof_nb.readable import counted, visible
+from aof_nb.readable import counted
 from aof_nb.resources import load_document
 from aof_nb.resources.problems import Problem
 
@@ -311,4 +310,4 @@ def _problem(problem: Problem, lines: Sequence[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from aof_nb.agent import Agent
 from aof_nb.errors import AofError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.models.registry import shown_name
 from aof_nb.ports import Tool
-from aof_nb.readable import seconds, visible
+from aof_nb.readable import seconds
 from aof_nb.tools.registry import resolve_tools
 from aof_nb.truncation import truncate
 
@@ -104,4 +103,4 @@ def _lines(lines: Iterator[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

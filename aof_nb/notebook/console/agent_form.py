@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from aof_nb.errors import ResourceError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.yaml_edit import value_at, with_value
 from aof_nb.notebook.console.yaml_values import values_of
 from aof_nb.policy import Action
-from aof_nb.readable import visible
 from aof_nb.resources.problems import Problem
 from aof_nb.yaml_text import field_path
 
@@ -345,4 +343,4 @@ def _others(value: Sequence[Any]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

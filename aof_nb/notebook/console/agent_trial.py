@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 from aof_nb.agent import Agent
@@ -26,12 +25,12 @@ from aof_nb.events import (
     TurnStarted,
 )
 from aof_nb.journal.wording import call_line, dollars, shortened
-from aof_nb.markdown import revealed, to_html
+from aof_nb.markdown import html_text, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH
 from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
 from aof_nb.notebook.console.page import Host
-from aof_nb.readable import counted, seconds, visible
+from aof_nb.readable import counted, seconds
 from aof_nb.result import RunResult
 from aof_nb.run import Run
 from aof_nb.truncation import truncate
@@ -224,4 +223,4 @@ def outcome(result: RunResult) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.models.registry import shown_name
 from aof_nb.notebook import registry
 from aof_nb.notebook.console.agent_editor import AgentEditor, Judgement
@@ -26,7 +25,7 @@ from aof_nb.notebook.console.agent_trial import AgentTrial
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
 from aof_nb.notebook.lookups import model_names
-from aof_nb.readable import counted, visible
+from aof_nb.readable import counted
 
 _COLUMNS = (
     Column("name", "Agent"),
@@ -341,4 +340,4 @@ def _state(declared: Declared) -> tuple[str, str]:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from html import escape
 from typing import Any
 
 import msgspec
@@ -17,11 +16,11 @@ from aof_nb.journal.approvals import Approvals, PendingApproval
 from aof_nb.journal.recording import State
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.summary import RunSummary, waiting_calls
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.page import Host
 from aof_nb.policy import Answer
 from aof_nb.ports import Effect
-from aof_nb.readable import seconds, visible
+from aof_nb.readable import seconds
 from aof_nb.terminal import user_name
 from aof_nb.truncation import truncate
 
@@ -149,7 +148,7 @@ class Question:
             f"<b>{_text(request.tool.name)}</b> "
             f'<span class="aof-told">{request.tool.effect.value} · {_text(request.reason)}</span>'
             f'<br><span class="aof-told">{_text(run.agent)} · run {_text(run.run_id)} · waits for '
-            f"{waited}.{resume}</span>"
+            f"{waited}. {request.hurry}{resume}</span>"
         )
         if said != self._head.value:
             self._head.value = said
@@ -201,8 +200,9 @@ def _told(pending: PendingApproval) -> str:
     words = described(request.tool, request.arguments)
     lines = "".join(f"<div>{_text(each)}</div>" for each in words)
     formatted = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
-    return f"{lines}<pre>{_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"
+    preview = f"<pre>{_text(request.preview)}</pre>" if request.preview else ""
+    return f"{lines}{preview}<pre>{_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text, revealed
 from aof_nb.readable import visible
 
 _STRUCTURED = ("array", "object")
@@ -255,6 +255,4 @@ def _as_text(value: Any) -> str:
 def _complaint(problem: str) -> str:
     if not problem:
         return ""
-    return (
-        f'<div class="aof-field-problem" role="alert">⚠ {escape(revealed(visible(problem)))}</div>'
-    )
+    return f'<div class="aof-field-problem" role="alert">⚠ {html_text(problem)}</div>'

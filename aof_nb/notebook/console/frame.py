@@ -7,17 +7,15 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import AofError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console import PAGES
 from aof_nb.notebook.console.page import Page
 from aof_nb.notebook.console.widgets import close_tree, pulse_class
-from aof_nb.readable import visible
 
 _logger = logging.getLogger("aof_nb.console")
 _PATIENCE_SECONDS = 20.0
@@ -205,6 +203,6 @@ class Console:
     def _say(self, text: str, kind: str) -> None:
         self._stale = False
         role = "alert" if kind == "aof-problem" else "status"
-        said = escape(revealed(visible(text)))
+        said = html_text(text)
         self._note.value = f"<div class={kind} role={role}>{said}</div>" if text else ""
         self._note.layout.display = None if text else "none"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.mcp.browsing import Part
 from aof_nb.mcp.connection import ServerStatus
 from aof_nb.mcp.definition import Definition, as_lines, difference
 from aof_nb.mcp.findings import Finding, findings, in_words
 from aof_nb.mcp.pins import Pin, ServerPins
 from aof_nb.notebook.results import shown
-from aof_nb.readable import counted, visible
+from aof_nb.readable import counted
 from aof_nb.truncation import truncate
 
 NOT_ASKED = "The server has not been asked yet: the first button above does."
@@ -31,7 +30,7 @@ _LOOK = {
 
 def text(words: str) -> str:
     """Text, with what it would hide named."""
-    return escape(revealed(visible(words)))
+    return html_text(words)
 
 
 def told(words: str) -> str:

@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.journal.wording import dollars, tokens
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.models.breaker import BreakerState
 from aof_nb.models.breaker_board import OpenBreaker, open_breakers
 from aof_nb.models.limiter import LimiterState, limiter_states
@@ -21,7 +20,7 @@ from aof_nb.models.registry import Provider, providers
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.readable import counted, seconds, visible
+from aof_nb.readable import counted, seconds
 from aof_nb.truncation import truncate
 
 _COLUMNS = (
@@ -213,4 +212,4 @@ def _failed(named: str, error: AofError) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

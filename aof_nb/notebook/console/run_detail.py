@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
@@ -26,8 +25,7 @@ from aof_nb.journal.wording import (
     state_of,
     turn_facts,
 )
-from aof_nb.markdown import revealed, to_html
-from aof_nb.readable import visible
+from aof_nb.markdown import html_text, to_html
 from aof_nb.truncation import truncate
 
 _SAID_CHARS = 20_000
@@ -142,4 +140,4 @@ def _told(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+    return html_text(text)

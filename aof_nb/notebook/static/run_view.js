@@ -9,8 +9,9 @@ function render({ model, el }) {
   el.innerHTML = `<div class=aof-bar><span class=aof-status role=status aria-live=polite></span>
     <button type=button data-do=stop>Stop</button></div><div class=aof-items role=log aria-label="What the agent does"></div>
     <form class=aof-steer><input aria-label="Say something to the agent while it works"
-    placeholder="Say something while it works; the next turn is asked with it"><button>Send</button></form>`;
-  const [bar, list, form] = el.children;
+    placeholder="Say something while it works; the next turn is asked with it"><button>Send</button></form>
+    <div class=aof-said role=status aria-live=polite></div>`;
+  const [bar, list, form, said] = el.children;
 
   const show = ([key, keep, tail]) => {
     let item = items.get(key);
@@ -30,6 +31,7 @@ function render({ model, el }) {
     const open = [...item.node.querySelectorAll("details")].map((each) => each.open);
     const held = item.node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     item.node.innerHTML = item.html;
+    item.node.querySelectorAll("[data-left]").forEach((each) => { each.until = Date.now() + each.dataset.left * 1000; });
     item.node.querySelectorAll("details").forEach((each, at) => { if (open[at]) each.open = true; });
     item.node.querySelectorAll("[data-field]").forEach((each, at) => { if (typed[at] !== undefined) each.value = typed[at]; });
     item.node.querySelectorAll("pre, .aof-scroll").forEach((each, at) => {
@@ -118,7 +120,18 @@ function render({ model, el }) {
     if (text) model.send({ do: "steer", text });
     form.firstElementChild.value = "";
   });
+  // Said at these moments only: a countdown that is read out each second lets nothing else be heard.
+  const hurry = (each) => {
+    const left = Math.max(0, Math.ceil((each.until - Date.now()) / 1000));
+    const text = left ? `⏳ ${seconds(left * 1000)} left to answer` : "⏳ the time to answer is over";
+    if (each.textContent !== text) each.textContent = text;
+    const due = [300, 60, 10].filter((moment) => left && left <= moment).pop();
+    if (each.due !== undefined && due !== undefined && due !== each.due)
+      said.textContent = `${seconds(left * 1000)} left to answer: ${each.closest("section").querySelector("b").textContent}`;
+    each.due = due ?? null;
+  };
   const tick = setInterval(() => {
+    list.querySelectorAll("[data-left]").forEach(hurry);
     for (const item of items.values())
       for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - each.since)}`;
   }, 200);
