@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 from aof_nb.agent import Agent
@@ -26,12 +25,12 @@ from aof_nb.events import (
     TurnStarted,
 )
 from aof_nb.journal.wording import call_line, dollars, shortened
-from aof_nb.markdown import revealed, to_html
+from aof_nb.markdown import html_text, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH
 from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
 from aof_nb.notebook.console.page import Host
-from aof_nb.readable import counted, seconds, visible
+from aof_nb.readable import counted, seconds
 from aof_nb.result import RunResult
 from aof_nb.run import Run
 from aof_nb.truncation import truncate
@@ -134,7 +133,7 @@ class AgentTrial:
             self._carrying.cancel()
 
     def _say(self, text: str) -> None:
-        self.status.value = f'<div role="status">{_text(text)}</div>'
+        self.status.value = f'<div role="status">{html_text(text)}</div>'
 
 
 class Heard:
@@ -198,7 +197,7 @@ class Heard:
             if kind == "text":
                 parts.append(to_html(truncate(text, _TEXT_CHARS)))
             else:
-                parts.append(f'<div class="aof-{kind}">{_text(text)}</div>')
+                parts.append(f'<div class="aof-{kind}">{html_text(text)}</div>')
         return "".join(parts)
 
 
@@ -221,7 +220,3 @@ def outcome(result: RunResult) -> str:
         remedy = f" → {result.error.remedy}" if result.error.remedy else ""
         said += f" · {result.error.message}{remedy}"
     return said
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

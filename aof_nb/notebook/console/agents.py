@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.models.registry import shown_name
 from aof_nb.notebook import registry
 from aof_nb.notebook.console.agent_editor import AgentEditor, Judgement
@@ -26,7 +25,7 @@ from aof_nb.notebook.console.agent_trial import AgentTrial
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
 from aof_nb.notebook.lookups import model_names
-from aof_nb.readable import counted, visible
+from aof_nb.readable import counted
 
 _COLUMNS = (
     Column("name", "Agent"),
@@ -107,7 +106,7 @@ class AgentsPage:
         hidden = f"{left} more are not shown. " if left > 0 else ""
         hidden += "" if self._files.complete else "The directory holds more files than are read. "
         note = f"{hidden}Open the console in a smaller directory." if hidden else ""
-        self._note.value = f"<small>{_text(note)}</small>"
+        self._note.value = f"<small>{html_text(note)}</small>"
         self._note.layout.display = None if note else "none"
         if self._agents.get(self._open, self._shown) is not self._shown:
             await self._show_agent(self._open)
@@ -200,7 +199,9 @@ class AgentsPage:
         self._say(draft.path, "saved")
 
     def _say(self, name: str, said: str) -> None:
-        self.head.value = f'<h3>{_text(name)}</h3><span class="aof-told">{_text(said)}</span>'
+        self.head.value = (
+            f'<h3>{html_text(name)}</h3><span class="aof-told">{html_text(said)}</span>'
+        )
 
     def _named(self, row: str) -> Agent:
         agent = self._agents.get(row)
@@ -338,7 +339,3 @@ def _state(declared: Declared) -> tuple[str, str]:
         return f"✗ {counted(wrong, 'problem')}", "bad"
     warned = len(declared.problems)
     return (f"! {counted(warned, 'warning')}", "warning") if warned else ("✓ valid", "")
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
