@@ -165,6 +165,57 @@ def test_logs_are_filtered_and_hostile_text_stays_text(notebook: NotebookPage) -
     assert console.locator("img, script").count() == 0
 
 
+AGENT = """\
+apiVersion: aof.dev/v1
+kind: Agent
+metadata: {name: triage}
+spec:
+  model: script:playbook.yaml  # no key needed
+  instructions: |
+    Look first.
+"""
+PLAYBOOK = f"""\
+steps:
+  - say: |
+      **All** is well. {HOSTILE}
+"""
+
+
+@pytest.mark.cells("%aof console agents")
+def test_an_agent_is_changed_by_form_and_yaml_tried_and_saved(
+    notebook: NotebookPage, lab: tuple[str, Path]
+) -> None:
+    from playwright.sync_api import expect
+
+    file = lab[1] / "triage.yaml"
+    file.write_text(AGENT)
+    (lab[1] / "playbook.yaml").write_text(PLAYBOOK)
+    console = opened(notebook, 1)
+    console.locator("tr", has_text="triage.yaml").click()
+    console.get_by_text("Nothing is wrong with it.").wait_for()
+    instructions = console.get_by_label("Instructions")
+    instructions.click()
+    notebook.page.keyboard.press("Control+End")
+    # Slowly enough for the page to answer in between.
+    instructions.press_sequentially(" Then act. ", delay=60)
+    instructions.press_sequentially("Slowly.", delay=60)
+    yaml = console.locator(".aof-columns > :last-child textarea")
+    changed = AGENT.replace("Look first.", "Look first. Then act. Slowly.")
+    expect(yaml).to_have_value(changed)
+    yaml.fill(f"{changed}  tols: [shell]\n")
+    console.get_by_text("line 8, spec.tols: unknown field 'tols' → did you mean").wait_for()
+    yaml.fill(f"{changed}  tools: [shell]\n")
+    expect(console.get_by_label("Tools")).to_have_value("shell")
+    console.get_by_placeholder("What the agent is asked").fill("How is it?")
+    button(console, "Try it").click()
+    console.get_by_text("triage: completed").wait_for()
+    assert console.locator("strong", has_text="All").count() == 1
+    assert notebook.page.title() != "pwned"
+    button(console, r"Save \*").click()
+    console.get_by_text("Saved as triage.yaml.").wait_for()
+    assert file.read_text() == f"{changed}  tools: [shell]\n"
+
+
 @pytest.mark.cells("%aof console approvals --panel", MEND)
 def test_the_console_is_in_the_side_panel(notebook: NotebookPage) -> None:
     said = notebook.finished(notebook.run(1))

@@ -136,7 +136,7 @@ class AgentEditor:
     def warn(self, text: str, path: str = "") -> None:
         """Says that a file on the disk is another one by now; nothing if empty."""
         self._warned = path
-        said = f'<div class="aof-problem" role="alert">! {_text(text)}</div>' if text else ""
+        said = f'<div class="aof-problem" role="alert">! {html_text(text)}</div>' if text else ""
         if said != self.conflict.value:
             self.conflict.value = said
         for each in (self.conflict, self.over):
@@ -275,7 +275,7 @@ def judgement(draft: Draft, directory: Path) -> Judgement:
     except ResourceError as error:
         # What is right in the file may still not be loaded here, for want of a variable.
         if not any(each.severity == "error" for each in problems):
-            facts = f'<div class="aof-warning">! {_text(error.message)}</div>'
+            facts = f'<div class="aof-warning">! {html_text(error.message)}</div>'
     return Judgement(document, problems, facts)
 
 
@@ -303,11 +303,7 @@ def _problem(problem: Problem, lines: Sequence[str]) -> str:
     place += [problem.field] if problem.field else []
     quoted = ""
     if problem.line and problem.line <= len(lines):
-        quoted = f"<br><code>{_text(lines[problem.line - 1].strip()[:120])}</code>"
+        quoted = f"<br><code>{html_text(lines[problem.line - 1].strip()[:120])}</code>"
     remedy = f" → {problem.remedy}" if problem.remedy else ""
-    said = _text(f"{', '.join(place)}: {problem.message}{remedy}".removeprefix(": "))
+    said = html_text(f"{', '.join(place)}: {problem.message}{remedy}".removeprefix(": "))
     return f'<div class="aof-{level}">{mark} {said}</div><div class="aof-told">{quoted[4:]}</div>'
-
-
-def _text(text: str) -> str:
-    return html_text(text)

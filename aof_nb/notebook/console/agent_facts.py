@@ -23,8 +23,10 @@ def facts_of(agent: Agent, source: str) -> str:
         agent: The agent.
         source: Where it comes from.
     """
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{said}</dd>" for name, said in _rows(agent, source))
-    told = _text(truncate(agent.instructions.strip(), _INSTRUCTIONS_CHARS))
+    rows = "".join(
+        f"<dt>{html_text(name)}</dt><dd>{said}</dd>" for name, said in _rows(agent, source)
+    )
+    told = html_text(truncate(agent.instructions.strip(), _INSTRUCTIONS_CHARS))
     return f"<dl>{rows}</dl><h4>Instructions</h4>" + (
         f"<pre>{told}</pre>" if told else "It has none."
     )
@@ -32,21 +34,21 @@ def facts_of(agent: Agent, source: str) -> str:
 
 def _rows(agent: Agent, source: str) -> Iterator[tuple[str, str]]:
     if agent.description:
-        yield "What for", _text(agent.description)
+        yield "What for", html_text(agent.description)
     fallback = [shown_name(each) for each in agent.fallback]
-    yield "Model", _text(" → ".join([agent.model_name, *fallback]))
+    yield "Model", html_text(" → ".join([agent.model_name, *fallback]))
     yield "Tools", _tools(agent)
     if agent.mcp_servers:
         yield "MCP servers", _lines(_server(each) for each in agent.mcp_servers)
     yield "Policy", _lines(_policy(agent))
     memory = agent.memory if isinstance(agent.memory, str) else type(agent.memory).__name__
-    yield "Memory", _text(memory) if agent.memory is not None else "none"
-    yield "Limits", _text(" · ".join(_limits(agent)))
+    yield "Memory", html_text(memory) if agent.memory is not None else "none"
+    yield "Limits", html_text(" · ".join(_limits(agent)))
     if agent.labels:
-        yield "Labels", _text(", ".join(f"{key}={each}" for key, each in agent.labels.items()))
+        yield "Labels", html_text(", ".join(f"{key}={each}" for key, each in agent.labels.items()))
     if not agent.journal:
         yield "Journal", "none: its runs cannot be resumed or audited"
-    yield "From", _text(source)
+    yield "From", html_text(source)
 
 
 def _tools(agent: Agent) -> str:
@@ -55,7 +57,7 @@ def _tools(agent: Agent) -> str:
         try:
             said += [_tool(tool) for tool in resolve_tools([each])]
         except AofError as error:
-            said.append(f'<span class="aof-warning">! {_text(error.message)}</span>')
+            said.append(f'<span class="aof-warning">! {html_text(error.message)}</span>')
     return "".join(f"<div>{each}</div>" for each in said) or "none"
 
 
@@ -63,7 +65,7 @@ def _tool(tool: Tool) -> str:
     spec = tool.spec
     about = spec.description.strip().partition("\n")[0]
     said = f"{spec.effect.value}{f' · {about}' if about else ''}"
-    return f'<code>{_text(spec.name)}</code> <span class="aof-told">{_text(said)}</span>'
+    return f'<code>{html_text(spec.name)}</code> <span class="aof-told">{html_text(said)}</span>'
 
 
 def _server(server: object) -> str:
@@ -99,8 +101,4 @@ def _limits(agent: Agent) -> Iterator[str]:
 
 
 def _lines(lines: Iterator[str]) -> str:
-    return "".join(f"<div>{_text(each)}</div>" for each in lines)
-
-
-def _text(text: str) -> str:
-    return html_text(text)
+    return "".join(f"<div>{html_text(each)}</div>" for each in lines)

@@ -281,7 +281,7 @@ class _Input:
         about = "" if self._fits else f"Written in the YAML as {field_path(path)}."
         if self._field.kind == "names" and isinstance(value, list):
             about = _others(value)
-        self._say(self._about, f"<small>{_text(about)}</small>" if about else "")
+        self._say(self._about, f"<small>{html_text(about)}</small>" if about else "")
         if _typed(self._field, self.input.value) != _typed(self._field, said or ""):
             self._shown = said or ""
             self.input.value = said or ""
@@ -311,7 +311,7 @@ class _Input:
             return
         mark, kind = ("!", "aof-warning") if found.severity == "warning" else ("⚠", "aof-bad")
         remedy = f" → {found.remedy}" if found.remedy else ""
-        said = _text(f"{found.message}{remedy}")
+        said = html_text(f"{found.message}{remedy}")
         self._say(self._note, f'<div class="{kind}">{mark} {said}</div>')
 
     def _say(self, where: Any, html: str) -> None:
@@ -340,7 +340,3 @@ def _others(value: Sequence[Any]) -> str:
         if not isinstance(each, str)
     ]
     return f"Besides, set up in the YAML: {', '.join(named)}." if named else ""
-
-
-def _text(text: str) -> str:
-    return html_text(text)

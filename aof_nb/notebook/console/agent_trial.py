@@ -133,7 +133,7 @@ class AgentTrial:
             self._carrying.cancel()
 
     def _say(self, text: str) -> None:
-        self.status.value = f'<div role="status">{_text(text)}</div>'
+        self.status.value = f'<div role="status">{html_text(text)}</div>'
 
 
 class Heard:
@@ -197,7 +197,7 @@ class Heard:
             if kind == "text":
                 parts.append(to_html(truncate(text, _TEXT_CHARS)))
             else:
-                parts.append(f'<div class="aof-{kind}">{_text(text)}</div>')
+                parts.append(f'<div class="aof-{kind}">{html_text(text)}</div>')
         return "".join(parts)
 
 
@@ -220,7 +220,3 @@ def outcome(result: RunResult) -> str:
         remedy = f" → {result.error.remedy}" if result.error.remedy else ""
         said += f" · {result.error.message}{remedy}"
     return said
-
-
-def _text(text: str) -> str:
-    return html_text(text)

@@ -106,7 +106,7 @@ class AgentsPage:
         hidden = f"{left} more are not shown. " if left > 0 else ""
         hidden += "" if self._files.complete else "The directory holds more files than are read. "
         note = f"{hidden}Open the console in a smaller directory." if hidden else ""
-        self._note.value = f"<small>{_text(note)}</small>"
+        self._note.value = f"<small>{html_text(note)}</small>"
         self._note.layout.display = None if note else "none"
         if self._agents.get(self._open, self._shown) is not self._shown:
             await self._show_agent(self._open)
@@ -199,7 +199,9 @@ class AgentsPage:
         self._say(draft.path, "saved")
 
     def _say(self, name: str, said: str) -> None:
-        self.head.value = f'<h3>{_text(name)}</h3><span class="aof-told">{_text(said)}</span>'
+        self.head.value = (
+            f'<h3>{html_text(name)}</h3><span class="aof-told">{html_text(said)}</span>'
+        )
 
     def _named(self, row: str) -> Agent:
         agent = self._agents.get(row)
@@ -337,7 +339,3 @@ def _state(declared: Declared) -> tuple[str, str]:
         return f"✗ {counted(wrong, 'problem')}", "bad"
     warned = len(declared.problems)
     return (f"! {counted(warned, 'warning')}", "warning") if warned else ("✓ valid", "")
-
-
-def _text(text: str) -> str:
-    return html_text(text)
