@@ -24,5 +24,6 @@ PAGES: Final[dict[str, str]] = {
     "Runs": "aof_nb.notebook.console.runs:RunsPage",
     "Approvals": "aof_nb.notebook.console.approvals:ApprovalsPage",
     "Logs": "aof_nb.notebook.console.logs:LogsPage",
+    "Runbooks": "aof_nb.notebook.console.runbooks:RunbooksPage",
 }
 """The pages, in the order of their tabs: the title, and where the class is."""
