@@ -24,6 +24,7 @@ PAGES: Final[dict[str, str]] = {
     "Runs": "aof_nb.notebook.console.runs:RunsPage",
     "Approvals": "aof_nb.notebook.console.approvals:ApprovalsPage",
     "Logs": "aof_nb.notebook.console.logs:LogsPage",
+    "Memory": "aof_nb.notebook.console.memory:MemoryPage",
     "Runbooks": "aof_nb.notebook.console.runbooks:RunbooksPage",
 }
 """The pages, in the order of their tabs: the title, and where the class is."""
