@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,8 @@ from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
+
+_MOST_LISTED = 5
 
 
 class ArgumentChecks:
@@ -39,10 +41,10 @@ class ArgumentChecks:
             )
         if call.name not in self._validators:
             self._validators[call.name] = _validator_of(tool.spec)
-        misfits = _misfits(self._validators[call.name], call.arguments)
-        if not misfits:
+        problem = _problem(self._validators[call.name], call.arguments)
+        if not problem:
             return None
-        return f"The arguments of {call.name} do not fit its schema: {misfits}. Correct the call."
+        return f"The arguments of {call.name} do not fit its schema: {problem}. Correct the call."
 
 
 def misfits(spec: ToolSpec, arguments: dict[str, Any]) -> str:
@@ -53,7 +55,7 @@ def misfits(spec: ToolSpec, arguments: dict[str, Any]) -> str:
         >>> misfits(ToolSpec(name="ping", description="", input_schema=schema), {})
         '$: "host" is a required property'
     """
-    return _misfits(_validator_of(spec), arguments)
+    return _problem(_validator_of(spec), arguments)
 
 
 def edited_arguments(spec: ToolSpec, text: str) -> dict[str, Any]:
@@ -77,14 +79,27 @@ def edited_arguments(spec: ToolSpec, text: str) -> dict[str, Any]:
     return arguments
 
 
-def _misfits(validator: Validator | None, arguments: dict[str, Any]) -> str:
+def _problem(validator: Validator | None, arguments: dict[str, Any]) -> str:
     if validator is None or validator.is_valid(arguments):
         return ""
-    errors = sorted(
-        (json_path(error.instance_path), truncate(error.message, 400))
-        for error in validator.iter_errors(arguments)
-    )
-    return "; ".join(f"{path}: {message}" for path, message in errors[:5])
+    errors = validator.iter_errors(arguments)
+    return listed((error.instance_path, error.message) for error in errors)
+
+
+def listed(errors: Iterable[tuple[Sequence[str | int], str]]) -> str:
+    """Where data do not fit a schema, the first places of them in a line.
+
+    Args:
+        errors: For each misfit the path in the data, and what is wrong there.
+
+    Example:
+        >>> listed([(["hosts", 1], "1 is not a string"), ([], "no name")])
+        '$: no name; $.hosts[1]: 1 is not a string'
+    """
+    found = sorted((json_path(path), truncate(message, 400)) for path, message in errors)
+    places = "; ".join(f"{path}: {message}" for path, message in found[:_MOST_LISTED])
+    more = len(found) - _MOST_LISTED
+    return f"{places}; and {more} more" if more > 0 else places
 
 
 def _validator_of(spec: ToolSpec) -> Validator | None:

@@ -143,9 +143,9 @@ ModelEvent: TypeAlias = (
 
 
 def in_a_line(
-    event: RetryScheduled | ResponseSuperseded | ModelFellBack | ContextCompacted,
+    event: RetryScheduled | ResponseSuperseded | ModelFellBack | ContextCompacted | LimitReached,
 ) -> str:
-    """What happened to a model's request, as people are told.
+    """What happened to a model's request, or to the run's limits, as people are told.
 
     Example:
         >>> in_a_line(RetryScheduled("anthropic:claude-sonnet-5", "overloaded", 4.2, 1, 5))
@@ -164,6 +164,8 @@ def in_a_line(
                 f"{model}: conversation shortened from about {before:,} to {after:,} tokens "
                 f"({_what_was_done(event)})"
             )
+        case LimitReached(detail=detail):
+            return f"{event.title}: {detail}"
 
 
 def _what_was_done(event: ContextCompacted) -> str:
@@ -276,6 +278,11 @@ class LimitReached(msgspec.Struct, frozen=True, tag="limit_reached"):
 
     limit: str
     detail: str
+
+    @property
+    def title(self) -> str:
+        """``limit (tool calls)``."""
+        return f"limit ({self.limit.replace('_', ' ')})"
 
 
 class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):

@@ -12,8 +12,10 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aof_nb.readable import visible
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -119,6 +121,18 @@ def revealed(text: str) -> str:
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
+def html_text(text: str) -> str:
+    r"""A text as HTML shows it to the letter: nothing of it is markup, and nothing hides.
+
+    What `revealed` names is named; other control characters are shown as Python writes them.
+
+    Example:
+        >>> html_text("<b>\u202egpj\x1b[2J")
+        '&lt;b&gt;⟨U+202E⟩gpj\\x1b[2J'
+    """
+    return escape(visible(revealed(text.expandtabs())))
+
+
 def hidden_in(text: str) -> list[str]:
     r"""The characters of a text that `revealed` names, in their order.
 
@@ -165,6 +179,19 @@ def fenced(text: str, language: str = "") -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{revealed(text)}\n{fence}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are Markdown already.
+
+    Example:
+        >>> print(table(["pod", "restarts"], [["web-1", "3"]]))
+        | pod | restarts |
+        | --- | --- |
+        | web-1 | 3 |
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")

@@ -25,6 +25,7 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested
 from aof_nb.outbound import destinations, trusted
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
+from aof_nb.secret_placeholders import mentions_secret
 
 APPROVE = "AOF_APPROVE"
 """The environment variable that says what happens where the policy asks."""
@@ -368,7 +369,7 @@ class Gate:
 
     def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
-        if not self._has_read and not _names_secret(arguments):
+        if not self._has_read and not mentions_secret(arguments):
             return ()
         return tuple(
             host
@@ -378,7 +379,7 @@ class Gate:
 
     def _why(self, leak: tuple[str, ...], arguments: Mapping[str, Any]) -> str:
         to = f"this call would send data to {', '.join(leak)}"
-        if _names_secret(arguments):
+        if mentions_secret(arguments):
             return f"{to}, and a secret is in it"
         read = ", ".join(list(self._has_read)[:3])
         more = ", ..." if len(self._has_read) > 3 else ""
@@ -476,10 +477,6 @@ def _denied(spec: ToolSpec) -> str:
         f"The policy denies {spec.name} ({spec.effect}) with these arguments. "
         "Do not try it again; find another way or say what is needed."
     )
-
-
-def _names_secret(arguments: Mapping[str, Any]) -> bool:
-    return b"[secret:" in msgspec.json.encode(arguments)
 
 
 def _kind(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -50,7 +51,26 @@ def readable(value: Any) -> str:
         import shlex
 
         return printable(shlex.join(value))
-    return printable(msgspec.json.format(msgspec.json.encode(value)).decode())
+    return printable(indented_json(value))
+
+
+def indented_json(value: Any, *, encode: Callable[[Any], bytes] = msgspec.json.encode) -> str:
+    """A value as JSON, over several lines.
+
+    Args:
+        value: The value.
+        encode: What encodes values that JSON has no form for.
+
+    Raises:
+        TypeError: If it cannot be encoded.
+
+    Example:
+        >>> print(indented_json({"service": "checkout"}))
+        {
+          "service": "checkout"
+        }
+    """
+    return msgspec.json.format(encode(value)).decode()
 
 
 def seconds(duration: float) -> str:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from aof_nb.errors import AofError
 from aof_nb.events import RunStatus
 from aof_nb.messages import Message, StopReason, Usage
+from aof_nb.readable import indented_json
 
 
 class RunFailed(AofError):
@@ -97,7 +96,7 @@ class RunResult:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         text = self.text
         if self.data is not None:
-            laid_out = msgspec.json.format(msgspec.json.encode(self.data)).decode()
+            laid_out = indented_json(self.data)
             text = f"```json\n{laid_out}\n```"
         if self.error is not None:
             text = f"{text}\n\n**{self.error.message}**\n\n{self.error.remedy}".strip()

@@ -459,10 +459,10 @@ class Run:
                 bounds=bounds_from_environment(),
             )
             known = {tool.spec.name: tool.spec for tool in tools}
-            for message in self._record.transcript:
-                for result in message.tool_results:
-                    gone = ToolSpec(name=result.name, description="", input_schema={})
-                    gate.note_read(known.get(result.name, gone))
+            past = (each for message in self._record.transcript for each in message.tool_results)
+            for name in dict.fromkeys(result.name for result in past):
+                gone = ToolSpec(name=name, description="", input_schema={})
+                gate.note_read(known.get(name, gone))
             traced = None if telemetry is None else telemetry.tools
             tools = journal.tools(tools, gate, traced=traced)
         return Task(

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from aof_nb.argument_checks import json_path
+from aof_nb.argument_checks import listed
 from aof_nb.errors import ConfigurationError, InvalidOutput
 from aof_nb.json_text import json_values
 from aof_nb.ports import OutputSchema
@@ -25,7 +25,6 @@ CORRECTION = "[Your answer does not fit its schema"
 """How a correction begins: a model that cannot better itself, a playbook, knows it by this."""
 
 _WRAPPER = "answer"
-_MOST_VIOLATIONS = 5
 _LONGEST_NAME = 64
 
 Violation: TypeAlias = str
@@ -225,7 +224,7 @@ def _from_type(declared: Any) -> Expected:
             return adapter.validate_json(msgspec.json.encode(data))
         except pydantic.ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
-            raise Invalid(_listed((each["loc"], each["msg"]) for each in details)) from None
+            raise Invalid(listed((each["loc"], each["msg"]) for each in details)) from None
         except Exception as error:
             raise ConfigurationError(
                 f"output_schema: {shown} cannot validate: {type(error).__name__}: {error}",
@@ -254,7 +253,7 @@ def _from_schema(declared: Mapping[str, Any]) -> Expected:
     def check(data: Any) -> Any:
         if not validator.is_valid(data):
             errors = ((each.instance_path, each.message) for each in validator.iter_errors(data))
-            raise Invalid(_listed(errors))
+            raise Invalid(listed(errors))
         return data
 
     return _made(own, check, name=str(own.get("title") or "answer"), **settings)
@@ -372,13 +371,6 @@ def _target(schema: dict[str, Any]) -> dict[str, Any]:
     ref = str(schema.get("$ref", ""))
     target = (schema.get("$defs") or {}).get(ref.removeprefix("#/$defs/"))
     return target if isinstance(target, dict) and ref.startswith("#/$defs/") else schema
-
-
-def _listed(errors: Any) -> Violation:
-    found = sorted((json_path(path), truncate(str(message), 400)) for path, message in errors)
-    listed = "; ".join(f"{path}: {message}" for path, message in found[:_MOST_VIOLATIONS])
-    more = len(found) - _MOST_VIOLATIONS
-    return f"{listed}; and {more} more" if more > 0 else listed
 
 
 def _encodable(data: Any) -> Any:

@@ -6,7 +6,6 @@ drifts or is shared changes both alike.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import os
@@ -16,11 +15,10 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from benchmarks.contestants import Loop, aof_loop
-from benchmarks.rounds import QUICK, ROOT, SHAPES, Shape, scripted_server
-from benchmarks.sections import replaced, written
+from benchmarks.rounds import QUICK, SHAPES, Shape, scripted_server
+from benchmarks.sections import parser, put, written
 
 PROVIDERS = {"openai-chat": "/v1", "openai": "/v1", "anthropic": ""}
 """What is measured, and what each adds to the server's address."""
@@ -87,16 +85,13 @@ def section(rounds: int, shapes: tuple[Shape, ...]) -> str:
 
 def main() -> None:
     """Parse the command line, measure and write the section."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.journaling", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: figures mean nothing")
-    parser.add_argument(
+    commands = parser("python -m benchmarks.journaling", __doc__)
+    commands.add_argument(
         "--rounds", type=int, default=31, help="pairs of measurements of each shape"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    options = parser.parse_args()
+    options = commands.parse_args()
     found = section(1, QUICK[:1]) if options.quick else section(options.rounds, SHAPES[:4])
-    page = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(replaced(page, found), encoding="utf-8")
+    put(options.output, found)
 
 
 if __name__ == "__main__":

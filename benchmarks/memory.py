@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import os
@@ -19,12 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 from aof_nb.memory import Memory, open_memory
 from aof_nb.messages import Message, ToolCall, ToolResult
-from benchmarks.rounds import ROOT
-from benchmarks.sections import replaced, written
+from benchmarks.sections import parser, put, written
 
 NEWEST = 20
 TEXT = """\
@@ -187,13 +184,9 @@ def _shown(milliseconds: float) -> str:
 
 def main() -> None:
     """Parse the command line, measure and write the section."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: figures mean nothing")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    options = parser.parse_args()
+    options = parser("python -m benchmarks.memory", __doc__).parse_args()
     found = section(QUICK if options.quick else SIZES)
-    page = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(replaced(page, found), encoding="utf-8")
+    put(options.output, found)
     sys.stdout.write(found)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+from pathlib import Path
+
+from benchmarks.rounds import ROOT
 
 _SECTION = re.compile(
     r"<!-- begin (?P<name>[\w-]+)[^>]*-->\n.*?<!-- end (?P=name) -->\n", re.DOTALL
@@ -35,3 +39,22 @@ def carried_over(page: str, new: str) -> str:
     for section in _SECTION.finditer(page):
         new = replaced(new, section[0])
     return new
+
+
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """The command line of a command that writes a section.
+
+    Args:
+        command: How it is called.
+        description: What it does.
+    """
+    made = argparse.ArgumentParser(prog=command, description=description)
+    made.add_argument("--quick", action="store_true", help="a smoke test: figures mean nothing")
+    made.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    return made
+
+
+def put(page: Path, section: str) -> None:
+    """Writes a section to a page, which may not be there yet."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(replaced(text, section), encoding="utf-8")

@@ -6,6 +6,7 @@ import typer
 
 from aof_nb.cli.approving import approve, deny
 from aof_nb.cli.audit import diff, logs, show
+from aof_nb.cli.console import console
 from aof_nb.cli.fork import fork
 from aof_nb.cli.kernel import app as kernel
 from aof_nb.cli.listing import app as listing
@@ -45,6 +46,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(listing, name="list")
 app.add_typer(memory, name="memory")
 app.add_typer(mcp, name="mcp")
+app.command(name="console")(console)
 app.add_typer(kernel, name="kernel")
 app.add_typer(lab, name="lab")
 app.command(name="version")(version)

@@ -103,9 +103,9 @@ def diff(
     with reported():
         comparison = compare(_timeline(first), _timeline(second))
     if output == "json":
-        import msgspec
+        from aof_nb.readable import indented_json
 
-        typer.echo(msgspec.json.format(msgspec.json.encode(comparison)).decode())
+        typer.echo(indented_json(comparison))
         return
     from rich.console import Console
     from rich.text import Text

@@ -13,7 +13,6 @@ from aof_nb.cli.ending import complain
 if TYPE_CHECKING:
     from aof_nb.agent import Agent
     from aof_nb.mcp.spec import McpServer
-    from aof_nb.models.registry import Provider
 
 app = typer.Typer(
     name="list",
@@ -77,6 +76,7 @@ def models(*, output: OutputOption = "text") -> None:
     import time
 
     from aof_nb.models.breaker_board import open_breakers
+    from aof_nb.models.needs import needs_in_words
     from aof_nb.models.registry import providers
 
     left_alone = open_breakers()
@@ -87,29 +87,8 @@ def models(*, output: OutputOption = "text") -> None:
             for each in left_alone
             if each.model.partition(":")[0] == provider.name
         ]
-        rows.append((provider.example, provider.title, _needs(provider), "; ".join(now)))
+        rows.append((provider.example, provider.title, needs_in_words(provider), "; ".join(now)))
     print_table(("model", "provider", "needs", "now"), rows, output)
-
-
-def _needs(provider: Provider) -> str:
-    """What a provider needs, and whether it is there."""
-    import os
-
-    def state(variable: str) -> str:
-        return f"{variable} {'is set' if os.environ.get(variable) else 'is not set'}"
-
-    key = state(provider.key_variable) if provider.key_variable else "no key"
-    if provider.credentials:
-        key += f", or {provider.credentials}"
-    needs = [key]
-    if provider.missing_extra:
-        needs.insert(0, f'pip install "aof-nb[{provider.missing_extra}]"')
-    if provider.needs_address:
-        needs.append(state(provider.url_variable))
-    if provider.server:
-        place = os.environ.get(provider.url_variable) or provider.server
-        needs.append(f"its server at {place} ({provider.url_variable})")
-    return "; ".join(needs)
 
 
 @app.command()

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from aof_nb.cli.ending import ExitCode, complain, nobody_asked
 from aof_nb.cli.tape import Tape
 from aof_nb.cli.writers import OutputFormat, print_line
@@ -16,7 +14,7 @@ from aof_nb.errors import AofError
 from aof_nb.journal.playbook_recording import is_playbook
 from aof_nb.journal.runs import run_dir
 from aof_nb.policy import ApproveMode, Approver
-from aof_nb.readable import printable, readable
+from aof_nb.readable import indented_json, printable, readable
 from aof_nb.run import new_run_id
 from aof_nb.runbooks import (
     CellFinished,
@@ -237,4 +235,4 @@ def _print_result(result: NotebookResult, output: OutputFormat) -> None:
     if output == "jsonl":
         print_line(content)
     else:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(content)).decode() + "\n")
+        sys.stdout.write(indented_json(content) + "\n")

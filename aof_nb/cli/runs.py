@@ -253,11 +253,13 @@ def _fields(run: RunSummary) -> dict[str, Any]:
 def _print_json(content: list[dict[str, Any]], *, lines: bool) -> None:
     import msgspec
 
+    from aof_nb.readable import indented_json
+
     if lines:
         for each in content:
             typer.echo(msgspec.json.encode(each).decode())
     else:
-        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        typer.echo(indented_json(content))
 
 
 def _when(time_: float) -> str:

@@ -40,11 +40,11 @@ def validate(
         for problem in (*check(file), *(check_runbook(file) if file.suffix == ".ipynb" else ()))
     ]
     if output == "json":
-        import msgspec
-
         fields = ("severity", "file", "line", "field", "message", "remedy")
         content = [{name: getattr(each, name) for name in fields} for each in problems]
-        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        from aof_nb.readable import indented_json
+
+        typer.echo(indented_json(content))
     else:
         for problem in problems:
             typer.echo(f"{'warning: ' if problem.severity == 'warning' else ''}{problem}")

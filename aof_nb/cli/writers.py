@@ -29,7 +29,7 @@ from aof_nb.events import (
     in_a_line,
 )
 from aof_nb.messages import Outcome
-from aof_nb.readable import counted, printable
+from aof_nb.readable import counted, indented_json, printable
 from aof_nb.result import RunResult
 
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
@@ -100,7 +100,7 @@ class JsonWriter:
             "error": error.message if error else None,
             "remedy": error.remedy if error else None,
         }
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(content)).decode() + "\n")
+        sys.stdout.write(indented_json(content) + "\n")
 
 
 class TextWriter:
@@ -149,8 +149,8 @@ class TextWriter:
                 _note(f"said: {_first_line(text)}")
             case Notice(text=text, level=level):
                 _note(f"{level}: {text}")
-            case LimitReached(limit=limit, detail=detail):
-                _note(f"limit {limit}: {detail}")
+            case LimitReached():
+                _note(in_a_line(event))
             case _:
                 pass
 

@@ -13,6 +13,7 @@ from aof_nb.journal.entries import Derived, ModelRequested, RunContext, WholeMes
 from aof_nb.journal.recorder import message_digest
 from aof_nb.messages import Message, Text, Thinking, ToolCall, ToolResult
 from aof_nb.ports import ModelRequest, ToolOutput, ToolSpec
+from aof_nb.readable import indented_json
 
 _CONTEXT_LINES = 2
 _MOST_LINES = 60
@@ -137,7 +138,7 @@ def unified(name: str, was: str, now: str, *, sides: tuple[str, str] = ("recorde
 def _laid_out(value: Any) -> str:
     if isinstance(value, ToolSpec):
         value = msgspec.structs.asdict(value)
-    return msgspec.json.format(encode(value)).decode()
+    return indented_json(value, encode=encode)
 
 
 def _text(message: Message) -> str:

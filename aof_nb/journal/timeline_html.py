@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from aof_nb.journal.timeline import Call, CallOutcome, Remark, Timeline, Turn
 from aof_nb.journal.wording import (
     Clock,
@@ -36,7 +34,7 @@ from aof_nb.journal.wording import (
     turn_facts,
 )
 from aof_nb.markdown import to_html
-from aof_nb.readable import seconds, visible
+from aof_nb.readable import indented_json, seconds, visible
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ class _Page:
         run = self._run
         output = ""
         if run.output is not None:
-            output = msgspec.json.format(msgspec.json.encode(run.output)).decode()
+            output = indented_json(run.output)
         return {
             "run": run,
             "state": state_of(run),

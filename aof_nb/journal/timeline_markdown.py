@@ -7,9 +7,7 @@ nothing. The answer is Markdown as it came, unless there is HTML or an image in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-
-import msgspec
+from collections.abc import Iterator
 
 from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
 from aof_nb.journal.wording import (
@@ -34,8 +32,8 @@ from aof_nb.journal.wording import (
     title_of,
     turn_facts,
 )
-from aof_nb.markdown import safe_markdown
-from aof_nb.readable import visible
+from aof_nb.markdown import safe_markdown, table
+from aof_nb.readable import indented_json, visible
 from aof_nb.truncation import truncate
 
 _SAID_CHARS = 4000
@@ -80,7 +78,7 @@ class _Blocks:
             yield f"## {answer_title(run)}"
             yield quoted(harmless(run.text.strip()))
         if run.output is not None:
-            laid_out = msgspec.json.format(msgspec.json.encode(run.output)).decode()
+            laid_out = indented_json(run.output)
             yield fenced(laid_out, "json")
 
     def changes(self) -> Iterator[str]:
@@ -203,9 +201,3 @@ def quoted(text: str) -> str:
 def harmless(text: str) -> str:
     """A model's Markdown without HTML and images."""
     return safe_markdown(visible(text.expandtabs()))
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells that are Markdown already."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

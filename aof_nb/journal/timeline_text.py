@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
 from aof_nb.journal.wording import (
     Clock,
@@ -28,7 +26,7 @@ from aof_nb.journal.wording import (
     tokens,
     turn_facts,
 )
-from aof_nb.readable import visible
+from aof_nb.readable import indented_json, visible
 from aof_nb.truncation import truncate
 
 if TYPE_CHECKING:
@@ -150,7 +148,7 @@ class _Writer:
             self._line(timeline.text.strip())
         if timeline.output is not None:
             self._line()
-            laid_out = msgspec.json.format(msgspec.json.encode(timeline.output)).decode()
+            laid_out = indented_json(timeline.output)
             self._line(laid_out)
         if len(timeline.usage_by_model) > 1:
             self._line()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aof_nb.markdown import revealed, without_hidden
-from aof_nb.readable import visible
+from aof_nb.readable import indented_json, visible
 
 if TYPE_CHECKING:
     from mcp_types import Tool as McpToolDefinition
@@ -109,7 +109,7 @@ def as_lines(definition: Definition) -> list[str]:
     lines = [f"name: {definition.name}", "description:"]
     lines += [f"  {line}" for line in definition.description.split("\n")]
     for title, value in (("schema", definition.input_schema), ("hints", definition.annotations)):
-        text = msgspec.json.format(_canonical.encode(value), indent=2).decode()
+        text = indented_json(value, encode=_canonical.encode)
         lines += [f"{title}: {text}"] if "\n" not in text else [f"{title}:", *text.split("\n")]
     return [visible(revealed(line)) for line in lines]
 

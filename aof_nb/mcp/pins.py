@@ -109,7 +109,7 @@ def check(server: McpServer, offered: Sequence[Definition]) -> ServerPins:
     if known is not None and _compared(known, offered, now) == known:
         return known
     with _locked(path):
-        known = _read(path) or ServerPins(server=server.name, place=_place(server), tools={})
+        known = _read(path) or ServerPins(server=server.name, place=place_of(server), tools={})
         compared = _compared(known, offered, now)
         write_private(path, msgspec.json.encode(compared))
     return compared
@@ -130,12 +130,16 @@ def pinned(server: str | None = None) -> list[ServerPins]:
     )
 
 
-def accept(server: str, tool: str | None = None) -> list[Accepted]:
+def accept(
+    server: str, tool: str | None = None, *, seen: Sequence[Definition] | None = None
+) -> list[Accepted]:
     """Has the definitions hold that a server offered last, and silences what was found in them.
 
     Args:
         server: The server's name.
         tool: The tool's name on it; all of its tools if not given.
+        seen: The definitions that a person was shown: no other is accepted, such as one that has
+            changed since. Any, if not given.
 
     Returns:
         What was accepted that had not been before.
@@ -160,7 +164,11 @@ def accept(server: str, tool: str | None = None) -> list[Accepted]:
                 pins = _read(path) or pins
                 chosen = {name: pin for name, pin in pins.tools.items() if tool in (None, name)}
                 tools += len(chosen)
-                fresh = {name: _accepted(pin) for name, pin in chosen.items() if not _settled(pin)}
+                fresh = {
+                    name: _accepted(pin)
+                    for name, pin in chosen.items()
+                    if not _settled(pin) and (seen is None or offered_by(pin) in seen)
+                }
                 accepted += [
                     Accepted(
                         tool=name,
@@ -186,12 +194,29 @@ def accept(server: str, tool: str | None = None) -> list[Accepted]:
     return accepted
 
 
+def pins_of(server: McpServer) -> ServerPins | None:
+    """What is known of one server; None if it was never connected.
+
+    Args:
+        server: Which.
+
+    Raises:
+        McpError: If its file cannot be read.
+    """
+    return _read(_path(server))
+
+
+def offered_by(pin: Pin) -> Definition:
+    """What the server offered last of a tool, whether it holds or not."""
+    return pin.changed or pin.definition
+
+
 def _settled(pin: Pin) -> bool:
     return pin.accepted and pin.changed is None
 
 
 def _accepted(pin: Pin) -> Pin:
-    return Pin(definition=pin.changed or pin.definition, since=time.time(), accepted=True)
+    return Pin(definition=offered_by(pin), since=time.time(), accepted=True)
 
 
 def _compared(known: ServerPins, offered: Sequence[Definition], now: float) -> ServerPins:
@@ -240,7 +265,8 @@ def _path(server: McpServer) -> Path:
     return _directory() / f"{safe_name(server.name)}-{digest}.json"
 
 
-def _place(server: McpServer) -> str:
+def place_of(server: McpServer) -> str:
+    """How a server is reached: the address without credentials and query, or the program."""
     if server.url is None:
         return server.command or ""
     address = urlsplit(server.url)

@@ -8,7 +8,7 @@ import importlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from aof_nb.errors import ConfigurationError, McpError
 from aof_nb.mcp.connection import Connection, ServerStatus
 from aof_nb.mcp.elicitation import Elicit
 from aof_nb.mcp.quarantine import admit
+from aof_nb.mcp.request import Dropped, Work
 from aof_nb.mcp.spec import McpServer
 from aof_nb.mcp.tool import McpTool
 from aof_nb.ports import Tool
@@ -95,9 +96,50 @@ class McpPool:
             found.warnings += [*offer.warnings, *admitted.warnings]
         return found
 
+    async def ask(self, server: McpServer, work: Work) -> Any:
+        """Asks a server for what may be asked for twice; it is started if it is not connected.
+
+        Args:
+            server: Whom.
+            work: What to do with the client.
+
+        Raises:
+            McpError: If it cannot be reached, does not answer, or answers with an error.
+        """
+        await asyncio.to_thread(_import_sdk)
+        from mcp import MCPError
+
+        connection = self._connection(server)
+        remedy = f"its log is {connection.log}"
+        try:
+            return await connection.ask(work, repeatable=True)
+        except MCPError as error:
+            said = f"MCP server {server.name!r} says: {error.message}"
+            raise McpError(said, remedy=remedy) from error
+        except Dropped as dropped:
+            said = f"MCP server {server.name!r} did not answer: {dropped}"
+            raise McpError(said, remedy=remedy) from None
+        except TimeoutError:
+            said = f"MCP server {server.name!r} did not answer within {server.timeout:g} s"
+            raise McpError(said, remedy=remedy) from None
+        except (RuntimeError, ValueError) as error:
+            said = " ".join(f"{error}".split())[:_MOST_WORDS]
+            raise McpError(
+                f"what MCP server {server.name!r} answers is wrong: {said}", remedy=remedy
+            ) from error
+
     def status(self) -> list[ServerStatus]:
         """How each server stands."""
         return [connection.status() for connection in self._connections.values()]
+
+    def status_of(self, server: McpServer) -> ServerStatus | None:
+        """How a server stands; None if it was not connected, or another of its name was since.
+
+        Args:
+            server: Which.
+        """
+        known = self._connections.get(server.name)
+        return known.status() if known is not None and _same(known.spec, server) else None
 
     async def close(self, name: str | None = None) -> None:
         """Closes the connection to one server, or all; calls that are under way are dropped.
@@ -113,14 +155,18 @@ class McpPool:
 
     def _connection(self, spec: McpServer) -> Connection:
         known = self._connections.get(spec.name)
-        # Which of its tools an agent is offered is the agent's affair, not the connection's.
-        if known is not None and msgspec.structs.replace(known.spec, tools=spec.tools) == spec:
+        if known is not None and _same(known.spec, spec):
             return known
         if known is not None:
             known.retire()
             self._retired = [each for each in self._retired if not each.ended] + [known]
         made = self._connections[spec.name] = Connection(spec, lambda: self.on_elicitation)
         return made
+
+
+def _same(one: McpServer, other: McpServer) -> bool:
+    # Which of its tools an agent is offered is the agent's affair, not the connection's.
+    return msgspec.structs.replace(one, tools=other.tools) == other
 
 
 def _import_sdk() -> None:

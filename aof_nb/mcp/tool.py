@@ -34,6 +34,7 @@ class McpTool:
     def __init__(self, connection: Connection, definition: McpToolDefinition) -> None:
         self._connection = connection
         self._name = definition.name
+        self.definition = definition
         self.spec = _spec(connection.spec.name, definition)
 
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
@@ -127,7 +128,7 @@ def _effect(definition: McpToolDefinition) -> Effect:
 
 
 def _output(result: CallToolResult) -> ToolOutput:
-    texts = [_text(block) for block in result.content]
+    texts = [block_text(block) for block in result.content]
     data = result.structured_content
     if data is None and any(block.type != "text" for block in result.content):
         data = {
@@ -141,20 +142,20 @@ def _output(result: CallToolResult) -> ToolOutput:
     return ToolOutput("\n".join(texts), data=data, is_error=bool(result.is_error))
 
 
-def _text(block: Any) -> str:
+def block_text(block: Any) -> str:
     """A content block as text; what is not text is named, with its type and size."""
     match block.type:
         case "text":
             return str(block.text)
         case "image" | "audio":
-            return f"[{block.type}: {block.mime_type}, {_size(block.data)}]"
+            return f"[{block.type}: {block.mime_type}, {byte_count(block.data)}]"
         case "resource":
             inner = block.resource
             text = getattr(inner, "text", None)
             if text is not None:
                 return f"[resource: {inner.uri}]\n{text}"
             kind = inner.mime_type or "binary"
-            return f"[resource: {inner.uri}, {kind}, {_size(inner.blob)}]"
+            return f"[resource: {inner.uri}, {kind}, {byte_count(inner.blob)}]"
         case "resource_link":
             details = [str(block.uri), block.name, block.mime_type or "", block.description or ""]
             return f"[resource: {', '.join(each for each in details if each)}]"
@@ -162,5 +163,6 @@ def _text(block: Any) -> str:
             return f"[{other}]"
 
 
-def _size(base64: str) -> str:
+def byte_count(base64: str) -> str:
+    """How much base64 text stands for, in words."""
     return f"{len(base64.rstrip('=')) * 3 // 4:,} bytes"

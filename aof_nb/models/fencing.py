@@ -77,7 +77,9 @@ class FencedModel(ModelLayer):
 
     def __init__(self, model: Model, conversation: str) -> None:
         super().__init__(model)
-        self._mark = hmac.new(_key(), conversation.encode(), "sha256").hexdigest()[:10]
+        # A name from a command line may hold bytes that are no UTF-8, as half characters.
+        named = conversation.encode(errors="surrogatepass")
+        self._mark = hmac.new(_key(), named, "sha256").hexdigest()[:10]
         self._told = _TOLD.format(mark=self._mark)
         self._messages = MappedMessages(self._marked)
         self._systems: dict[str, str] = {}

@@ -49,6 +49,24 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
+class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider's limiter stands.
+
+    Args:
+        provider: Whose it is.
+        limit: What it keeps to.
+        under_way: Requests under way; 0 where their number is not limited.
+        waiting: Requests that wait for another to end.
+        next_in: Seconds until another request may go.
+    """
+
+    provider: str
+    limit: RateLimit
+    under_way: int
+    waiting: int
+    next_in: float
+
+
 class _Pace:
     """So many units a minute, one after another."""
 
@@ -64,6 +82,10 @@ class _Pace:
         at = max(moment, self._next - self._tolerance)
         self._next = max(self._next, moment) + units * self._unit
         return at
+
+    def free_at(self) -> float:
+        """When the next unit may go."""
+        return self._next - self._tolerance
 
     def correct(self, units: int) -> None:
         """More, or fewer, units were used than reserved."""
@@ -130,6 +152,24 @@ class Limiter:
     def waiting(self) -> int:
         """Requests that wait for another to end."""
         return len(self._waiting)
+
+    def state(self, provider: str) -> LimiterState:
+        """How it stands now; nothing is reserved.
+
+        Args:
+            provider: Whose it is.
+        """
+        with self._lock:
+            paces = [each for each in (self._requests, self._tokens) if each is not None]
+            at = max([self.paused_until, *(each.free_at() for each in paces)])
+            limit, free = self.limit, self._free
+            return LimiterState(
+                provider=provider,
+                limit=limit,
+                under_way=0 if free is None else (limit.concurrency or 0) - free,
+                waiting=len(self._waiting),
+                next_in=max(0.0, at - now()),
+            )
 
     def take_turn(self, tokens: int = 0) -> Turn:
         """Queues a request."""
@@ -246,6 +286,19 @@ def limiter_of(provider: str) -> Limiter:
             variable = "AOF_RATE_LIMIT_" + re.sub(r"\W", "_", provider).upper()
             _limiters[provider] = Limiter(parse_limit(os.environ.get(variable, ""), variable))
         return _limiters[provider]
+
+
+def limiter_states() -> list[LimiterState]:
+    """How the limiters of this process stand that have been set or used, by provider.
+
+    Example:
+        >>> rate_limit("anthropic", concurrency=8)
+        >>> [each.limit.concurrency for each in limiter_states() if each.provider == "anthropic"]
+        [8]
+    """
+    with _lock:
+        known = sorted(_limiters.items())
+    return [limiter.state(provider) for provider, limiter in known]
 
 
 def reset() -> None:

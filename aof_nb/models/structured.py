@@ -21,6 +21,7 @@ from aof_nb.models.counting import counted
 from aof_nb.models.layer import ModelLayer
 from aof_nb.models.schema_dialects import Dialect
 from aof_nb.ports import Effect, Model, ModelRequest, OutputSchema, StructuredOutput, ToolSpec
+from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
 _TOOL = "answer"
@@ -92,7 +93,7 @@ class StructuredModel(ModelLayer):
         self._beside_tools: bool = getattr(model, "schema_beside_tools", True)
         self._declared: tuple[ToolSpec, ...] = ()
         self._with_answer: tuple[ToolSpec, ...] = ()
-        text = msgspec.json.format(msgspec.json.encode(schema.schema), indent=2).decode()
+        text = indented_json(schema.schema)
         self._words = _PROMPT_INSTRUCTIONS.format(schema=text)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:

@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
+from aof_nb.markdown import html_text
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 from aof_nb.policy import Answer, ApprovalRequest, Approver
 from aof_nb.ports import Effect
-from aof_nb.readable import printable
+from aof_nb.readable import indented_json, printable
 from aof_nb.terminal import TerminalApprover, user_name
 from aof_nb.truncation import truncate
 
@@ -213,10 +212,10 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         button("Approve similar for this run", "", approved=True, similar=True),
     ]
     tool = request.tool
-    arguments = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
+    arguments = indented_json(request.arguments)
     question = (
-        f"<b>Approval needed: {escape(tool.name)}</b> "
-        f'<span style="color:{_GREY}">{escape(tool.effect.value)} · {escape(request.reason)}</span>'
+        f"<b>Approval needed: {html_text(tool.name)}</b> "
+        f'<span style="color:{_GREY}">{tool.effect.value} · {html_text(request.reason)}</span>'
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
@@ -258,8 +257,8 @@ def _record(
         f'<div style="border-left:3px solid {colour};padding-left:10px;'
         f'font-size:var(--jp-ui-font-size1, 13px)">'
         f'<b style="color:{colour}">{what}</b>'
-        f'<span style="color:{_GREY}">{escape(told)}: </span>'
-        f"<code>{escape(call)}</code>{kind}</div>"
+        f'<span style="color:{_GREY}">{html_text(told)}: </span>'
+        f"<code>{html_text(call)}</code>{kind}</div>"
     )
     data = {"text/html": html, "text/plain": f"{what}{told}: {call}{kind}"}
     answered = {

@@ -6,15 +6,13 @@ import time
 from html import escape
 from typing import Any
 
-import msgspec
-
 from aof_nb.call_description import described
 from aof_nb.events import ApprovalAnswered
-from aof_nb.markdown import quoted, revealed
+from aof_nb.markdown import html_text, quoted, revealed
 from aof_nb.notebook.rows import in_short
 from aof_nb.policy import ApprovalRequest
 from aof_nb.ports import Effect
-from aof_nb.readable import printable
+from aof_nb.readable import indented_json, printable
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 20_000
@@ -61,8 +59,8 @@ class Answered:
         mark, word, told = self._told()
         kind = {"✓": "good", "⊘": "bad"}.get(mark, "asks")
         return (
-            f"<div class=aof-{kind}><b class=aof-mark>{mark}</b> <b>{word}</b>{escape(told)}: "
-            f"<code>{escape(revealed(self._call))}</code></div>"
+            f"<div class=aof-{kind}><b class=aof-mark>{mark}</b> <b>{word}</b>{html_text(told)}: "
+            f"<code>{html_text(self._call)}</code></div>"
         )
 
     def markdown(self, content_chars: int | None = None) -> str:
@@ -107,7 +105,7 @@ class Card:
         tool = self.request.tool
         grave = " aof-grave" if tool.effect is Effect.DESTRUCTIVE else ""
         call, effect = escape(self.request.call_id, quote=True), tool.effect.value
-        formatted = msgspec.json.format(msgspec.json.encode(self.request.arguments)).decode()
+        formatted = indented_json(self.request.arguments)
         arguments = escape(truncate(formatted, _ARGUMENTS_CHARS))
         editor = (
             "<details><summary>Edit the arguments</summary><textarea data-field=arguments "
@@ -118,13 +116,12 @@ class Card:
             else ""
         )
         words = "".join(
-            f"<div>{escape(revealed(line))}</div>"
-            for line in described(tool, self.request.arguments)
+            f"<div>{html_text(line)}</div>" for line in described(tool, self.request.arguments)
         )
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
-            f"<div><b>Approval needed: {escape(revealed(tool.name))}</b> "
-            f"<span class=aof-told>{effect} · {escape(revealed(self.request.reason))}</span></div>"
+            f"<div><b>Approval needed: {html_text(tool.name)}</b> "
+            f"<span class=aof-told>{effect} · {html_text(self.request.reason)}</span></div>"
             f"{words}<pre class=aof-pre>{revealed(arguments)}</pre>"
             "<div><button type=button data-do=answer data-approved=1 data-key=yes>Approve</button>"
             "<button type=button data-do=answer data-approved=0>Deny</button>"

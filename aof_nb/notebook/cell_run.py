@@ -148,8 +148,15 @@ async def show_in_cell(
         if run.result.status is RunStatus.WAITING and not replayed:
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
-        cost = await asyncio.to_thread(lambda: run.result.cost)
-        renderer.end(run.result, cost=cost)
+        cost: float | None = None
+        try:
+            cost = await asyncio.to_thread(lambda: run.result.cost)
+        except asyncio.CancelledError as cancelled:
+            if debug:
+                raise
+            raise Interrupted("interrupted: the run had ended already") from cancelled
+        finally:
+            renderer.end(run.result, cost=cost)
     if waiting is not None and place is Frontend.HEADLESS:
         raise waiting
     return run.result

@@ -7,13 +7,15 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from IPython.core.error import UsageError
 
-from aof_nb.errors import AofError
+from aof_nb.errors import AofError, ConfigurationError
 from aof_nb.notebook import registry
 from aof_nb.notebook.arguments import LineParser
+from aof_nb.notebook.console import PAGES
 from aof_nb.notebook.failures import CellFailed, failed
 from aof_nb.notebook.options import add_run_options, check_variable, resume_options, run_options
 from aof_nb.notebook.placeholders import expand
@@ -293,6 +295,45 @@ async def _cost(*_: Any) -> str:
     return await recorded.cost()
 
 
+async def _console(shell: InteractiveShell, read: argparse.Namespace) -> str | None:
+    from aof_nb.notebook.console.opening import open_console
+    from aof_nb.notebook.screen import Frontend, frontend
+
+    place = frontend(shell)
+    if place is not Frontend.LIVE:
+        nobody = "here is nobody who could look at it" if place is Frontend.HEADLESS else ""
+        raise ConfigurationError(
+            f"the console needs a notebook's page{': ' if nobody else ''}{nobody}",
+            remedy="open it in JupyterLab, or in the browser: aofctl console",
+        )
+    await open_console(
+        directory=Path(read.directory),
+        variables=shell.user_ns,
+        page=read.page or "",
+        panel=read.panel,
+    )
+    return "The console is in the side panel, at the right." if read.panel else None
+
+
+def _console_takes(parser: LineParser) -> None:
+    parser.add(
+        "page",
+        nargs="?",
+        type=str.lower,
+        choices=[title.lower() for title in PAGES],
+        metavar="page",
+        help="the page that is shown first",
+    )
+    parser.add("--panel", action="store_true", help="in JupyterLab's side panel")
+    parser.add(
+        "--directory",
+        completes="file",
+        default=".",
+        metavar="PATH",
+        help="where the files of agents and runbooks are; the kernel's directory",
+    )
+
+
 async def _save(shell: InteractiveShell, read: argparse.Namespace) -> str:
     from aof_nb.notebook import recorded
 
@@ -357,6 +398,13 @@ COMMANDS: dict[str, Command] = {
             _save,
             _save_takes,
             "%aof save-runbook mend.ipynb --run last",
+        ),
+        Command(
+            "console",
+            "agents, runs, approvals, logs, MCP, models, memory and runbooks, to look at and use",
+            _console,
+            _console_takes,
+            "%aof console\n%aof console approvals --panel",
         ),
         Command("help", "this, or what a command takes", _help, _help_takes),
     )

@@ -94,8 +94,8 @@ class ConsoleRenderer:
                 self._line(in_a_line(event))
             case Notice(text=text, level=level):
                 self._line(f"{level}: {text}")
-            case LimitReached(limit=limit, detail=detail):
-                self._line(f"limit ({limit.replace('_', ' ')}): {detail}")
+            case LimitReached():
+                self._line(in_a_line(event))
             case _:
                 self._end_line()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from html import escape
 from typing import Any, Protocol
 
 import msgspec
@@ -36,7 +35,7 @@ from aof_nb.events import (
     TurnStarted,
     in_a_line,
 )
-from aof_nb.markdown import fenced, finished, quoted, safe_markdown, to_html
+from aof_nb.markdown import fenced, finished, html_text, quoted, safe_markdown, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.cards import Answered, Card
 from aof_nb.notebook.footer import footer_line
@@ -95,7 +94,7 @@ class Prose:
     def markdown(self, content_chars: int | None = None) -> str:
         """The Markdown as any renderer may show it."""
         if not self.void:
-            return safe_markdown(_laid_out(self.raw))
+            return safe_markdown(_laid_out(self.raw)).strip("\n")
         return _folded("void: the response broke off", fenced(self.raw))
 
     def text(self) -> str:
@@ -113,7 +112,7 @@ class Thought:
         """Folded, in grey."""
         return (
             '<details class="aof-quiet"><summary>Thinking</summary>'
-            f"<div class=aof-pre>{escape(self._cut())}</div></details>"
+            f"<div class=aof-pre>{html_text(self._cut())}</div></details>"
         )
 
     def markdown(self, content_chars: int | None = None) -> str:
@@ -143,7 +142,7 @@ class Remark:
         """One line."""
         loud = self._level in {"warning", "error", "waiting"} or self._level.startswith("limit")
         kind = "aof-loud" if loud else "aof-quiet"
-        return f'<div class="{kind}">{escape(self._level)}: {escape(self._remark)}</div>'
+        return f'<div class="{kind}">{html_text(self._level)}: {html_text(self._remark)}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
         """One line in italics."""
@@ -169,9 +168,9 @@ class Footer:
 
     def html(self) -> str:
         """One line."""
-        ended = f"<b>{escape(self._ended)}</b> · " if self._ended else ""
-        journal = f"<code>%aof show {escape(self._run_id)}</code>"
-        return f'<div class="aof-quiet">{ended}{escape(self._line)} · {journal}</div>'
+        ended = f"<b>{html_text(self._ended)}</b> · " if self._ended else ""
+        journal = f"<code>%aof show {html_text(self._run_id)}</code>"
+        return f'<div class="aof-quiet">{ended}{html_text(self._line)} · {journal}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
         """One line; the run's id, which changes from run to run, is in the metadata."""
@@ -211,8 +210,6 @@ class RunRecord:
         self._rows: dict[str, int] = {}
         self._results: dict[str, Shown | None] = {}
         self._cards: dict[str, int] = {}
-        self._footer: Footer | None = None
-        self.size = 0
         self.doing = "starting"
 
     @property
@@ -231,9 +228,9 @@ class RunRecord:
         """Notes that an item has changed."""
         self._changed.add(place)
 
-    async def prepare(self, event: ToolFinished) -> None:
+    async def prepare(self, event: Event) -> None:
         """Draws what a call has returned, in a thread if that may take a while."""
-        if event.outcome is not Outcome.OK:
+        if not isinstance(event, ToolFinished) or event.outcome is not Outcome.OK:
             return
         told = event.content, event.data
         try:
@@ -287,8 +284,8 @@ class RunRecord:
                 self.add(Remark(text, level))
             case Steered(text=text):
                 self.add(Remark(text, "you said"))
-            case LimitReached(limit=limit, detail=detail):
-                self.add(Remark(detail, f"limit ({limit.replace('_', ' ')})"))
+            case LimitReached(detail=detail):
+                self.add(Remark(detail, event.title))
             case _:
                 pass
 
@@ -303,13 +300,7 @@ class RunRecord:
             if isinstance(row, Row) and not row.ended:
                 row.state = Outcome.INTERRUPTED
                 self.touch(place)
-        footer = Footer(result, interrupted=interrupted, cost=cost)
-        if self._footer is None:
-            self.add(footer)
-        else:
-            self._items[-1] = footer
-            self.touch(len(self._items) - 1)
-        self._footer = footer
+        self.add(Footer(result, interrupted=interrupted, cost=cost))
 
     def changes(self) -> list[tuple[int, str]]:
         """The places and the HTML of the items that have changed since this was last asked."""
@@ -341,28 +332,24 @@ class RunRecord:
         return [f"**{quoted(self._who)}**", *filter(None, self._joined("markdown", content_chars))]
 
     def _joined(self, form: str, *arguments: Any) -> Iterator[str]:
-        """Each item in a form; a stretch of prose that was split is whole again."""
-        stretch: Prose | None = None
+        return (getattr(item, form)(*arguments) for item in self._whole())
+
+    def _whole(self) -> list[Item]:
+        """The items; a stretch of prose that was split is whole again."""
+        whole: list[Item] = []
         for item in self._items:
-            if isinstance(item, Prose) and not item.void:
-                if stretch is not None and item.continues:
-                    stretch.raw += item.raw
-                    continue
-                if stretch is not None:
-                    yield getattr(stretch, form)(*arguments).strip("\n")
-                stretch = Prose()
-                stretch.raw = item.raw
+            if not isinstance(item, Prose) or item.void:
+                whole.append(item)
                 continue
-            if stretch is not None:
-                yield getattr(stretch, form)(*arguments).strip("\n")
-                stretch = None
-            yield getattr(item, form)(*arguments)
-        if stretch is not None:
-            yield getattr(stretch, form)(*arguments).strip("\n")
+            last = whole[-1] if whole else None
+            if not (item.continues and isinstance(last, Prose) and not last.void):
+                last = Prose()
+                whole.append(last)
+            last.raw += item.raw
+        return whole
 
     def _write(self, text: str) -> None:
         self.doing = "answering"
-        self.size += len(text)
         self._thought = None
         if self._prose is None:
             self._prose = Prose()

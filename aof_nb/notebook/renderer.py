@@ -6,7 +6,7 @@ import asyncio
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from aof_nb.events import Event, TextDelta, ToolFinished
+from aof_nb.events import Event, TextDelta
 from aof_nb.notebook.budget import Budget
 from aof_nb.notebook.record import RunRecord
 from aof_nb.notebook.screen import Output, Screen
@@ -54,8 +54,7 @@ class CellRenderer:
 
     async def prepare(self, event: Event) -> None:
         """Draws what a tool has returned."""
-        if isinstance(event, ToolFinished):
-            await self.record.prepare(event)
+        await self.record.prepare(event)
 
     def event(self, event: Event) -> None:
         """Takes an event over."""
@@ -91,6 +90,7 @@ class LiveRenderer:
         self._loop = asyncio.get_running_loop()
         self._interval = interval
         self._budget = Budget()
+        self._record_size = 0.0
         self._bundle: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -115,8 +115,7 @@ class LiveRenderer:
 
     async def prepare(self, event: Event) -> None:
         """Draws what a tool has returned."""
-        if isinstance(event, ToolFinished):
-            await self.record.prepare(event)
+        await self.record.prepare(event)
 
     def event(self, event: Event) -> None:
         """Takes an event over; it is shown within the interval."""
@@ -173,12 +172,21 @@ class LiveRenderer:
             return
         if self._opening is None:
             return
-        text = self.record.markdown()
-        if self._budget.allows(size := len(text) * 1.1 + _ENVELOPE):
-            self._budget.spend(size)
-            self._output.show({**self._bundle, "text/markdown": text})
-        elif not self.is_ready.is_set():
+        if not self._show_record():
             self._timer = self._loop.call_later(self._interval * 10, self._tick)
+
+    def _show_record(self) -> bool:
+        """Shows the record as far as it has come, if the budget allows."""
+        if not self._budget.allows(self._record_size):
+            # A record grows: what does not allow the last one need not be asked about this one.
+            return False
+        text = self.record.markdown()
+        self._record_size = len(text) * 1.1 + _ENVELOPE
+        if not self._budget.allows(self._record_size):
+            return False
+        self._budget.spend(self._record_size)
+        self._output.show({**self._bundle, "text/markdown": text})
+        return True
 
 
 live_renderer: ContextVar[LiveRenderer | None] = ContextVar("aof_live_renderer", default=None)

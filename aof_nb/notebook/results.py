@@ -7,13 +7,13 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import isfinite
 from typing import Any
 
 import msgspec
 
-from aof_nb.markdown import fenced, quoted, revealed
+from aof_nb.markdown import fenced, html_text, quoted, table
+from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
 _ROWS = 50
@@ -59,7 +59,7 @@ def shown(content: str, data: Any = None) -> Shown | None:
         some = [[row.get(key, "") for key in head] for row in rows[:_ROWS]]
         return _table(head, some, len(rows))
     if isinstance(data, dict | list) and data:
-        text = msgspec.json.format(msgspec.json.encode(data)).decode()
+        text = indented_json(data)
         return _code(text, "json")
     if content.startswith(("diff --git ", "--- ")) and _HUNK.search(content):
         return _diff(content)
@@ -112,17 +112,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], count: int) -> Sh
         return [truncate(_said(each), _CELL_CHARS) for each in row]
 
     some = [cells(row) for row in rows]
-    html = "".join(f"<th scope=col>{escape(revealed(str(each)))}</th>" for each in head)
+    html = "".join(f"<th scope=col>{html_text(str(each))}</th>" for each in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(revealed(each))}</td>" for each in row) + "</tr>"
-        for row in some
+        "<tr>" + "".join(f"<td>{html_text(each)}</td>" for each in row) + "</tr>" for row in some
     )
-    lines = [
-        list(map(quoted, head)),
-        ["---"] * len(head),
-        *(list(map(quoted, row)) for row in some),
-    ]
-    markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    markdown = table(list(map(quoted, head)), (list(map(quoted, row)) for row in some))
     more = f"{count - len(rows):,} more rows" if count > len(rows) else ""
     return Shown(
         f"<div class=aof-scroll><table><thead><tr>{html}</tr></thead><tbody>{body}</tbody></table>"
@@ -137,14 +131,14 @@ def _said(value: Any) -> str:
 
 def _code(text: str, language: str) -> Shown:
     text = truncate(text, _CODE_CHARS)
-    return Shown(f"<pre class=aof-pre>{escape(revealed(text))}</pre>", fenced(text, language))
+    return Shown(f"<pre class=aof-pre>{html_text(text)}</pre>", fenced(text, language))
 
 
 def _diff(text: str) -> Shown:
     text = truncate(text, _CODE_CHARS)
     kinds = {"+": "aof-added", "-": "aof-removed", "@": "aof-hunk"}
     lines = [
-        f"<span class={kinds.get(line[:1], 'aof-same')}>{escape(revealed(line))}</span>"
+        f"<span class={kinds.get(line[:1], 'aof-same')}>{html_text(line)}</span>"
         for line in text.splitlines()
     ]
     html = "<pre class=aof-pre>" + "\n".join(lines) + "</pre>"
@@ -194,12 +188,12 @@ def _plotted(series: list[Series]) -> Shown:
         [each.name, _spark(each.values), *(f"{value:.6g}" for value in _summary(each.values))]
         for each in series[:_SERIES]
     ]
-    table = _table(["series", "course", "least", "most", "last"], rows, len(series))
+    numbers = _table(["series", "course", "least", "most", "last"], rows, len(series))
     image = plot(series[:_SERIES])
     if image is None:
-        return table
+        return numbers
     picture = f'<img class=aof-plot alt="the series of the table below" src="{image}">'
-    return Shown(picture + table.html, f"{picture}\n\n{table.markdown}")
+    return Shown(picture + numbers.html, f"{picture}\n\n{numbers.markdown}")
 
 
 def _summary(values: list[float]) -> tuple[float, float, float]:

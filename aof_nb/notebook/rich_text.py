@@ -168,8 +168,8 @@ class RichRenderer:
                 self._say(in_a_line(event), "yellow")
             case Notice(text=text, level=level):
                 self._say(f"{level}: {text}", "yellow" if level == "warning" else "dim")
-            case LimitReached(limit=limit, detail=detail):
-                self._say(f"limit ({limit.replace('_', ' ')}): {detail}", "yellow")
+            case LimitReached():
+                self._say(in_a_line(event), "yellow")
             case _:
                 self._print_text()
 
@@ -201,7 +201,9 @@ class RichRenderer:
         now = time.monotonic()
         for row, began in list(self._rows.values())[-_ROWS:]:
             yield Text(
-                f"{printable(row.text())} {seconds(now - began)}", no_wrap=True, overflow="ellipsis"
+                f"{printable(row.text())} {seconds(now - began - row.waited)}",
+                no_wrap=True,
+                overflow="ellipsis",
             )
         took = seconds(max(round(now - self._began), 1))
         self._spinner.update(

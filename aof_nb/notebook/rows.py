@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from html import escape
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
-from aof_nb.markdown import fenced, quoted, revealed
+from aof_nb.markdown import fenced, html_text, quoted
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.results import Shown
-from aof_nb.readable import printable, seconds, visible
+from aof_nb.readable import indented_json, printable, seconds, visible
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
@@ -25,6 +26,7 @@ _TOOLS = (
     '<input type=search data-search placeholder="Search the output" '
     'aria-label="Search the output"><span role=status></span></div>'
 )
+_UNSAID = "aria-hidden=true"
 _EFFECTS = {"read": ("○", ""), "write": ("✎", "write"), "destructive": ("⚠", "destructive")}
 _MARKS = {
     "running": ("…", "going", "running"),
@@ -49,6 +51,7 @@ class Row:
         duration: Seconds, without those that a person took to answer; None while unknown.
         progress: What the tool says of itself.
         artifact: Whether the whole output is kept beside the run.
+        waited: Seconds that a person took to answer.
     """
 
     call: ToolCall
@@ -59,7 +62,11 @@ class Row:
     progress: str = ""
     artifact: bool = False
     _result: Shown | None = field(default=None, init=False)
-    _waited: float = field(default=0.0, init=False)
+    waited: float = field(default=0.0, init=False)
+    _began: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._began = monotonic()
 
     def take(
         self,
@@ -79,12 +86,12 @@ class Row:
                 self.state = "waiting"
             case ApprovalAnswered():
                 self.state = "running"
-                self._waited += event.waited
+                self.waited += event.waited
             case ToolFinished():
                 unanswered = self.state == "waiting" and event.outcome is Outcome.DENIED
                 self.state = "unanswered" if unanswered else event.outcome
                 self.content, self.progress = event.content, ""
-                self.duration = max(0.0, event.duration - self._waited)
+                self.duration = max(0.0, event.duration - self.waited)
                 self.artifact = event.artifact is not None
                 self._result = result
 
@@ -100,30 +107,37 @@ class Row:
 
     def html(self) -> str:
         """The row for the live view, unfolding to arguments and output."""
-        mark, kind, word = _MARKS[self.state]
-        icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
-        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
-        short = escape(revealed(in_short(self.call.arguments)))
-        ticking = "" if self.ended or self.state == "waiting" else " <i data-ticks></i>"
+        short = html_text(in_short(self.call.arguments))
+        live = not self.ended and self.state != "waiting"
+        ticking = f" <i data-ticks={self._running():.1f} aria-hidden=true></i>" if live else ""
         body = f"<div class=aof-label>arguments</div>{_pre(self._arguments())}"
         if self.content:
             label = f"output{', the whole of it is kept with the run' if self.artifact else ''}"
             shown = self._result.html if self._result is not None else _pre(self._shown(None))
             body += f"<div class=aof-label>{label}</div>{_TOOLS}{shown}"
         return (
-            f'<details class="aof-row aof-{kind}"><summary><b class=aof-mark>{mark}</b> '
-            f'<span class=aof-{effect or "read"} title="{escape(self.effect)}">{icon}'
-            f"{f' {effect}' if effect else ''}</span> <b>{escape(revealed(self.call.name))}</b> "
+            f'<details class="aof-row aof-{_MARKS[self.state][1]}"><summary>{self._signs()} '
+            f"<b>{html_text(self.call.name)}</b> "
             f"{f'<code>{short}</code> ' if short else ''}"
-            f"<span class=aof-told>{escape(told)}{ticking}</span></summary>"
+            f"<span class=aof-told>{html_text(self._told(' · '))}{ticking}</span></summary>"
             f"<div class=aof-body>{body}</div></details>"
         )
 
-    def markdown(self, content_chars: int | None = None) -> str:
-        """The row for the record, unfolding where the renderer knows how."""
+    def _signs(self) -> str:
+        """Marks of how it stands and of its effect, with words where none stand beside them."""
         mark, _, word = _MARKS[self.state]
         icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
-        told = " · ".join(part for part in (word, self.progress, self._seconds()) if part)
+        told = escape(self.effect)
+        state = f"<b class=aof-mark {_UNSAID if word else 'role=img aria-label=done'}>{mark}</b>"
+        if not effect:
+            return f'{state} <span title="{told}" role=img aria-label="{told}">{icon}</span>'
+        sign = f"<span {_UNSAID}>{icon}</span> {html_text(effect)}"
+        return f'{state} <span class="aof-{escape(effect)}" title="{told}">{sign}</span>'
+
+    def markdown(self, content_chars: int | None = None) -> str:
+        """The row for the record, unfolding where the renderer knows how."""
+        mark, _, _ = _MARKS[self.state]
+        icon, effect = _EFFECTS.get(self.effect, ("?", self.effect))
         short = quoted(in_short(self.call.arguments))
         summary = " ".join(
             part
@@ -132,15 +146,17 @@ class Row:
                 effect,
                 f"<b>{quoted(self.call.name)}</b>",
                 f"<code>{short}</code>" if short else "",
-                quoted(told),
+                quoted(self._told(" · ")),
             )
             if part
         )
         pieces = [fenced(self._arguments(), "json")]
         if self.content:
-            shown = self._result is not None and content_chars is None
-            output = fenced(self._shown(content_chars))
-            pieces.append(self._result.markdown if shown and self._result else output)
+            pieces.append(
+                self._result.markdown
+                if self._result is not None and content_chars is None
+                else fenced(self._shown(content_chars))
+            )
         if self.artifact:
             pieces.append("The whole output is kept with the run.")
         body = "\n\n".join(pieces)
@@ -148,13 +164,22 @@ class Row:
 
     def text(self) -> str:
         """The row as a line of plain text; what went wrong is said below it."""
-        mark, _, word = _MARKS[self.state]
-        told = ", ".join(part for part in (word, self.progress, self._seconds()) if part)
+        mark, _, _ = _MARKS[self.state]
+        told = self._told(", ")
         line = f"{mark} {self.call.name} {in_short(self.call.arguments)}".rstrip()
         line += f" ({told})" if told else ""
         if self.state in {Outcome.ERROR, Outcome.DENIED} and self.content.strip():
             line += f"\n  {_first_line(self.content)}"
         return line
+
+    def _told(self, separator: str) -> str:
+        """How it stands, what it says of itself and how long it took."""
+        parts = (_MARKS[self.state][2], self.progress, self._seconds())
+        return separator.join(part for part in parts if part)
+
+    def _running(self) -> float:
+        """Seconds since it began, without those that a person took to answer."""
+        return max(0.0, monotonic() - self._began - self.waited)
 
     def _seconds(self) -> str:
         if self.duration is None or self.state in {Outcome.DENIED, "unanswered"}:
@@ -168,7 +193,7 @@ class Row:
         arguments = self.call.arguments
         if arguments is None:
             return truncate(self.call.raw_arguments, _ARGUMENTS_CHARS)
-        formatted = msgspec.json.format(msgspec.json.encode(arguments)).decode()
+        formatted = indented_json(arguments)
         return truncate(printable(formatted), _ARGUMENTS_CHARS)
 
 
@@ -180,7 +205,7 @@ def _progress(event: ToolProgress) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre class=aof-pre>{escape(revealed(text))}</pre>"
+    return f"<pre class=aof-pre>{html_text(text)}</pre>"
 
 
 def in_short(arguments: dict[str, Any] | None) -> str:

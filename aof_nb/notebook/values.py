@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aof_nb.markdown import table
 from aof_nb.truncation import truncate
 
 ROWS = 50
@@ -64,12 +65,12 @@ def _table(frame: Any) -> str:
     rows, columns = frame.shape
     index = _index_names(frame)
     names = [*index, *(str(each) for each in frame.columns)][:_COLUMNS]
-    lines = [_row(names), _row(["---"] * len(names))]
-    lines += [_row(each[:_COLUMNS]) for each in itertools.islice(_rows(frame.head(ROWS)), ROWS)]
+    first = itertools.islice(_rows(frame.head(ROWS)), ROWS)
+    shown = table(_cells(names), (_cells(each[:_COLUMNS]) for each in first))
     left_out = [f"the first {ROWS} of {rows:,} rows"] if rows > ROWS else []
     left_out += [f"the first {_COLUMNS} of {columns:,} columns"] if columns > _COLUMNS else []
     note = f"\n\n({', '.join(left_out)})" if left_out else ""
-    return truncate("\n".join(lines), CHARS) + note
+    return truncate(shown, CHARS) + note
 
 
 def _rows(frame: Any) -> Iterator[Sequence[Any]]:
@@ -91,6 +92,6 @@ def _index_names(frame: Any) -> list[str]:
     return [str(each or "") for each in index.names]
 
 
-def _row(cells: Sequence[Any]) -> str:
-    texts = (" ".join(truncate(str(each), _CELL_CHARS).split()) for each in cells)
-    return "| " + " | ".join(each.replace("|", "\\|") for each in texts) + " |"
+def _cells(row: Sequence[Any]) -> list[str]:
+    texts = (" ".join(truncate(str(each), _CELL_CHARS).split()) for each in row)
+    return [each.replace("|", "\\|") for each in texts]

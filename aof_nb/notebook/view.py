@@ -54,7 +54,6 @@ class RunView:
         self._sent: dict[int, str] = {}
         self._status = ""
         self._widget: Any = None
-        self.ready = False
 
     @staticmethod
     def load() -> None:

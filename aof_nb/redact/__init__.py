@@ -8,7 +8,7 @@ layer around a tool; the one around a model is in `aof_nb.models.redacting`.
 
 from aof_nb.redact.declared import declared_secrets
 from aof_nb.redact.placeholders import RedactionState
-from aof_nb.redact.redactor import Redactor, mentions_secret
+from aof_nb.redact.redactor import Redactor
 from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.stream import StreamRedactor
 
@@ -18,5 +18,4 @@ __all__ = [
     "Redactor",
     "StreamRedactor",
     "declared_secrets",
-    "mentions_secret",
 ]

@@ -14,11 +14,6 @@ import msgspec
 from aof_nb.errors import ToolError
 from aof_nb.redact.encodings import encoded
 
-PLACEHOLDER = re.compile(
-    r"\[secret:(?P<name>[A-Za-z0-9_.-]{1,120})(?::(?P<encoding>[A-Za-z0-9-]{1,20}))?\]"
-)
-"""What stands in a secret's place: its name, and how it was encoded there."""
-
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONG = 24
 

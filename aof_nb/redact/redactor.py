@@ -36,12 +36,13 @@ from aof_nb.redact.commands import words_of
 from aof_nb.redact.declared import declared_secrets
 from aof_nb.redact.kubernetes import decoded_entry, entries_of
 from aof_nb.redact.names import kind_of
-from aof_nb.redact.placeholders import PLACEHOLDER, RedactionState
+from aof_nb.redact.placeholders import RedactionState
 from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.spans import Span
 from aof_nb.redact.stream import StreamRedactor
 from aof_nb.redact.texts import TextRedactor
 from aof_nb.redact.values import is_distinct, is_harmless
+from aof_nb.secret_placeholders import PLACEHOLDER
 
 _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _MOST_REVEALED = 200
@@ -319,22 +320,6 @@ class Redactor(TextRedactor):
             same = all(new is old for new, old in zip(items, value, strict=True))
             return value if same else items
         return value
-
-
-def mentions_secret(value: Any) -> bool:
-    """Whether there is a placeholder anywhere in JSON data.
-
-    Example:
-        >>> mentions_secret({"argv": ["curl", "-H", "X-Key: [secret:API_KEY]"]})
-        True
-    """
-    if isinstance(value, str):
-        return "[secret:" in value and PLACEHOLDER.search(value) is not None
-    if isinstance(value, dict):
-        return any(mentions_secret(each) for item in value.items() for each in item)
-    if isinstance(value, list | tuple):
-        return any(mentions_secret(each) for each in value)
-    return False
 
 
 def _text(redactor: Redactor, part: Text) -> Text:

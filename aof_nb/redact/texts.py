@@ -12,10 +12,11 @@ from aof_nb.messages import sendable
 from aof_nb.redact.declared import looked_for
 from aof_nb.redact.index import Index, index_of
 from aof_nb.redact.kubernetes import holds_secret, secret_spans
-from aof_nb.redact.placeholders import PLACEHOLDER, Placeholders, RedactionState
+from aof_nb.redact.placeholders import Placeholders, RedactionState
 from aof_nb.redact.settings import RedactionPolicy
 from aof_nb.redact.spans import Span
 from aof_nb.redact.values import is_distinct
+from aof_nb.secret_placeholders import PLACEHOLDER
 
 _MOST_KNOWN = 1000
 _DEFAULT = RedactionPolicy()

@@ -16,7 +16,8 @@ from aof_nb.errors import AofError, ToolError
 from aof_nb.events import Event
 from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
 from aof_nb.redact.commands import reveals
-from aof_nb.redact.redactor import Redactor, mentions_secret
+from aof_nb.redact.redactor import Redactor
+from aof_nb.secret_placeholders import mentions_secret
 
 
 def redacted_tools(tools: Iterable[Tool], redactor: Redactor) -> list[Tool]:

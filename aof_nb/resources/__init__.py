@@ -6,8 +6,23 @@ and `mcp`. Kinds that cannot be carried out yet are refused by name.
 
 from __future__ import annotations
 
-from aof_nb.resources.checking import check
-from aof_nb.resources.loading import agent_from_yaml, load, load_all, mcp_server_from_yaml
+from aof_nb.resources.checking import check, check_text
+from aof_nb.resources.loading import (
+    agent_from_yaml,
+    load,
+    load_all,
+    load_document,
+    mcp_server_from_yaml,
+)
 from aof_nb.resources.problems import Problem
 
-__all__ = ["Problem", "agent_from_yaml", "check", "load", "load_all", "mcp_server_from_yaml"]
+__all__ = [
+    "Problem",
+    "agent_from_yaml",
+    "check",
+    "check_text",
+    "load",
+    "load_all",
+    "load_document",
+    "mcp_server_from_yaml",
+]

@@ -54,6 +54,21 @@ def check(path: str | Path) -> list[Problem]:
     return list(_yaml(text, str(path), folder=path.parent))
 
 
+def check_text(text: str, *, file: str, folder: Path) -> list[Problem]:
+    r"""Finds what is wrong with YAML that is not in a file yet.
+
+    Args:
+        text: The YAML.
+        file: What it is called, for problems.
+        folder: Where its file will be: scripts are looked for there first.
+
+    Example:
+        >>> [str(each) for each in check_text("model: 3\n", file="a.yaml", folder=Path())]
+        ['a.yaml:1: model: model is text, not 3 (put it in quotes)']
+    """
+    return list(_yaml(text, file, folder=folder))
+
+
 def _yaml(text: str, file: str, *, folder: Path) -> Iterator[Problem]:
     try:
         documents = parse_documents(text, file=file)

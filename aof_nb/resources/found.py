@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +24,22 @@ def files_in(directory: Path) -> Iterator[Path]:
     for path in _walked(directory):
         if path.suffix == ".ipynb" or (path.suffix in {".yaml", ".yml"} and _is_ours(path)):
             yield path
+
+
+def resource_files_in(directory: Path, *, most: int) -> tuple[list[Path], bool]:
+    """AOF's YAML files among so many files of a directory, and whether those were all there are.
+
+    Args:
+        directory: Where to look, and below.
+        most: How many files are looked at, of whatever kind.
+    """
+    looked_at = list(itertools.islice(_walked(directory), most + 1))
+    found = [
+        path
+        for path in looked_at[:most]
+        if path.suffix in {".yaml", ".yml"} and path.is_file() and _is_ours(path)
+    ]
+    return found, len(looked_at) <= most
 
 
 def notebooks_in(directory: Path) -> Iterator[Path]:

@@ -70,6 +70,36 @@ def load_all(source: str | Path) -> list[Resource]:
     return [_made(each, made) for each, made in zip(read, resources, strict=True)]
 
 
+def load_document(text: str, place: int, *, file: str, folder: Path) -> Resource:
+    r"""Loads one resource of a text of several; nothing need be right with the others.
+
+    What is only a warning is not logged: `check_text` tells it.
+
+    Args:
+        text: The YAML.
+        place: Which of its documents, from 0; empty ones do not count.
+        file: The text's name, for errors.
+        folder: Where its file is: scripts are looked for there first.
+
+    Raises:
+        ResourceError: If it is wrong, or there are not so many.
+
+    Example:
+        >>> text = "kind: Trigger\n---\nname: sre\nmodel: openai:gpt-5\n"
+        >>> load_document(text, 1, file="a.yaml", folder=Path()).name
+        'sre'
+    """
+    read = [read_document(each, file) for each in parse_documents(text, file=file)]
+    if place >= len(read):
+        said = "the file is empty" if not read else f"there is no document {place + 1}"
+        raise ResourceError(said, file=file, remedy="write it")
+    document, resource = read[place], make_all(read, folder=folder)[place]
+    findings = document if isinstance(document, Findings) else document.findings
+    if findings.errors or resource is None:
+        raise findings.error()
+    return resource
+
+
 def agent_from_yaml(
     text: str,
     *,

@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from aof_nb.agent import Agent
 from aof_nb.errors import AofError
 from aof_nb.events import ModelEvent, ModelResponse, RunStatus, ToolFinished
@@ -18,6 +16,7 @@ from aof_nb.mcp.spec import McpServer
 from aof_nb.messages import Message, Outcome, StopReason, Text, ToolCall, Usage
 from aof_nb.policy import ApproveMode, Approver, Policy, approve_from_environment
 from aof_nb.ports import ModelRequest, Tool
+from aof_nb.readable import indented_json
 from aof_nb.result import RunFailed, RunResult
 from aof_nb.truncation import truncate
 
@@ -62,8 +61,7 @@ class StepResult:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         text, language = self.text, "text"
         if isinstance(self.data, dict | list):
-            laid_out = msgspec.json.format(encode(self.data))
-            text, language = laid_out.decode(), "json"
+            text, language = indented_json(self.data, encode=encode), "json"
         text = truncate(text, _SHOWN_CHARACTERS)
         fence = "```"
         while fence in text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ import nbformat
 import pytest
 
 import aof_nb
+from tests.e2e.browser import chromium
 from tests.e2e.jupyterlab import jupyterlab
-from tests.e2e.test_jupyterlab import page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,7 +26,13 @@ SOURCES = {
     "%%time\n1 + 1": "python",
 }
 
-__all__ = ["page"]
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with chromium() as browser:
+        made = browser.new_page()
+        made.set_default_timeout(60_000)
+        yield made
 
 
 def test_the_extension_is_that_of_this_version() -> None:

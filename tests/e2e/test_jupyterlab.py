@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,36 +14,25 @@ import nbformat
 import pytest
 
 from tests.e2e import incident
+from tests.e2e.browser import chromium, output
 from tests.e2e.jupyterlab import jupyterlab
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, ViewportSize
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--font-render-hinting=none"),
-]
 IMAGES = Path(__file__).parents[2] / "docs/images"
 PLAIN = ".jp-cell-toolbar, .jp-Collapser { visibility: hidden }"
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        size = {"width": 1180, "height": 1300}
-        made = browser.new_page(viewport=size, device_scale_factor=2)  # type: ignore[arg-type]
+    with chromium() as browser:
+        size: ViewportSize = {"width": 1180, "height": 1300}
+        made = browser.new_page(viewport=size, device_scale_factor=2)
         made.set_default_timeout(60_000)
         yield made
-        browser.close()
 
 
 def test_approve_while_it_runs_and_interrupt_another(tmp_path: Path, page: Page) -> None:
@@ -93,10 +81,6 @@ def test_approve_while_it_runs_and_interrupt_another(tmp_path: Path, page: Page)
     assert not (work / "went_on").exists()
     assert "widget-view" not in saved
     assert "checkout is healthy again" in saved
-
-
-def output(cell: Locator) -> str:
-    return " ".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
 
 
 def streamed(cell: Locator) -> list[int]:

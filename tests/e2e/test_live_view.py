@@ -191,7 +191,9 @@ def test_three_agents_side_by_side_keep_their_places(notebook: NotebookPage) -> 
 def test_the_stop_button_ends_the_run_and_the_queue(notebook: NotebookPage) -> None:
     cell = notebook.run(1)
     notebook.run(2)
-    cell.locator("summary", has_text="watch").wait_for()
+    watch = cell.locator("summary", has_text="watch")
+    watch.get_by_role("img", name="read").wait_for()
+    watch.locator("[data-ticks]", has_text=re.compile(r"^· [0-9.]+ s$")).wait_for()
     began = time.monotonic()
     cell.get_by_role("button", name="Stop").click()
     cell.locator(".jp-OutputArea-output", has_text="the run was ended").wait_for()

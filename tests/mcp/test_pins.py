@@ -14,7 +14,7 @@ from aof_nb import Agent, McpServer
 from aof_nb.errors import McpError
 from aof_nb.events import Notice
 from aof_nb.mcp.definition import Definition, definition_of
-from aof_nb.mcp.pins import accept, check, pinned
+from aof_nb.mcp.pins import accept, check, pinned, pins_of
 from aof_nb.mcp.pool import McpPool, McpTools
 from tests.mcp.conftest import Odd, offered
 from tests.test_prompt_injection import Obeying
@@ -204,3 +204,13 @@ async def test_where_nothing_can_be_kept_tools_are_offered_with_a_warning(
     found = await mcp.tools([odd.spec()])
     assert "odd__plain" in names(found)
     assert "changes will not be noticed" in found.warnings[0]
+
+
+def test_only_what_was_shown_is_accepted() -> None:
+    check(SERVER, [READ, WRITE])
+    check(SERVER, [changed(), changed(WRITE)])
+    assert accept("lab", "read", seen=[changed(WRITE), READ]) == []
+    assert set(check(SERVER, [changed(), changed(WRITE)]).changed) == {"read", "write"}
+    assert [each.tool for each in accept("lab", seen=[changed()])] == ["read"]
+    assert pins_of(SERVER) == pinned("lab")[0]
+    assert pins_of(McpServer(name="lab", command="other")) is None

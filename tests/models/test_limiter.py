@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.models.limiter import Limiter, RateLimit, limiter_of, parse_limit, rate_limit
+from aof_nb.models.limiter import (
+    Limiter,
+    RateLimit,
+    limiter_of,
+    limiter_states,
+    parse_limit,
+    rate_limit,
+    reset,
+)
 from tests import virtual_time
 
 
@@ -137,3 +145,18 @@ def test_a_limit_that_cannot_be_read_names_the_place(text: str) -> None:
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="requests_per_minute is 0"):
         rate_limit("anthropic", requests_per_minute=0)
+
+
+async def test_how_limiters_stand_is_told_without_taking_a_place() -> None:
+    reset()
+    rate_limit("somebody", requests_per_minute=60, concurrency=2)
+    limiter = limiter_of("somebody")
+    await limiter.enter()
+    [idle] = limiter_states()
+    assert (idle.under_way, idle.waiting, idle.next_in) == (1, 0, 0.0)
+    limiter.take_turn()
+    [state] = limiter_states()
+    assert 0.5 < state.next_in <= 1.1
+    assert limiter_states()[0].next_in <= state.next_in
+    reset()
+    assert limiter_states() == []

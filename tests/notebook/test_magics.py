@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -374,3 +376,31 @@ async def test_an_interrupt_ends_the_run(shell: Any, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "? nap seconds=60 (interrupted, outcome unknown)\ninterrupted · " in out
     assert shell.user_ns["r"].status == "cancelled"
+
+
+async def test_an_interrupt_while_the_cost_is_counted_leaves_the_record(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, counting, let_go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def cost(_: Any) -> float:
+        loop.call_soon_threadsafe(counting.set)
+        let_go.wait(30)
+        return 1.0
+
+    monkeypatch.setattr("aof_nb.models.prices.cost", cost)
+    monkeypatch.setenv("AOF_FRONTEND", "live")
+    shell.display_pub = published = CapturingDisplayPublisher()
+    shell.user_ns["sre"] = says("All is well.")
+    running = asyncio.create_task(cell(shell, "%%aof sre --out r\nhi"))
+    try:
+        await asyncio.wait_for(counting.wait(), 30)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError, match="had ended already"):
+            await running
+    finally:
+        let_go.set()
+    last = published.outputs[-1]
+    assert "All is well." in last["data"]["text/markdown"]
+    assert last["metadata"]["aof"]["status"] == "completed"
+    assert shell.user_ns["r"].text == "All is well."

@@ -12,10 +12,21 @@ from markdown_it import MarkdownIt
 
 from aof_nb.agent import Agent
 from aof_nb.errors import BrokenStream
-from aof_nb.events import ContextCompacted, TextDelta, ToolFinished, ToolProgress, ToolStarted
+from aof_nb.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextCompacted,
+    Notice,
+    TextDelta,
+    ThinkingDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from aof_nb.limits import Limits
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.models.resilience import RetryPolicy
+from aof_nb.notebook.budget import Budget
 from aof_nb.notebook.plain import ConsoleRenderer
 from aof_nb.notebook.record import RECORD_CHARS, RunRecord
 from aof_nb.notebook.renderer import CellRenderer, LiveRenderer
@@ -23,7 +34,7 @@ from aof_nb.notebook.rows import Row, in_short
 from aof_nb.policy import Action, Answer, ApprovalRequest, Policy
 from aof_nb.ports import Effect, ToolContext, ToolOutput, ToolSpec
 from aof_nb.tools import tool
-from tests.notebook.fakes import Recording, Says
+from tests.notebook.fakes import Clock, Recording, Says
 
 
 @tool(effect="read")
@@ -56,6 +67,14 @@ async def shown(asked: Agent) -> Recording:
         renderer.event(event)
     renderer.end(run.result, cost=0.0123)
     return screen
+
+
+async def finish(renderer: LiveRenderer) -> None:
+    """Ends what a renderer shows with the result of a run."""
+    run = agent(["End."]).stream("why?")
+    async for _ in run:
+        pass
+    renderer.end(run.result)
 
 
 def fixed(texts: list[str]) -> list[str]:
@@ -185,13 +204,34 @@ async def test_without_a_page_that_shows_views_the_record_grows() -> None:
     grown = [data["text/markdown"] for data, *_ in screen.sent if "Line" in str(data)]
     assert len(grown) > 2
     assert all(after.startswith(before) for before, after in itertools.pairwise(grown))
-    run = agent(["End."]).stream("why?")
-    async for _ in run:
-        pass
-    renderer.end(run.result)
+    await finish(renderer)
     last = screen.sent[-1][0]
     assert set(last) == {"text/markdown"}
     assert "Line 11." in last["text/markdown"]
+
+
+async def test_a_record_that_may_not_be_sent_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, clock, made = Recording(), Clock(), list[str]()
+    whole = RunRecord.markdown
+
+    def markdown(record: RunRecord) -> str:
+        made.append(text := whole(record))
+        return text
+
+    monkeypatch.setattr(RunRecord, "markdown", markdown)
+    monkeypatch.setattr("aof_nb.notebook.renderer.Budget", lambda: Budget(clock))
+    renderer = LiveRenderer(screen, agent="sre", session=None, interval=0.002)
+    renderer.open()
+    renderer.event(TextDelta("A line of the answer.\n\n" * 200))
+    while not made:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert len(made) == 1
+    assert not any("A line" in str(data) for data, *_ in screen.sent)
+    clock.now = 1.0
+    while not any("A line" in str(data) for data, *_ in screen.sent):
+        await asyncio.sleep(0.01)
+    await finish(renderer)
 
 
 class Chatty:
@@ -260,6 +300,35 @@ async def test_the_time_a_person_takes_is_not_the_tools() -> None:
     assert "✓ Approved by maria (test): nap seconds=0.1" in record.text()
 
 
+def test_the_live_duration_is_the_running_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("aof_nb.notebook.rows.monotonic", clock)
+    row = Row(call(1, "drop"), "destructive")
+    clock.now = 2.0
+    assert "data-ticks=2.0" in row.html()
+    row.take(ApprovalRequested("call_1", "drop", "destructive", {}, "d", ""))
+    assert "data-ticks" not in row.html()
+    clock.now = 62.0
+    row.take(ApprovalAnswered("call_1", "d", True, False, "ann", "notebook", waited=60.0))
+    clock.now = 63.0
+    assert "data-ticks=3.0" in row.html()
+
+
+def test_marks_without_words_have_names() -> None:
+    def signs(row: Row) -> str:
+        return row.html().partition("<summary>")[2].partition(f"<b>{row.call.name}</b>")[0]
+
+    def said(row: Row) -> str:
+        """What is left for somebody who hears it."""
+        named = re.sub(r"<[^>]* aria-label=\"?(\w+)\"?[^>]*>[^<]*<", r"\1<", signs(row))
+        return re.sub(r"<[^>]*>", "", re.sub(r"<[^>]*aria-hidden=true>[^<]*<", "<", named)).strip()
+
+    assert said(Row(call(1, "look"), "read", Outcome.OK)) == "done read"
+    assert said(Row(call(1, "drop"), "destructive", Outcome.OK)).split() == ["done", "destructive"]
+    assert said(Row(call(1, "look"), "read", Outcome.ERROR)) == "read"
+    assert "failed" in Row(call(1, "look"), "read", Outcome.ERROR).html()
+
+
 def test_a_row_is_bounded_and_escaped() -> None:
     huge = ToolCall("1", "<b>x</b>", {"script": "<script>alert(1)</script>" * 10_000})
     row = Row(huge, "write", Outcome.OK, content="<img src=x>" * 10_000, artifact=True)
@@ -285,6 +354,15 @@ def test_a_record_is_bounded() -> None:
     assert "the run's journal has it" in text
     assert text.startswith("**sre**\n\n<details><summary>✓ ○ <b>nap</b>")
     assert rendered(text).count("<details>") == rendered(text).count("</details>")
+
+
+def test_nothing_hides_in_a_remark_or_a_thought() -> None:
+    record = RunRecord("sre", None)
+    record.take(ThinkingDelta("run safe\u202eexe.sh"))
+    record.take(Notice("see\u200b this\x1b[2J", "warning"))
+    (_, thought), (_, remark) = record.changes()
+    assert "run safe⟨U+202E⟩exe.sh" in thought
+    assert "see⟨U+200B⟩ this\\x1b[2J" in remark
 
 
 def test_arguments_in_short() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from aof_nb import Agent, load
 from aof_nb.errors import ResourceError
-from aof_nb.resources import Problem, check
+from aof_nb.resources import Problem, check, check_text
+from aof_nb.resources.found import resource_files_in
 
 
 def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
@@ -127,3 +129,18 @@ def test_a_problem_reads_as_one_line() -> None:
     assert str(Problem("a.yaml", 3, "x", "is wrong", "do right")) == (
         "a.yaml:3: x: is wrong (do right)"
     )
+
+
+def test_text_that_is_in_no_file_yet(tmp_path: Path) -> None:
+    text = "model: openai:gpt-5\ntools: [shel]\n"
+    [problem] = check_text(text, file="new.yaml", folder=tmp_path)
+    assert str(problem).startswith("new.yaml:2: tools[0]: there is no built-in tool 'shel'")
+
+
+def test_only_so_many_files_are_looked_at(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.yaml", "c.yaml", "d.yaml"):
+        (tmp_path / name).write_text("model: openai:gpt-5\n")
+    os.mkfifo(tmp_path / "aa.yaml")
+    found, complete = resource_files_in(tmp_path, most=4)
+    assert ([each.name for each in found], complete) == (["b.yaml", "c.yaml"], False)
+    assert resource_files_in(tmp_path, most=5)[1]

@@ -14,7 +14,7 @@ from aof_nb import Agent, ContextPolicy, McpServer, load
 from aof_nb.errors import ResourceError
 from aof_nb.policy import Action
 from aof_nb.ports import ToolSpec
-from aof_nb.resources import agent_from_yaml, load_all, mcp_server_from_yaml
+from aof_nb.resources import agent_from_yaml, load_all, load_document, mcp_server_from_yaml
 
 WHOLE = """\
 apiVersion: {version}
@@ -76,6 +76,17 @@ def test_several_documents() -> None:
     assert [type(each) for each in found] == [McpServer, Agent]
     with pytest.raises(ResourceError, match="2 resources"):
         load("name: a\nmodel: m:m\n---\nname: b\nmodel: m:m\n")
+
+
+def test_one_of_several_documents_is_loaded_whatever_the_others_are(tmp_path: Path) -> None:
+    text = "kind: Trigger\n---\n---\nname: a\nmodel: openai:gpt-5\n---\nmodel: 3\n"
+    loaded = load_document(text, 1, file="a.yaml", folder=tmp_path)
+    assert isinstance(loaded, Agent)
+    assert loaded.name == "a"
+    with pytest.raises(ResourceError, match=r"a\.yaml:7: model: model is text"):
+        load_document(text, 2, file="a.yaml", folder=tmp_path)
+    with pytest.raises(ResourceError, match="there is no document 4"):
+        load_document(text, 3, file="a.yaml", folder=tmp_path)
 
 
 def test_servers_may_be_named() -> None:

@@ -1,4 +1,4 @@
-"""The console: agents, runs, approvals and logs, made of widgets in a notebook.
+"""The console: agents, runs, servers, models and more, made of widgets in a notebook.
 
 A page is a class that takes a `aof_nb.notebook.console.page.Host` and satisfies
 `aof_nb.notebook.console.page.Page`. It is a line in `PAGES`, by the name of its module and class;
@@ -24,6 +24,8 @@ PAGES: Final[dict[str, str]] = {
     "Runs": "aof_nb.notebook.console.runs:RunsPage",
     "Approvals": "aof_nb.notebook.console.approvals:ApprovalsPage",
     "Logs": "aof_nb.notebook.console.logs:LogsPage",
+    "MCP": "aof_nb.notebook.console.mcp:McpPage",
+    "Models": "aof_nb.notebook.console.models:ModelsPage",
     "Memory": "aof_nb.notebook.console.memory:MemoryPage",
     "Runbooks": "aof_nb.notebook.console.runbooks:RunbooksPage",
 }

@@ -102,8 +102,8 @@ class Question:
             ),
             self._button("Deny", "ban", approved=False),
         ]
-        edit = self._editor(request.arguments)
         row: Any = ipywidgets.HBox([*self._buttons, self._reason], layout={"flex_flow": "row wrap"})
+        edit = self._editor(request.arguments)
         self.widget: Any = ipywidgets.VBox([self._head, body, row, *edit])
         self.widget.add_class("aof-inbox")
         if request.tool.effect is Effect.DESTRUCTIVE:

@@ -58,8 +58,8 @@ def _chart(
 ) -> str:
     most, total = max(values, default=0.0), sum(values)
     said = f"{title}: {word(total)}"
-    step = _WIDTH / _BARS
-    drawn = "".join(_drawn(values, most, step, word, begin, width))
+    starts = [begin + place * width for place in range(len(values))]
+    drawn = "".join(_bars(zip(starts, values, strict=True), most, word))
     return (
         f"<figure><figcaption><b>{escape(title)}</b> {escape(word(total))}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(said, quote=True)}">'
@@ -67,19 +67,15 @@ def _chart(
     )
 
 
-def _drawn(
-    values: Sequence[float],
-    most: float,
-    step: float,
-    word: Callable[[float], str],
-    begin: float,
-    width: float,
+def _bars(
+    values: Iterable[tuple[float, float]], most: float, word: Callable[[float], str]
 ) -> Iterable[str]:
-    for place, value in enumerate(values):
+    step = _WIDTH / _BARS
+    for place, (start, value) in enumerate(values):
         if value <= 0:
             continue
         height = max(2.0, _HEIGHT * value / most)
-        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(begin + place * width))
+        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(start))
         yield (
             f'<rect x="{place * step + 1:g}" y="{_HEIGHT - height:.1f}" width="{step - 2:g}" '
             f'height="{height:.1f}"><title>{at}: {escape(word(value))}</title></rect>'

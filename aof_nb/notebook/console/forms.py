@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -29,8 +29,8 @@ class SchemaForm:
     is required text.
 
     Args:
-        schema: The JSON schema of an object. A string with ``"format": "multiline"`` gets several
-            lines.
+        schema: The JSON schema of an object; if it is no valid one, only its fields are used. A
+            string with ``"format": "multiline"`` gets several lines.
         value: What it begins with.
 
     Example:
@@ -47,13 +47,19 @@ class SchemaForm:
         import jsonschema_rs
 
         self._schema = dict(schema)
-        self._validator = jsonschema_rs.validator_for(self._schema)
-        self._required = set(self._schema.get("required", ()))
+        try:
+            # Schemas come from servers, too: what they refer to elsewhere is not fetched.
+            self._validator: Any = jsonschema_rs.validator_for(self._schema, offline=True)
+        except ValueError:
+            self._validator = None
+        properties, required = self._schema.get("properties"), self._schema.get("required")
+        fields = properties if isinstance(properties, dict) else {}
+        self._required = {str(each) for each in required} if isinstance(required, list) else set()
         self._changed: list[Callable[[], None]] = []
         self._silent = False
         self._fields = {
             name: _Field(name, part if isinstance(part, dict) else {}, name in self._required)
-            for name, part in self._schema.get("properties", {}).items()
+            for name, part in fields.items()
         }
         self.problems: dict[str, str] = {}
         """What is wrong, by field; what is wrong with the whole by the empty name."""
@@ -112,7 +118,7 @@ class SchemaForm:
 
     def _judge(self) -> None:
         value, problems = self._read()
-        for error in self._validator.iter_errors(value):
+        for error in self._errors(value):
             path = list(error.instance_path)
             if path:
                 within = ".".join(str(each) for each in path[1:])
@@ -124,10 +130,13 @@ class SchemaForm:
         for name in self._required - set(value):
             problems.setdefault(name, "this is required")
         if not problems:
-            whole = next(iter(self._validator.iter_errors(value)), None)
+            whole = next(iter(self._errors(value)), None)
             problems |= {"": whole.message} if whole is not None else {}
         self.problems = problems
         self._show()
+
+    def _errors(self, value: Mapping[str, Any]) -> Iterable[Any]:
+        return () if self._validator is None else self._validator.iter_errors(value)
 
     def _show(self) -> None:
         for name, each in self._fields.items():
@@ -146,10 +155,10 @@ class _Field:
         self._kind = kind if isinstance(kind, str) else ""
         label = f"{revealed(visible(name))}{' *' if required else ''}"
         told = revealed(visible(str(schema.get("description", ""))))
-        full = {"width": "100%"}
+        full = {"width": "auto"}
         options: dict[str, Any] = {"layout": full, "tooltip": told or label}
         self._choices: dict[str, Any] = {}
-        if "enum" in schema or self._kind == "boolean":
+        if isinstance(schema.get("enum"), list) or self._kind == "boolean":
             self._choices = self._named_choices()
             self.input: Any = ipywidgets.Dropdown(options=list(self._choices), **options)
         elif self._is_json() or schema.get("format") == "multiline":
@@ -178,7 +187,7 @@ class _Field:
         return self._kind if self._kind != "string" else ""
 
     def _named_choices(self) -> dict[str, Any]:
-        if "enum" not in self._schema:
+        if not isinstance(self._schema.get("enum"), list):
             return _EITHER
         listed = {_as_text(each): each for each in self._schema["enum"]}
         return {"": None} | listed

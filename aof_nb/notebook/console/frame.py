@@ -16,7 +16,7 @@ from aof_nb.errors import AofError
 from aof_nb.markdown import revealed
 from aof_nb.notebook.console import PAGES
 from aof_nb.notebook.console.page import Page
-from aof_nb.notebook.console.widgets import pulse_class
+from aof_nb.notebook.console.widgets import close_tree, pulse_class
 from aof_nb.readable import visible
 
 _logger = logging.getLogger("aof_nb.console")
@@ -118,7 +118,7 @@ class Console:
             if page is not None:
                 with contextlib.suppress(Exception):
                     page.close()
-        _close(self.widget)
+        close_tree(self.widget)
 
     def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
         if not self.closed:
@@ -208,10 +208,3 @@ class Console:
         said = escape(revealed(visible(text)))
         self._note.value = f"<div class={kind} role={role}>{said}</div>" if text else ""
         self._note.layout.display = None if text else "none"
-
-
-def _close(widget: Any) -> None:
-    """Closes a widget and all within it."""
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()

@@ -39,3 +39,10 @@ def table_class() -> type[Any]:
         filterable = traitlets.Bool(default_value=True).tag(sync=True)
 
     return TableWidget
+
+
+def close_tree(widget: Any) -> None:
+    """Closes a widget and all within it."""
+    for child in getattr(widget, "children", ()):
+        close_tree(child)
+    widget.close()

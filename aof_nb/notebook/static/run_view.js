@@ -17,7 +17,6 @@ function render({ model, el }) {
     if (!item) {
       item = { html: "", node: document.createElement("div") };
       item.node.className = "aof-item jp-RenderedHTMLCommon jp-RenderedMarkdown";
-      item.since = Date.now();
       items.set(key, item);
       list.append(item.node);
     }
@@ -36,6 +35,7 @@ function render({ model, el }) {
     item.node.querySelectorAll("pre, .aof-scroll").forEach((each, at) => {
       if (scrolled[at]) each.scrollTop = scrolled[at][1] ? each.scrollHeight : scrolled[at][0];
     });
+    item.node.querySelectorAll("[data-ticks]").forEach((each) => { each.since = Date.now() - each.dataset.ticks * 1000; });
     if (held) item.node.querySelector(`[data-key="${held}"]`)?.focus();
   };
 
@@ -120,7 +120,7 @@ function render({ model, el }) {
   });
   const tick = setInterval(() => {
     for (const item of items.values())
-      for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - item.since)}`;
+      for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - each.since)}`;
   }, 200);
   model.on("msg:custom", receive);
   model.send({ do: "ready" });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import ipywidgets
@@ -92,3 +93,28 @@ def test_descriptions_are_text() -> None:
     form = SchemaForm(SCHEMA)
     said = form.widget.children[0].children[1].value
     assert "&lt;b&gt;Which&lt;/b&gt;" in said
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": "nonsense", "enum": 3}}, "required": "a"},
+        {"properties": ["a"], "required": {}},
+        {"properties": {"a": {"minLength": "x"}}},
+    ],
+)
+def test_what_is_no_schema_makes_a_form_all_the_same(schema: dict[str, Any]) -> None:
+    form = SchemaForm(schema)
+    assert form.problems == {}
+    assert form.value == {}
+
+
+def test_what_a_schema_refers_to_elsewhere_is_not_fetched() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/schema.json"
+        SchemaForm({"properties": {"a": {"$ref": url}}})
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -1,0 +1,212 @@
+"""The console in a cell, in JupyterLab's side panel and in the browser, with real runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.browser import NotebookPage, chromium, write
+from tests.e2e.jupyterlab import jupyterlab
+from tests.e2e.test_live_view import SETUP
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+MEND = "%%aof checkout\nMend it."
+HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    directory = tmp_path_factory.mktemp("console")
+    with jupyterlab(directory) as url:
+        yield url, directory / "work"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def notebook(
+    lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest
+) -> Iterator[NotebookPage]:
+    url, work = lab
+    path = work / f"{re.sub(r'[^a-z]+', '-', request.node.name)}.ipynb"
+    write(path, [SETUP, *request.node.get_closest_marker("cells").args])
+    opened = NotebookPage(page, url, path)
+    opened.wait_for_kernel()
+    opened.finished(opened.run(0))
+    yield opened
+    page.keyboard.press("Escape")
+
+
+def opened(notebook: NotebookPage, number: int) -> Locator:
+    notebook.finished(notebook.run(number))
+    console = notebook.page.locator(".aof-console").last
+    console.get_by_role("tab", name="Runs").wait_for()
+    return console
+
+
+def button(console: Locator, label: str) -> Locator:
+    """A button of ipywidgets, whose icon is a part of its name."""
+    return console.get_by_role("button", name=re.compile(rf"^\W*{label}$"))
+
+
+def turn(console: Locator, title: str) -> None:
+    console.get_by_role("tab", name=title, exact=True).click()
+
+
+@pytest.mark.cells("%aof console approvals", MEND, "print(restarted)")
+def test_a_call_is_approved_in_the_inbox_while_its_cell_waits(notebook: NotebookPage) -> None:
+    console = opened(notebook, 1)
+    console.get_by_text("Nothing waits for an answer.").wait_for()
+    cell = notebook.run(2)
+    cell.get_by_role("button", name="Approve", exact=True).wait_for()
+    console.get_by_text("1 call waits for an answer.").wait_for()
+    assert "checkout" in console.locator(".aof-inbox").inner_text()
+    button(console, "Approve").click()
+    text = notebook.finished(cell)
+    assert re.search(r"Approved by oncall \(console\)", text)
+    console.get_by_text("Nothing waits for an answer.").wait_for()
+    assert "['checkout']" in notebook.finished(notebook.run(3))
+
+
+@pytest.mark.cells("%aof console approvals", MEND)
+def test_arguments_are_edited_and_a_call_is_denied_in_the_inbox(notebook: NotebookPage) -> None:
+    console = opened(notebook, 1)
+    cell = notebook.run(2)
+    console.get_by_text("1 call waits for an answer.").wait_for()
+    console.get_by_text("Edit the arguments").click()
+    arguments = console.locator(".aof-inbox textarea")
+    arguments.fill('{"service": 5}')
+    button(console, "Approve with these arguments").click()
+    console.get_by_text("the arguments of restart cannot be taken").wait_for()
+    console.get_by_placeholder("Reason, told to the agent with a no").fill("Not at noon.")
+    button(console, "Deny").click()
+    assert "Not at noon." in notebook.finished(cell)
+
+
+@pytest.mark.cells(
+    "%%aof guard\nWatch it.",
+    "%aof console runs",
+    "await guard.run('Watch " + HOSTILE.replace("'", "\\'") + "', max_turns=1)",
+)
+def test_a_run_of_another_process_is_watched_and_stopped(
+    notebook: NotebookPage, browser: Browser, lab: tuple[str, Path]
+) -> None:
+    watching = notebook.run(1)
+    watching.get_by_text("watch", exact=True).first.wait_for()
+    url, work = lab
+    other = work / "another.ipynb"
+    write(other, ["%load_ext aof_nb", "%aof console runs"])
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    try:
+        second = NotebookPage(context.new_page(), url, other)
+        second.wait_for_kernel()
+        second.finished(second.run(0))
+        console = opened(second, 1)
+        row = console.locator("tr", has_text="guard").filter(has_text="running").first
+        row.click()
+        console.get_by_text("Watch it.").first.wait_for()
+        button(console, "Stop").click()
+        console.get_by_text("is being stopped").wait_for()
+        watching.get_by_text("interrupted: the run was ended").wait_for()
+        console.locator("tr[aria-selected=true]", has_text="cancelled").wait_for()
+        button(console, "Fork").wait_for()
+    finally:
+        context.close()
+
+
+@pytest.mark.cells(
+    "hostile = Agent(name='hostile', model=Turns(["
+    + repr(HOSTILE)
+    + ", ToolCall('c1', 'look', {'what': "
+    + repr(HOSTILE)
+    + "})], ['Done.']), tools=[])\n"
+    "await hostile.run(" + repr(HOSTILE) + ")",
+    "%aof console logs",
+)
+def test_logs_are_filtered_and_hostile_text_stays_text(notebook: NotebookPage) -> None:
+    notebook.finished(notebook.run(1))
+    console = opened(notebook, 2)
+    table = console.get_by_role("table", name="Log entries")
+    table.locator("tr", has_text="hostile").first.wait_for()
+    console.get_by_label("Agent").fill("nobody at all")
+    console.get_by_text("No row has these words.").or_(
+        console.get_by_text("No run has written this yet.")
+    ).first.wait_for()
+    console.get_by_label("Agent").fill("hostile")
+    table.locator("tr", has_text="onerror").first.wait_for()
+    turn(console, "Runs")
+    console.locator("tr", has_text="hostile").first.click()
+    console.get_by_text("Timeline").wait_for()
+    console.get_by_text("onerror").first.wait_for()
+    assert notebook.page.title() != "pwned"
+    assert console.locator("img, script").count() == 0
+
+
+@pytest.mark.cells("%aof console approvals --panel", MEND)
+def test_the_console_is_in_the_side_panel(notebook: NotebookPage) -> None:
+    said = notebook.finished(notebook.run(1))
+    assert "side panel" in said
+    panel = notebook.page.locator("#jp-right-stack .aof-console")
+    panel.get_by_text("Nothing waits for an answer.").wait_for()
+    cell = notebook.run(2)
+    button(panel, "Approve").click()
+    assert re.search(r"Approved by oncall \(console\)", notebook.finished(cell))
+
+
+def test_the_console_is_an_app_in_the_browser(page: Page, tmp_path: Path) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    environment = os.environ | {"HOME": str(tmp_path), "AOF_STATE_DIR": str(tmp_path / "state")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aof_nb.cli", "console", "--no-browser", str(tmp_path)],
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", process.stdout.readline())
+        assert found is not None
+        address = found[0]
+        with urlopen(address.split("?")[0]) as answer:
+            assert "/login" in answer.url
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(f"{address.split('?')[0]}api/kernels/00000000-0000-0000-0000-000000000000")
+        page.goto(address)
+        console = page.locator(".aof-console")
+        console.get_by_role("tab", name="Approvals").click(timeout=60_000)
+        console.get_by_text("Nothing waits for an answer.").wait_for()
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    assert process.returncode in {0, 130}
