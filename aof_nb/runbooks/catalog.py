@@ -96,6 +96,12 @@ class Catalog:
     def __init__(self, place: Path) -> None:
         self._place = place
         self._read: dict[Path, tuple[tuple[int, int], Runbook | None]] = {}
+        self._problems: dict[Path, str] = {}
+
+    @property
+    def problems(self) -> Mapping[Path, str]:
+        """Why notebooks were left out that are wrong, as of the last reading."""
+        return {path: each for path, each in self._problems.items() if path in self._read}
 
     def runbooks(self) -> Mapping[str, Runbook]:
         """The runbooks by their tools' names, as the files are now.
@@ -110,10 +116,11 @@ class Catalog:
             if before is not None and before[0] == state:
                 runbook = before[1]
             else:
+                self._problems.pop(path, None)
                 runbook = self._runbook(path)
                 if runbook is not None and runbook.name in found:
                     other = found[runbook.name].info.path
-                    _logger.warning("%s is left out: it has the name of %s", path, other)
+                    self._leave_out(path, f"it has the name of {other}")
                     runbook = None
             self._read[path] = (state, runbook)
             if runbook is not None:
@@ -137,15 +144,20 @@ class Catalog:
             if not info.is_runbook:
                 _logger.info("%s is left out: it has neither parameters nor aof metadata", path)
             elif info.language.lower() not in {"python", "ipython"}:
-                _logger.warning("%s is left out: it is a notebook in %s", path, info.language)
+                self._leave_out(path, f"it is a notebook in {info.language}")
             else:
                 inside = Path(path.name) if path == self._place else path.relative_to(self._place)
                 return Runbook(info, _tool("__".join(inside.with_suffix("").parts), info))
         except AofError as error:
+            self._problems[path] = f"{error.message} ({error.remedy})"
             _logger.warning("left out: %s (%s)", error.message, error.remedy)
         except Exception as error:  # noqa: BLE001  one odd notebook must not hide the others
-            _logger.warning("%s is left out: it cannot be read: %r", path, error)
+            self._leave_out(path, f"it cannot be read: {error!r}")
         return None
+
+    def _leave_out(self, path: Path, why: str) -> None:
+        self._problems[path] = why
+        _logger.warning("%s is left out: %s", path, why)
 
 
 def _tool(name: str, info: NotebookInfo) -> Tool:

@@ -26,5 +26,7 @@ PAGES: Final[dict[str, str]] = {
     "Logs": "aof_nb.notebook.console.logs:LogsPage",
     "MCP": "aof_nb.notebook.console.mcp:McpPage",
     "Models": "aof_nb.notebook.console.models:ModelsPage",
+    "Memory": "aof_nb.notebook.console.memory:MemoryPage",
+    "Runbooks": "aof_nb.notebook.console.runbooks:RunbooksPage",
 }
 """The pages, in the order of their tabs: the title, and where the class is."""
