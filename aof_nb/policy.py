@@ -216,10 +216,10 @@ def in_short(limit: float) -> str:
     """A limit of time, as people say it.
 
     Example:
-        >>> in_short(90), in_short(300), in_short(3600)
-        ('1 min 30 s', '5 min', '1 h')
+        >>> in_short(12), in_short(90), in_short(300), in_short(3600)
+        ('12 s', '1 min 30 s', '5 min', '1 h')
     """
-    return seconds(limit).removesuffix(" 0 s").removesuffix(" 0 min")
+    return seconds(limit).removesuffix(" 0 s").removesuffix(" 0 min").replace(".0 s", " s")
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
