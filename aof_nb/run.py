@@ -26,6 +26,7 @@ from aof_nb.events import (
     RunStatus,
 )
 from aof_nb.executor import Record, Task, execute
+from aof_nb.gate import Gate
 from aof_nb.journal.approvals import WithoutSecrets
 from aof_nb.journal.artifacts import Artifacts, RecordedArtifacts
 from aof_nb.journal.cell_runs import cell_runs
@@ -45,7 +46,6 @@ from aof_nb.policy import (
     DRY_RUN,
     ApproveMode,
     Approver,
-    Gate,
     ambient_approver,
     bounds_from_environment,
     held_to_dry_run,

@@ -24,6 +24,7 @@ from aof_nb.events import (
     Steered,
     ToolFinished,
 )
+from aof_nb.gate import Gate
 from aof_nb.journal.approvals import Approvals, RecordedApprover, WithoutRecord
 from aof_nb.journal.cassette import add_to_cassette
 from aof_nb.journal.entries import (
@@ -50,7 +51,7 @@ from aof_nb.journal.retention import prune_in_background
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.unknown import BegunTool, GoneTool, begun_edited
 from aof_nb.messages import Message, ToolCall
-from aof_nb.policy import Approver, Gate
+from aof_nb.policy import Approver
 from aof_nb.ports import Model, Tool
 from aof_nb.redact import Redactor
 

@@ -11,10 +11,17 @@ import pytest
 from aof_nb.agent import Agent
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import CallWithheld, Event, Notice, RunFinished, RunStatus, ToolFinished
+from aof_nb.gate import Gate
 from aof_nb.journal.entries import ToolIntended, ToolReturned
 from aof_nb.journal.runs import read_run
 from aof_nb.messages import Outcome, ToolCall
-from aof_nb.policy import Action, Answer, ApprovalRequest, Gate, Policy, Rule
+from aof_nb.policy import (
+    Action,
+    Answer,
+    ApprovalRequest,
+    Policy,
+    Rule,
+)
 from aof_nb.ports import Effect, Tool, ToolContext, ToolOutput, ToolSpec
 from tests.notebook.fakes import Says
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, Event, answered_in_a_line
+from aof_nb.gate import Gate
 from aof_nb.policy import (
     Action,
     Answer,
     ApprovalRequest,
     ApproveMode,
     Approver,
-    Gate,
     Policy,
     Rule,
     ambient_approver,
@@ -356,13 +356,13 @@ def test_no_answer_in_time_is_a_no_that_says_so() -> None:
     call = behind(tool, approver=nobody, policy=Policy(approval_timeout=300.0))
     output = virtual_time.run(call(service="checkout"))
     assert (output.denied, tool.calls, nobody.withdrawn) == (True, [], True)
-    assert "nobody answered within 5 min 0 s" in output.content
+    assert "nobody answered within 5 min," in output.content
     asked, answered = call.events
     assert isinstance(asked, ApprovalRequested)
     assert isinstance(answered, ApprovalAnswered)
     assert (answered.approved, answered.by, answered.via) == (False, "", "timeout")
     assert answered.digest == asked.digest == nobody.request.digest
-    assert answered_in_a_line(answered) == "not approved: nobody answered within 5 min 0 s"
+    assert answered_in_a_line(answered) == "not approved: nobody answered within 5 min"
 
 
 async def test_the_time_to_answer_is_told_to_who_is_asked_and_is_no_part_of_the_digest() -> None:

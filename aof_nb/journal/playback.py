@@ -30,6 +30,7 @@ from aof_nb.events import (
     TextDelta,
     ToolProgress,
 )
+from aof_nb.gate import Gate
 from aof_nb.journal.approvals import waiting
 from aof_nb.journal.difference import Recorded, difference
 from aof_nb.journal.entries import (
@@ -55,7 +56,6 @@ from aof_nb.journal.entries import (
 from aof_nb.journal.recorder import RequestDigests
 from aof_nb.journal.recording import asked_models
 from aof_nb.messages import Message
-from aof_nb.policy import Gate
 from aof_nb.ports import Effect, Model, ModelRequest, Tool, ToolContext, ToolOutput, ToolSpec
 
 _LAST = (ToolReturned, ToolRefused)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aof_nb.events import ApprovalAnswered
+from aof_nb.gate import Edited, Gate, told_of_change
 from aof_nb.journal.entries import Line, ToolIntended
-from aof_nb.policy import TIMED_OUT, Edited, Gate, told_of_change
+from aof_nb.policy import TIMED_OUT
 from aof_nb.ports import Tool, ToolContext, ToolOutput, ToolSpec, Verifiable
 
 LEFT_ALONE = (

@@ -62,7 +62,7 @@ def offered(shell: Any, typed: str) -> list[str]:
         ("%aof history s|", ["sre"]),
         ("%aof memory s|", ["sre"]),
         ("%aof mcp l|", ["lab"]),
-        ("%%aof sre --ap|", ["--approve"]),
+        ("%%aof sre --ap|", ["--approve", "--approval-timeout"]),
         ("%%aof sre --approve n|", ["never"]),
         ("%%aof --approve never s|", ["sre"]),
         ("%aof replay last --p|", ["--pace"]),

@@ -102,7 +102,7 @@ def test_the_settings_are_checked_and_outlive_a_reload(
         assert f"AOF.{name}=" in shown
     for wrong, said in (
         ('AOF.model = "opnai:gpt-5"', "did you mean openai:gpt-5"),
-        ('AOF.approve = "yes"', "any of ['ask', 'never', 'all']"),
+        ('AOF.approve = "yes"', "any of ['ask', 'never', 'all', 'dry-run']"),
         ("AOF.rate = 1000", "60"),
         ("AOF.max_turns = 0", "1"),
     ):

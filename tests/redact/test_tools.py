@@ -14,11 +14,11 @@ import pytest
 
 from aof_nb.errors import OutcomeUnknown, ToolError
 from aof_nb.events import ApprovalRequested, Event, Notice, ToolProgress
+from aof_nb.gate import Gate
 from aof_nb.policy import (
     Action,
     Answer,
     ApprovalRequest,
-    Gate,
     HasPlainForm,
     KnowsSimilar,
     Policy,

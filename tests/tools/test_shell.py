@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aof_nb.errors import ToolError
-from aof_nb.policy import Action, Gate, Policy, Rule
+from aof_nb.gate import Gate
+from aof_nb.policy import Action, Policy, Rule
 from aof_nb.ports import Effect
 from aof_nb.tools.shell import ShellTool, split_line
 from tests.tools.calls import call

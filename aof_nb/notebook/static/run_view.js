@@ -123,7 +123,7 @@ function render({ model, el }) {
   // Said at these moments only: a countdown that is read out each second lets nothing else be heard.
   const hurry = (each) => {
     const left = Math.max(0, Math.ceil((each.until - Date.now()) / 1000));
-    const text = left ? `⏳ ${seconds(left * 1000)} left to answer` : "⏳ the time to answer is over";
+    const text = left ? `${seconds(left * 1000)} left to answer` : "The time to answer is over";
     if (each.textContent !== text) each.textContent = text;
     const due = [300, 60, 10].filter((moment) => left && left <= moment).pop();
     if (each.due !== undefined && due !== undefined && due !== each.due)
