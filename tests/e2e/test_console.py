@@ -149,7 +149,7 @@ def test_a_run_of_another_process_is_watched_and_stopped(
 def test_logs_are_filtered_and_hostile_text_stays_text(notebook: NotebookPage) -> None:
     notebook.finished(notebook.run(1))
     console = opened(notebook, 2)
-    table = console.get_by_role("table", name="Log entries")
+    table = console.get_by_role("grid", name="Log entries")
     table.locator("tr", has_text="hostile").first.wait_for()
     console.get_by_label("Agent").fill("nobody at all")
     console.get_by_text("No row has these words.").or_(
