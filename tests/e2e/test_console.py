@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.browser import NotebookPage, chromium, write
 from tests.e2e.jupyterlab import jupyterlab
 from tests.e2e.test_live_view import SETUP
+from tests.notebooks import printed, write_notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -261,3 +262,40 @@ def test_the_console_is_an_app_in_the_browser(page: Page, tmp_path: Path) -> Non
             process.kill()
             process.wait()
     assert process.returncode in {0, 130}
+
+
+@pytest.mark.cells("%aof console runbooks")
+def test_a_runbook_is_run_from_its_form(notebook: NotebookPage, lab: tuple[str, Path]) -> None:
+    write_notebook(
+        lab[1] / "disk.ipynb",
+        "print(service, HOSTILE)".replace("HOSTILE", repr(HOSTILE)),
+        parameters="service = None  # whose",
+        aof={"title": f"Full disk {HOSTILE}"},
+    )
+    console = opened(notebook, 1)
+    console.get_by_role("row").filter(has_text="Full disk").first.click()
+    console.get_by_label("service *").fill("web")
+    notebook.page.keyboard.press("Tab")
+    button(console, "Run").click()
+    console.get_by_text("completed in").wait_for()
+    [output] = (lab[1] / "runs").glob("disk-*.ipynb")
+    assert printed(output).startswith("web ")
+    assert notebook.page.title() != "pwned"
+
+
+@pytest.mark.cells(
+    "from aof_nb.memory import open_memory\nfrom aof_nb.messages import Message\n"
+    f"talk = [Message.user({HOSTILE!r}), Message.assistant({'Leaks ' + HOSTILE!r})]\n"
+    "_ = await open_memory('disk').append('inc-42', talk)",
+    "%aof console memory",
+)
+def test_a_conversation_is_opened_and_deleted(notebook: NotebookPage) -> None:
+    notebook.finished(notebook.run(1))
+    console = opened(notebook, 2)
+    console.get_by_role("row").filter(has_text="inc-42").click()
+    console.get_by_text("Leaks").wait_for()
+    button(console, "Delete …").click()
+    button(console, "Delete for good").click()
+    console.get_by_text("Deleted: inc-42.").wait_for()
+    console.get_by_text("There is no conversation in this memory.").wait_for()
+    assert notebook.page.title() != "pwned"

@@ -55,7 +55,7 @@ class Results:
             description="Go on with this run", icon="play", layout={"width": "auto"}
         )
         self._button.tooltip = "In a fresh kernel; what its agents did is not done twice"
-        self._button.layout.display = "none"
+        self._button.layout.align_self, self._button.layout.display = "flex-start", "none"
         self._button.on_click(lambda _: go_on())
         self._report: Any = ipywidgets.HTML()
         self._report.add_class("aof-wrap")

@@ -60,7 +60,7 @@ class RunbookRun:
         for each in (self._head, self._body):
             each.add_class("aof-wrap")
         self._button: Any = ipywidgets.Button(
-            description="Stop", icon="stop", layout={"width": "auto"}
+            description="Stop", icon="stop", layout={"width": "auto", "align_self": "flex-start"}
         )
         self._button.tooltip = f"Ends the run of {visible(title)}, and its kernel"
         self._button.on_click(lambda _: self._clicked())

@@ -43,7 +43,7 @@ _EFFECTS = {
     Effect.DESTRUCTIVE: "It may destroy things.",
 }
 _APPROVALS = (
-    ("ask on the page Approvals", "ask"),
+    ("ask (page Approvals)", "ask"),
     ("approve nothing", "never"),
     ("approve everything", "all"),
 )
@@ -102,9 +102,10 @@ class RunbooksPage:
         self._approve: Any = ipywidgets.Dropdown(
             options=_APPROVALS,
             value="ask",
-            description="Where its agents need approval",
-            layout={"width": "28em"},
+            description="Approvals",
+            layout={"width": "22em"},
         )
+        self._approve.tooltip = "What happens where its agents need approval"
         self._approve.style.description_width = "auto"
         self._approve.observe(lambda _: self._changed(), "value")
         return ipywidgets.HBox([self._run, self._approve], layout={"flex_flow": "row wrap"})
@@ -247,7 +248,7 @@ class RunbooksPage:
         self._runs.insert(0, run)
         self._going.children = [each.widget for each in self._runs]
         self._results.select(run.run_id)
-        self._host.tell("It is ended when the console is closed.")
+        self._host.tell("The run has begun. It is ended when the console is closed.")
         self._host.refresh()
         return run
 
