@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.corpora.xss import PAYLOADS
 from tests.e2e.browser import NotebookPage, chromium, write
 from tests.e2e.jupyterlab import jupyterlab
 from tests.e2e.test_live_view import SETUP
+from tests.notebook.console.test_mcp import LIBRARY
 from tests.notebooks import printed, write_notebook
 
 if TYPE_CHECKING:
@@ -159,7 +162,7 @@ def test_logs_are_filtered_and_hostile_text_stays_text(notebook: NotebookPage) -
     console.get_by_label("Agent").fill("hostile")
     table.locator("tr", has_text="onerror").first.wait_for()
     turn(console, "Runs")
-    console.locator("tr", has_text="hostile").first.click()
+    console.get_by_role("row").filter(has_text="hostile").first.click()
     console.get_by_text("Timeline").wait_for()
     console.get_by_text("onerror").first.wait_for()
     assert notebook.page.title() != "pwned"
@@ -215,6 +218,89 @@ def test_an_agent_is_changed_by_form_and_yaml_tried_and_saved(
     button(console, r"Save \*").click()
     console.get_by_text("Saved as triage.yaml.").wait_for()
     assert file.read_text() == f"{changed}  tools: [shell]\n"
+
+
+ROOT = Path(__file__).parents[1]
+SERVERS = f"""\
+import json, sys
+from pathlib import Path
+from aof_nb import McpServer
+payloads = {json.dumps(PAYLOADS)}
+odd_place = Path("odd")
+odd_place.mkdir(exist_ok=True)
+text = "\\n".join(payloads.values())
+(odd_place / "descriptions").write_text(json.dumps({{"plain": text, "fail": text}}))
+odd_file, library_file = {str(ROOT / "mcp/odd_server.py")!r}, {str(LIBRARY)!r}
+odd = McpServer(name="odd", command=sys.executable, args=(odd_file, str(odd_place)))
+library = McpServer(name="library", command=sys.executable, args=(library_file, str(odd_place)))
+evil = Path("<img src=x onerror=window.__hurt=1>.yaml")
+evil.write_text("kind: Agent\\nmetadata: {{name: '<svg onload=window.__hurt=2>'}}\\n")
+"""
+
+
+@pytest.mark.cells(
+    SERVERS, "%aof console mcp", "odd_place.joinpath('calls').read_text()", "evil.unlink()"
+)
+def test_mcp_servers_are_browsed_and_called_and_nothing_of_them_acts(
+    notebook: NotebookPage,
+) -> None:
+    page = notebook.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    notebook.finished(notebook.run(1))
+    console = opened(notebook, 2)
+
+    def check(when: str) -> None:
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.__hurt") is None, when
+        away = [each for each in asked if "127.0.0.1" not in each]
+        assert all(each.startswith(("data:", "blob:")) for each in away), (when, away)
+        assert console.locator("script, iframe, img").count() == 0, when
+
+    for name, tool in (("odd", "broken_json"), ("library", "Lists pods")):
+        console.get_by_role("row").filter(has_text=name).first.click()
+        button(console, "Connect").click()
+        row = console.get_by_role("row").filter(has_text=name).filter(has_text="connected")
+        row.first.wait_for()
+        console.get_by_role("row").filter(has_text=tool).first.wait_for()
+        check(f"{name} is connected")
+    console.get_by_role("row").filter(has_text="Lists pods").click()
+    console.get_by_label("namespace *").fill("<img src=x onerror=window.__hurt=3>")
+    page.keyboard.press("Tab")
+    button(console, "Call").click()
+    console.get_by_text("library__pods: ok").wait_for()
+    check("a tool was called")
+    console.get_by_role("row").filter(has_text="Restarts a service").click()
+    console.get_by_label("service *").fill("web")
+    page.keyboard.press("Tab")
+    button(console, "Call").click()
+    button(console, "Approve").last.click()
+    console.get_by_text("library__restart: ok").wait_for()
+    calls = notebook.finished(notebook.run(3))
+    assert "pods <img src=x" in calls
+    assert "restart web" in calls
+    for title in ("Agents", "Runbooks", "Models", "Memory", "Logs", "Runs"):
+        turn(console, title)
+        page.wait_for_timeout(700)
+        check(title)
+    turn(console, "Agents")
+    console.get_by_role("row").filter(has_text="onerror").first.click()
+    check("a file whose name is hostile is opened")
+    notebook.finished(notebook.run(4))
+
+
+@pytest.mark.cells("%aof console models")
+def test_providers_say_what_they_need_and_a_model_is_pinged(
+    notebook: NotebookPage, lab: tuple[str, Path]
+) -> None:
+    (lab[1] / "pong.yaml").write_text("steps:\n  - answer: Pong.\n")
+    console = opened(notebook, 1)
+    row = console.get_by_role("row").filter(has_text="anthropic").first
+    assert "ANTHROPIC_API_KEY" in row.inner_text()
+    console.get_by_placeholder("provider:model").fill("script:pong.yaml")
+    notebook.page.keyboard.press("Tab")
+    button(console, "Ping").click()
+    console.get_by_text("script:pong.yaml answers.").wait_for()
 
 
 @pytest.mark.cells("%aof console approvals --panel", MEND)
