@@ -44,6 +44,7 @@ docs: $(VENV)/.installed-docs
 
 screenshot: $(VENV)/.installed-test
 	AOF_SCREENSHOTS=1 $(BIN)/python -m pytest -p no:cacheprovider tests/e2e/test_jupyterlab.py
+	$(BIN)/python -m tests.e2e.tour
 
 clean:
 	rm -rf $(VENV) docs/_build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -87,6 +87,10 @@ def test_a_call_is_approved_in_the_inbox_while_its_cell_waits(notebook: Notebook
     cell = notebook.run(2)
     cell.get_by_role("button", name="Approve", exact=True).wait_for()
     console.get_by_text("1 call waits for an answer.").wait_for()
+    for title in ("Logs", "Runs"):
+        turn(console, title)
+        console.get_by_role("row").filter(has_text="checkout").first.wait_for()
+    turn(console, "Approvals")
     assert "checkout" in console.locator(".aof-inbox").inner_text()
     button(console, "Approve").click()
     text = notebook.finished(cell)

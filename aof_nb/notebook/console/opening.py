@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.notebook.comm_status import say_idle_after_messages
 from aof_nb.notebook.console import PAGES
 from aof_nb.notebook.console.frame import Console
 from aof_nb.notebook.registry import near
@@ -38,6 +39,7 @@ async def open_console(
         >>> async def inbox():
         ...     return await open_console(directory=Path(), page="approvals")
     """
+    import IPython.core.getipython
     import IPython.display
 
     if not await asyncio.to_thread(directory.is_dir):
@@ -46,6 +48,7 @@ async def open_console(
         )
     title = page_title(page) if page else ""
     side = _sidecar() if panel else None
+    say_idle_after_messages(getattr(IPython.core.getipython.get_ipython(), "kernel", None))
     while _opened:
         await _opened.pop().aclose()
     console = Console(directory=directory, variables=variables)
