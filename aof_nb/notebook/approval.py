@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
 from aof_nb.markdown import html_text
+from aof_nb.notebook.cards import question
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
@@ -212,17 +213,15 @@ def _panel(request: ApprovalRequest, answer: Any) -> Any:
         button("Deny", "danger", approved=False),
         button("Approve similar for this run", "", approved=True, similar=True),
     ]
-    tool = request.tool
     arguments = indented_json(request.arguments)
-    question = (
-        f"<b>Approval needed: {html_text(tool.name)}</b> "
-        f'<span style="color:{_GREY}">{tool.effect.value} · {html_text(request.reason)}</span>'
+    asked = (
+        f"{question(request)}"
         '<pre style="margin:4px 0;max-height:20em;overflow:auto;white-space:pre-wrap;'
         'overflow-wrap:anywhere">'
         f"{escape(truncate(printable(arguments), _ARGUMENTS_CHARS))}</pre>"
         f"{_preview(request.preview)}<div>{request.hurry}</div>"
     )
-    return _Panel(widgets, question, buttons, _BORDERS[tool.effect])
+    return _Panel(widgets, asked, buttons, _BORDERS[request.tool.effect])
 
 
 def _preview(text: str) -> str:

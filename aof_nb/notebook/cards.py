@@ -79,6 +79,20 @@ class Answered:
         return printable(f"{mark} {word}{told}: {self._call}")
 
 
+def question(request: ApprovalRequest) -> str:
+    """What is asked, and in plain words what will happen, as HTML.
+
+    Args:
+        request: What is asked.
+    """
+    tool = request.tool
+    words = (f"<div>{html_text(line)}</div>" for line in described(tool, request.arguments))
+    return (
+        f"<div><b>Approval needed: {html_text(tool.name)}</b> <span class=aof-told>"
+        f"{tool.effect.value} · {html_text(request.reason)}</span></div>{''.join(words)}"
+    )
+
+
 class Card:
     """A question that a person is to answer, and the answer in its place.
 
@@ -113,7 +127,7 @@ class Card:
             return self._line().html()
         tool = self.request.tool
         grave = " aof-grave" if tool.effect is Effect.DESTRUCTIVE else ""
-        call, effect = escape(self.key, quote=True), tool.effect.value
+        call = escape(self.key, quote=True)
         formatted = indented_json(self.request.arguments)
         arguments = escape(truncate(formatted, _ARGUMENTS_CHARS))
         editor = (
@@ -124,9 +138,6 @@ class Card:
             if len(formatted) <= _ARGUMENTS_CHARS
             else ""
         )
-        words = "".join(
-            f"<div>{html_text(line)}</div>" for line in described(tool, self.request.arguments)
-        )
         preview = diff(self.request.preview).html if self.request.preview else ""
         shown = f"<pre class=aof-pre>{revealed(arguments)}</pre>"
         if preview:
@@ -136,9 +147,7 @@ class Card:
         hurry = f"<div>{self.request.hurry}</div><div class=aof-left aria-hidden=true{left}></div>"
         return (
             f'<section class="aof-card{grave}" data-call="{call}" aria-label="Approval needed">'
-            f"<div><b>Approval needed: {html_text(tool.name)}</b> "
-            f"<span class=aof-told>{effect} · {html_text(self.request.reason)}</span></div>"
-            f"{words}{shown}{hurry if left else ''}"
+            f"{question(self.request)}{shown}{hurry if left else ''}"
             "<div><button type=button data-do=answer data-approved=1 data-key=yes>Approve</button>"
             "<button type=button data-do=answer data-approved=0>Deny</button>"
             "<button type=button data-do=answer data-approved=1 data-similar=1>"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from aof_nb.call_description import described
+from aof_nb.markdown import html_text
 from aof_nb.notebook import approval
 from aof_nb.notebook.approval import ButtonApprover, find_approver
 from aof_nb.notebook.screen import Frontend
@@ -105,6 +107,9 @@ async def test_what_is_asked_is_shown_not_obeyed(publisher: Publisher, panels: l
     assert "&lt;img" in question
     assert "<img" not in question
     assert "\u202e" not in question
+    assert "because" in question
+    for line in described(SPEC, REQUEST.arguments):
+        assert html_text(line) in question
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
