@@ -18,13 +18,31 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 PATIENCE = 120.0
-PING = 0.093
+PING = 0.047
 """Seconds from one comm message to the next: no multiple of what anything else takes."""
 
 ECHO = """
+import asyncio
 from comm import create_comm
+
+bench_loop = asyncio.get_running_loop()
+
+def bench_answer(message):
+    data = message["content"]["data"]
+    if data["loop"]:
+        bench_loop.call_soon_threadsafe(bench_echo.send, data)
+    else:
+        bench_echo.send(data)
+
 bench_echo = create_comm(target_name="bench.echo")
-bench_echo.on_msg(lambda message: bench_echo.send(message["content"]["data"]))
+bench_echo.on_msg(bench_answer)
+"""
+
+IDLE = """
+import asyncio
+from IPython.display import display
+display("idle")
+await asyncio.sleep({seconds})
 """
 
 
@@ -35,10 +53,12 @@ class Heard:
     Args:
         messages: Of the iopub channel, without those of the echo.
         trips: Milliseconds from sending a comm message until its echo came.
+        clicks: The same where the kernel's event loop answers, as it does clicks in a view.
     """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     trips: list[float] = field(default_factory=list)
+    clicks: list[float] = field(default_factory=list)
 
 
 class _ThisPython(KernelManager):
@@ -95,7 +115,9 @@ class Page:
                 continue
             last = time.perf_counter()
             if self._is_echo(message):
-                heard.trips.append((last - self._sent.pop(self._number(message))) * 1000)
+                data = message["content"]["data"]
+                taken = (last - self._sent.pop(data["ping"])) * 1000
+                (heard.clicks if data["loop"] else heard.trips).append(taken)
                 continue
             mine = message["parent_header"].get("msg_id") == sent
             state = message["content"].get("execution_state")
@@ -113,14 +135,13 @@ class Page:
                 due = last
         return heard
 
-    def idle_trips(self, seconds: float) -> list[float]:
-        """Round trips in milliseconds while nothing else happens.
+    def idle(self, seconds: float) -> Heard:
+        """What comes while a cell does nothing but wait.
 
         Args:
             seconds: How long.
         """
-        code = "import asyncio; from IPython.display import display; display('idle')\n"
-        return self.run(f"{code}await asyncio.sleep({seconds})", pings=True).trips
+        return self.run(IDLE.format(seconds=seconds), pings=True)
 
     def _execute(self, code: str) -> str:
         # `%%aof` shows a run live to a frontend that names its cell and answers `input()`.
@@ -133,7 +154,8 @@ class Page:
     def _ping(self) -> None:
         self._count += 1
         self._sent[self._count] = time.perf_counter()
-        self._comm(self._echo, {"ping": self._count}, self._echo_shell)
+        data = {"ping": self._count, "loop": self._count % 2 == 0}
+        self._comm(self._echo, data, self._echo_shell)
 
     def _comm(self, comm_id: str, data: dict[str, Any], subshell: str | None) -> None:
         message = self._client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
@@ -143,9 +165,6 @@ class Page:
 
     def _is_echo(self, message: dict[str, Any]) -> bool:
         return message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == self._echo
-
-    def _number(self, message: dict[str, Any]) -> int:
-        return int(message["content"]["data"]["ping"])
 
     def _next(self, seconds: float) -> dict[str, Any] | None:
         try:

@@ -25,6 +25,7 @@ class Traffic:
         updates: When the kernel sent news of the answer, in seconds and in order: to its view, or
             in place of the output where no view says that it is ready.
         trips: Milliseconds from sending a comm message until its echo came, meanwhile.
+        clicks: The same where the kernel's event loop answers.
     """
 
     text: int
@@ -33,6 +34,7 @@ class Traffic:
     messages: int
     updates: tuple[float, ...]
     trips: tuple[float, ...] = ()
+    clicks: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -56,7 +58,10 @@ class Traffic:
 
 
 def summed(
-    messages: Iterable[Mapping[str, Any]], text: int, trips: Iterable[float] = ()
+    messages: Iterable[Mapping[str, Any]],
+    text: int,
+    trips: Iterable[float] = (),
+    clicks: Iterable[float] = (),
 ) -> Traffic:
     """Adds up messages of the iopub channel; what only tells the kernel's state does not count.
 
@@ -64,6 +69,7 @@ def summed(
         messages: As Jupyter's clients give them.
         text: Bytes of the answer.
         trips: Round trips in milliseconds.
+        clicks: The same where the kernel's event loop answered.
     """
     counted = [each for each in messages if each["msg_type"] not in _NOT_OUTPUT]
     sizes = [len(json.dumps(each["content"], ensure_ascii=False).encode()) for each in counted]
@@ -75,7 +81,8 @@ def summed(
         each for each in counted if each["msg_type"] == "update_display_data"
     ]
     updates = sorted(_seconds(each["header"]["date"]) for each in live)
-    return Traffic(text, sum(sizes), opening, len(counted), tuple(updates), tuple(trips))
+    times = tuple(updates), tuple(trips), tuple(clicks)
+    return Traffic(text, sum(sizes), opening, len(counted), *times)
 
 
 def _is_news(message: Mapping[str, Any]) -> bool:
