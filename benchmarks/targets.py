@@ -19,12 +19,12 @@ IN_FLIGHT = "5 turns, 100 in flight, paced"
 ANSWER_AT_ONCE = "at once"
 AT_ONCE_VIEW = "at once after a call, view ready"
 AT_ONCE_UNSEEN = "at once after a call, view never ready"
-TWICE_VIEW = "at once after a call, view ready, twice as long"
 PACED_VIEW = "200 chunks a second, view ready"
+HALF_VIEW = "200 chunks a second, view ready, half the answer"
 PACED_UNSEEN = "200 chunks a second, view never ready"
 RESENT = "re-sent, at once"
 RESENT_PACED = "re-sent, 200 chunks a second"
-CHANNEL = (ANSWER_AT_ONCE, AT_ONCE_VIEW, TWICE_VIEW, AT_ONCE_UNSEEN, PACED_VIEW, PACED_UNSEEN)
+CHANNEL = (ANSWER_AT_ONCE, AT_ONCE_VIEW, AT_ONCE_UNSEEN, HALF_VIEW, PACED_VIEW, PACED_UNSEEN)
 CHANNEL += (RESENT, RESENT_PACED)
 
 
@@ -105,8 +105,8 @@ def channel_targets(rows: Mapping[str, Traffic]) -> list[Target]:
         Target(f"{title}: content, of the text", 1.5, rows[title].ratio, "times")
         for title in (ANSWER_AT_ONCE, AT_ONCE_VIEW, AT_ONCE_UNSEEN)
     ]
-    grown = rows[TWICE_VIEW].content / rows[AT_ONCE_VIEW].content
-    found.append(Target(f"{TWICE_VIEW}: content, of the shorter's", 2.1, grown, "times"))
+    grown = rows[PACED_VIEW].content / rows[HALF_VIEW].content
+    found.append(Target(f"{PACED_VIEW}: content, of half the answer's", 2.1, grown, "times"))
     for title in (PACED_VIEW, PACED_UNSEEN):
         each = rows[title]
         found.append(Target(f"{title}: content, of the text", 5, each.ratio, "times"))
