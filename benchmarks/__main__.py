@@ -6,18 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.iopub import traffic
+from benchmarks.iopub import section
 from benchmarks.report import page
-from benchmarks.rounds import QUICK, ROOT, SHAPES, compare, scripted_server
-from benchmarks.sections import carried_over
+from benchmarks.rounds import QUICK, ROOT, SHAPES, compare
+from benchmarks.sections import carried_over, replaced
 from benchmarks.start import import_times
 from benchmarks.targets import targets
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-ANSWERS = {"burst": "bench-0-5000", "twice the burst": "bench-0-10000"}
-ANSWERS["paced"] = "bench-0-5000-p5ms"
-QUICK_ANSWERS = {"burst": "bench-0-500", "twice the burst": "bench-0-1000"}
-QUICK_ANSWERS["paced"] = "bench-0-100-p5ms"
 
 
 def main() -> None:
@@ -41,13 +37,11 @@ def main() -> None:
     peers = str(PEERS_PYTHON) if options.peers else None
     imports = import_times(1 if options.quick else 15)
     figures = compare(shapes, rounds, peers, _say)
-    _say("bytes on the iopub channel")
-    with scripted_server() as url:
-        bytes_sent = traffic(url, QUICK_ANSWERS if options.quick else ANSWERS)
-    found = targets(figures, imports, bytes_sent)
-    text = page(figures, shapes, imports, bytes_sent, found, rounds)
+    found = targets(figures, imports)
+    text = page(figures, shapes, imports, found, rounds)
     if options.output.exists():
         text = carried_over(options.output.read_text(encoding="utf-8"), text)
+    text = replaced(text, section(quick=options.quick))
     options.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 

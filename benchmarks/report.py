@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 
-from benchmarks.iopub import Traffic
 from benchmarks.peers import INSTALL, PEERS
 from benchmarks.reasons import reasons
 from benchmarks.rounds import Figures, Shape
@@ -50,7 +49,6 @@ def page(
     figures: Mapping[str, Figures],
     shapes: Sequence[Shape],
     imports: Mapping[str, float],
-    traffic: Mapping[str, Traffic],
     found: Sequence[Target],
     rounds: int,
 ) -> str:
@@ -75,12 +73,12 @@ def page(
     parts = [
         head if PEERS.keys() <= figures.keys() else f"{head}\n{WITHOUT_PEERS}",
         "## CPU milliseconds a run\n",
-        _table(["", *titles], cpu),
+        table(["", *titles], cpu),
         MEANING,
         f"## The same, as a multiple of {FLOOR}\n",
-        _table(["", *titles], ratios),
+        table(["", *titles], ratios),
         "## Start and memory\n",
-        _table(
+        table(
             [
                 "",
                 "first run, CPU ms",
@@ -92,18 +90,21 @@ def page(
             [_start(name, each) for name, each in figures.items()],
         ),
         "The first run has five turns, and counts from the start of the process.\n",
-        _table(["CPU above the same process without it", "ms"], _milliseconds(imports)),
-        "## Bytes on the kernel's iopub channel\n",
-        "A `%%aof` cell in a real kernel; the content of all the messages it sends, as JSON.\n",
-        _table(["", "answer", "content", "times", "messages"], _bytes(traffic)),
+        table(["CPU above the same process without it", "ms"], _milliseconds(imports)),
         "## Targets\n",
-        _table(["", "at most (≥: at least)", "found", ""], [_verdict(each) for each in found]),
+        table(["", "at most (≥: at least)", "found", ""], [verdict(each) for each in found]),
         _summary(figures, found),
     ]
     return "\n".join(parts)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    Args:
+        head: Its first line; figures are in all columns but the first.
+        rows: The other lines.
+    """
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -123,16 +124,15 @@ def _milliseconds(imports: Mapping[str, float]) -> list[list[str]]:
     return [[f"`{name}`", f"{value:.0f}"] for name, value in imports.items()]
 
 
-def _bytes(traffic: Mapping[str, Traffic]) -> list[list[str]]:
-    return [
-        [title, f"{each.text:,}", f"{each.content:,}", f"{each.ratio:.2f}", str(each.messages)]
-        for title, each in traffic.items()
-    ]
+def verdict(each: Target) -> list[str]:
+    """A target's line in a table.
 
-
-def _verdict(each: Target) -> list[str]:
-    bound = f"{'≥ ' if each.at_least else ''}{each.bound:g} {each.unit}"
-    return [each.title, bound, f"{each.found:.2f} {each.unit}", "met" if each.met else "**missed**"]
+    Args:
+        each: The target.
+    """
+    bound = f"{'≥ ' if each.at_least else ''}{each.bound:g} {each.unit}".strip()
+    found = f"{each.found:.2f} {each.unit}".strip()
+    return [each.title, bound, found, "met" if each.met else "**missed**"]
 
 
 def _summary(figures: Mapping[str, Figures], found: Sequence[Target]) -> str:

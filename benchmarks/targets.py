@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.iopub import Traffic
 from benchmarks.rounds import Figures
+from benchmarks.traffic import Traffic, percentile
 
 FLOOR = "httpx2 by hand"
 AIOHTTP = "aiohttp by hand"
@@ -16,6 +16,16 @@ FIVE, TWENTY, FIFTY = "5 turns", "20 turns", "50 turns"
 BURST, PACED = "5,000 chunks at once", "1,000 chunks, one a ms"
 AT_ONCE, MANY = "5 turns, 20 at once", "5 turns, 100 at once"
 IN_FLIGHT = "5 turns, 100 in flight, paced"
+ANSWER_AT_ONCE = "at once"
+AT_ONCE_VIEW = "at once after a call, view ready"
+AT_ONCE_UNSEEN = "at once after a call, view never ready"
+PACED_VIEW = "200 chunks a second, view ready"
+HALF_VIEW = "200 chunks a second, view ready, half the answer"
+PACED_UNSEEN = "200 chunks a second, view never ready"
+RESENT = "re-sent, at once"
+RESENT_PACED = "re-sent, 200 chunks a second"
+CHANNEL = (ANSWER_AT_ONCE, AT_ONCE_VIEW, AT_ONCE_UNSEEN, HALF_VIEW, PACED_VIEW, PACED_UNSEEN)
+CHANNEL += (RESENT, RESENT_PACED)
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,6 @@ class Target:
 def targets(
     figures: Mapping[str, Figures],
     imports: Mapping[str, float],
-    traffic: Mapping[str, Traffic],
 ) -> list[Target]:
     """The design's targets, in a fixed order."""
     chat = figures[OURS[0]]
@@ -73,13 +82,6 @@ def targets(
         first = mine.start("first_cpu_ms") / 1000
         found.append(Target(f"{name}: first run, CPU from start to answer", 1.5, first, "s"))
     found.append(Target("`import aof_nb` above empty", 100, imports["import aof_nb"], "ms"))
-    burst, twice, paced_bytes = traffic["burst"], traffic["twice the burst"], traffic["paced"]
-    grown = twice.content / burst.content
-    found += [
-        Target("iopub content of a burst, of the text", 3, burst.ratio, "times"),
-        Target("iopub content at 200 chunks a second, of the text", 10, paced_bytes.ratio, "times"),
-        Target("iopub content of twice the answer, of the answer's", 2.1, grown, "times"),
-    ]
     known = {FLOOR, AIOHTTP, SAME_TRANSPORT, *OURS}
     for name in (each for each in figures if each not in known and "SDK as" not in each):
         ours = min(figures[mine].median(FIVE) for mine in OURS)
@@ -94,4 +96,25 @@ def targets(
         )
         burst_cpu = figures[name].median(BURST) / chat.median(BURST)
         found.append(Target(f"{name}: burst, of ours", 50, burst_cpu, "times", at_least=True))
+    return found
+
+
+def channel_targets(rows: Mapping[str, Traffic]) -> list[Target]:
+    """The targets of what an answer costs the notebook, in a fixed order."""
+    found = [
+        Target(f"{title}: content, of the text", 1.5, rows[title].ratio, "times")
+        for title in (ANSWER_AT_ONCE, AT_ONCE_VIEW, AT_ONCE_UNSEEN)
+    ]
+    grown = rows[PACED_VIEW].content / rows[HALF_VIEW].content
+    found.append(Target(f"{PACED_VIEW}: content, of half the answer's", 2.1, grown, "times"))
+    for title in (PACED_VIEW, PACED_UNSEEN):
+        each = rows[title]
+        found.append(Target(f"{title}: content, of the text", 5, each.ratio, "times"))
+        busiest = Target(f"{title}: updates in the busiest second", 20, each.busiest_second, "")
+        found.append(busiest)
+        for kind, trips in (("round trip", each.trips), ("click", each.clicks)):
+            high = percentile(trips, 95)
+            found.append(Target(f"{title}: {kind}, 95th percentile", 50, high, "ms"))
+    mean = rows[PACED_VIEW].updates_a_second
+    found.append(Target(f"{PACED_VIEW}: updates a second", 1, mean, "", at_least=True))
     return found
