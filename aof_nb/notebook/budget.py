@@ -17,7 +17,7 @@ class Budget:
     """
 
     START = 1500
-    PER_BYTE = 6.0
+    PER_BYTE = 3.2
     PER_SECOND = 8000.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -23,6 +23,7 @@ Handler = Callable[[Mapping[str, Any]], None]
 _KEPT_VIEWS = 20
 _kept: list[Any] = []
 _ended: set[Any] = set()
+_layouts: list[Any] = []
 
 
 @functools.cache
@@ -33,11 +34,26 @@ def _widget_class() -> type[Any]:
     static = files("aof_nb.notebook") / "static"
 
     class RunViewWidget(anywidget.AnyWidget):
-        _esm = (static / "run_view.js").read_text(encoding="utf-8")
-        _css = (static / "run_view.css").read_text(encoding="utf-8")
+        _esm = _compact((static / "run_view.js").read_text(encoding="utf-8"))
+        _css = _compact((static / "run_view.css").read_text(encoding="utf-8"))
         view_id = traitlets.Unicode().tag(sync=True)
 
     return RunViewWidget
+
+
+def _compact(source: str) -> str:
+    """A script or style without indentation and comments: each view is sent it anew."""
+    lines = (line.strip() for line in source.splitlines())
+    return "\n".join(line for line in lines if not line.startswith("//"))
+
+
+def _layout() -> Any:
+    """The layout that all views have: one of its own would cost each a kilobyte."""
+    from ipywidgets import Layout
+
+    if not _layouts or _layouts[-1].comm is None:
+        _layouts[:] = [Layout()]
+    return _layouts[-1]
 
 
 class RunView:
@@ -68,7 +84,7 @@ class RunView:
             text: What stands in its place where no widgets are.
         """
         if self._widget is None:
-            self._widget = _widget_class()()
+            self._widget = _widget_class()(layout=_layout())
             self._widget.view_id = self._widget.model_id
             self._widget.on_msg(self._received)
             _keep(self._widget)
