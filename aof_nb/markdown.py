@@ -12,6 +12,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aof_nb.code_colours import coloured
 from aof_nb.readable import visible
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _parser() -> MarkdownIt:
         def validateLink(self, url: str) -> bool:  # noqa: N802  the library's name
             return _LINKED.match(url) is not None
 
-    parser = Parser("js-default", {"html": False, "linkify": False})
+    parser = Parser("js-default", {"html": False, "linkify": False, "highlight": coloured})
     parser.add_render_rule("link_open", _link_open)
     parser.add_render_rule("link_close", _link_close)
     parser.add_render_rule("image", _image)
