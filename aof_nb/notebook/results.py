@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.markdown import fenced, html_text, quoted, table
+from aof_nb.notebook.images import Image, images_of
 from aof_nb.readable import indented_json
 from aof_nb.truncation import truncate
 
@@ -52,6 +53,8 @@ def shown(content: str, data: Any = None) -> Shown | None:
     """
     if data is None:
         data = _json(content)
+    if images := images_of(data):
+        return _pictured(content, images)
     if (series := _prometheus(data)) is not None:
         return _plotted(series)
     if (rows := _objects(data)) is not None:
@@ -195,6 +198,14 @@ def _plotted(series: list[Series]) -> Shown:
         return numbers
     picture = f'<img class=aof-plot alt="the series of the table below" src="{image}">'
     return Shown(picture + numbers.html, f"{picture}\n\n{numbers.markdown}")
+
+
+def _pictured(content: str, images: Sequence[Image]) -> Shown:
+    labels = (f"image {number} that the tool returned" for number in range(1, len(images) + 1))
+    pictures = "".join(each.html(label) for each, label in zip(images, labels, strict=True))
+    said = truncate(content, _CODE_CHARS)
+    html = f"<pre class=aof-pre>{html_text(said)}</pre>{pictures}"
+    return Shown(html, f"{fenced(said)}\n\n{pictures}")
 
 
 def _summary(values: list[float]) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from aof_nb import McpServer
 from aof_nb.errors import OutcomeUnknown, ToolError
 from aof_nb.events import ToolProgress
 from aof_nb.mcp.pool import McpPool
+from aof_nb.notebook.results import shown
 from aof_nb.ports import Effect
 from tests.mcp.conftest import HttpServer, Npm, Run, Serve, offered, until
 
@@ -95,6 +96,9 @@ async def test_everything_answers_with_all_kinds_of_content(
     assert "[image: image/png, 4,033 bytes]" in image.content
     assert image.data["content"][1]["mimeType"] == "image/png"
     assert len(image.data["content"][1]["data"]) > 5000
+    shows = shown(image.content, image.data)
+    assert shows is not None
+    assert image.data["content"][1]["data"] in shows.markdown
 
     links = await run.call(tools["every__get-resource-links"], count=2)
     assert "[resource: demo://resource/dynamic/" in links.content
