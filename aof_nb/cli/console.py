@@ -65,7 +65,7 @@ def console(
                 f"--port={port}",
                 "--Voila.ip=127.0.0.1",
                 f"--theme={theme}",
-                f"--Voila.log_level={logging.WARNING}",
+                f"--Voila.log_level={logging.ERROR}",
             ]
         )
         server.start()
