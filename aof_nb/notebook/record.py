@@ -199,13 +199,15 @@ class Footer:
         return f'<div class="aof-quiet">{ended}{html_text(self._line)} · {journal}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
-        """One line; the run's id, which changes from run to run, is in the metadata."""
+        """One line."""
         ended = f"<b>{quoted(self._ended)}</b> · " if self._ended else ""
-        return f"<small>{ended}{quoted(self._line)}</small>"
+        journal = f"<code>%aof show {html_text(self._run_id)}</code>"
+        return f"<small>{ended}{quoted(self._line)} · {journal}</small>"
 
     def text(self) -> str:
         """One line."""
-        return printable(f"{self._ended} · {self._line}" if self._ended else self._line)
+        ended = f"{self._ended} · " if self._ended else ""
+        return printable(f"{ended}{self._line} · %aof show {self._run_id}")
 
 
 class RunRecord:

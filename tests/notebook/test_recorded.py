@@ -75,7 +75,7 @@ def test_a_run_that_waits_is_gone_on_with_and_shown_again(kernel: Kernel, direct
         ),
         (
             "waiting for an approval · script:fix.yaml (scripted) · 2 turns · 2 tool calls · "
-            "0 tokens · T"
+            f"0 tokens · T · %aof show {run}"
         ),
     ]
     assert waiting.displays[-1]["metadata"]["aof"]["status"] == "waiting"
