@@ -25,7 +25,7 @@ _DARK = {"theme": "JupyterLab Dark"}
 _COLOURS = 128
 
 MORE = '''\
-import math, sys, time
+import math, os, sys
 from aof_nb import McpServer
 from aof_nb.events import ModelResponse, TextDelta
 from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
@@ -93,7 +93,8 @@ said = [Message.user("Why was checkout slow?"),
         Message.assistant("Rollout v42 cut the connection pool from 20 to 1.")]
 from aof_nb.memory import open_memory
 await open_memory("disk").append("inc-42", said)
-clock = McpServer(name="clock", command=sys.executable, args=("-m", "mcp_server_time"))
+os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"
+clock = McpServer(name="clock", command="mcp-server-time")
 '''
 CELLS = {
     "setup": incident.SETUP,

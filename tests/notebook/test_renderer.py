@@ -108,8 +108,10 @@ async def test_one_record_in_the_order_asked() -> None:
         "✗ drop table=users (failed, T)",
         "  RuntimeError: <no> such table",
         "All is *well*.",
-        "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · $0.0123 · T"
-        " · %aof show RUN",
+        (
+            "says (scripted) · 2 turns · 3 tool calls · 2,400 + 68 tokens · $0.0123 · T · "
+            "%aof show RUN"
+        ),
     ]
     html = rendered(data["text/markdown"])
     assert "<no>" not in html
