@@ -58,6 +58,12 @@ def rows(console: Console) -> dict[str, dict[str, str]]:
     return {each["id"]: each["cells"] for each in table.rows}
 
 
+def results(console: Console) -> list[str]:
+    """The states of the last results, looked at anew: a run is over before its record says so."""
+    console.refresh()
+    return [each["cells"]["status"] for each in page_of(console)._results._table.widget.rows]
+
+
 def note(console: Console) -> str:
     return str(console.widget.children[1].value)
 
@@ -136,16 +142,11 @@ async def test_a_run_takes_what_is_filled_in_and_shows_its_steps(console: Consol
     [output] = (console.directory / "runs").glob("add-*.ipynb")
     assert printed(output) == "5 'web' ['a']\n"
     assert f"runs/{output.name}" in shown(run)
-
-    def results() -> list[str]:
-        console.refresh()
-        return [each["cells"]["status"] for each in page._results._table.widget.rows]
-
-    await until(lambda: results() == ["✓ completed"])
+    await until(lambda: results(console) == ["✓ completed"])
     [row] = page._results._table.widget.rows
     assert row["cells"]["what"] == f"runs/{output.name}"
     await until(lambda: "The report" in page._results._report.value)
-    assert rows(console)["add"]["status"] == "✓ completed"
+    await until(lambda: rows(console)["add"]["status"] == "✓ completed")
     assert page._results.selected == run.run_id
     assert notebook.exists()
     run._button.click()
@@ -202,10 +203,7 @@ async def test_stopping_a_run_leaves_no_process(console: Console, tmp_path: Path
     assert "ended by you" in shown(run)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    console.refresh()
-    await until(lambda: page._results._table.widget.rows)
-    [row] = page._results._table.widget.rows
-    assert row["cells"]["status"] == "· cancelled"
+    await until(lambda: results(console) == ["· cancelled"])
     await until(lambda: not page._run.disabled)
 
 
