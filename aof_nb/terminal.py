@@ -18,7 +18,7 @@ from aof_nb.editor import edited, editor_command
 from aof_nb.errors import ApprovalPending
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect
-from aof_nb.readable import printable, readable
+from aof_nb.readable import indented_json, printable, readable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -85,7 +85,7 @@ class TerminalApprover:
         """What is typed, and the arguments if they are changed."""
         console = _console()
         console.print(_question(request))
-        draft = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
+        draft = indented_json(request.arguments)
         arguments: dict[str, Any] | None = None
         while True:
             try:

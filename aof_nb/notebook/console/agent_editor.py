@@ -23,6 +23,7 @@ from aof_nb.notebook.console.agent_file import (
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH, AgentForm, document_at, with_field
 from aof_nb.notebook.console.agent_list import problems_of
 from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.widgets import button
 from aof_nb.readable import counted
 from aof_nb.resources import load_document
 from aof_nb.resources.problems import Problem
@@ -80,15 +81,20 @@ class AgentEditor:
         self.path: Any = ipywidgets.Text(description="File", layout={"width": "24em"})
         self.path.style.description_width = "auto"
         self.path.tooltip = "The file, from the console's directory"
-        self.save = self._button("Save", "save", "Writes the YAML to the file", self._save)
-        self.again = self._button(
-            "Load again", "refresh", "Drops what was changed here", self._load_again
+        self.save = button(
+            "Save", "save", lambda: self._host.start(self._save), tip="Writes the YAML to the file"
         )
-        self.over = self._button(
+        self.again = button(
+            "Load again",
+            "refresh",
+            lambda: self._host.start(self._load_again),
+            tip="Drops what was changed here",
+        )
+        self.over = button(
             "Write over it",
             "exclamation-triangle",
-            "What is in the file now is lost",
-            functools.partial(self._save, over=True),
+            lambda: self._host.start(functools.partial(self._save, over=True)),
+            tip="What is in the file now is lost",
         )
         self.conflict: Any = ipywidgets.HTML(layout={"display": "none"})
         self.over.layout.display = "none"
@@ -99,14 +105,6 @@ class AgentEditor:
             [self.path, self.save, self.again, self.over], layout={"flex_flow": "row wrap"}
         )
         self.widget: Any = ipywidgets.VBox([self.conflict, self._bar, columns])
-
-    def _button(self, label: str, icon: str, tip: str, work: Callable[[], Any]) -> Any:
-        import ipywidgets
-
-        made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-        made.tooltip = tip
-        made.on_click(lambda _: self._host.start(work))
-        return made
 
     @property
     def draft(self) -> Draft | None:

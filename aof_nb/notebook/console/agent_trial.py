@@ -30,6 +30,7 @@ from aof_nb.messages import Outcome
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH
 from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
 from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.widgets import button
 from aof_nb.readable import counted, seconds
 from aof_nb.result import RunResult
 from aof_nb.run import Run
@@ -60,16 +61,19 @@ class AgentTrial:
             placeholder="What the agent is asked", rows=3, layout={"width": INPUT_WIDTH}
         )
         self.prompt.tooltip = "Prompt"
-        self.run: Any = ipywidgets.Button(
-            description="Try it", icon="play", layout={"width": "auto"}
+        self.run = button(
+            "Try it",
+            "play",
+            lambda: host.start(self._try),
+            tip="Runs the agent as it stands here, saved or not",
         )
-        self.run.tooltip = "Runs the agent as it stands here, saved or not"
-        self.stop: Any = ipywidgets.Button(
-            description="Stop", icon="stop", disabled=True, layout={"width": "auto"}
+        self.stop = button(
+            "Stop",
+            "stop",
+            lambda: host.start(self._stop),
+            tip="Ends the run as an interrupt would",
+            disabled=True,
         )
-        self.stop.tooltip = "Ends the run as an interrupt would"
-        self.run.on_click(lambda _: host.start(self._try))
-        self.stop.on_click(lambda _: host.start(self._stop))
         self.status: Any = ipywidgets.HTML()
         self.output: Any = ipywidgets.HTML()
         for each in (self.status, self.output):

@@ -24,6 +24,7 @@ from aof_nb.notebook.console.agent_list import AgentFiles, Declared
 from aof_nb.notebook.console.agent_trial import AgentTrial
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import button
 from aof_nb.notebook.lookups import model_names
 from aof_nb.readable import counted
 
@@ -65,15 +66,17 @@ class AgentsPage:
         """Makes the page's widget."""
         import ipywidgets
 
-        def button(label: str, icon: str, tip: str, work: Any) -> Any:
-            made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-            made.tooltip = tip
-            made.on_click(lambda _: self._host.start(work))
-            return made
-
-        self.new = button("New agent", "plus", "Begins a file from the smallest one", self._begin)
+        self.new = button(
+            "New agent",
+            "plus",
+            lambda: self._host.start(self._begin),
+            tip="Begins a file from the smallest one",
+        )
         self.copy = button(
-            "Copy into a file", "copy", "Begins a file with what the agent declares", self._copy
+            "Copy into a file",
+            "copy",
+            lambda: self._host.start(self._copy),
+            tip="Begins a file with what the agent declares",
         )
         self.new.layout.align_self = self.copy.layout.align_self = "flex-start"
         self.table = Table("Agents", _COLUMNS, empty=_EMPTY)

@@ -7,8 +7,6 @@ import functools
 import time
 from typing import Any
 
-import msgspec
-
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.call_description import described
 from aof_nb.errors import ConfigurationError
@@ -17,10 +15,12 @@ from aof_nb.journal.recording import State
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.summary import RunSummary, waiting_calls
 from aof_nb.markdown import html_text
+from aof_nb.notebook.console import markup
 from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.widgets import button
 from aof_nb.policy import Answer
 from aof_nb.ports import Effect
-from aof_nb.readable import seconds
+from aof_nb.readable import indented_json, seconds
 from aof_nb.terminal import user_name
 from aof_nb.truncation import truncate
 
@@ -95,11 +95,13 @@ class Question:
         )
         self._reason.tooltip = f"Reason for denying {request.tool.name}"
         self._buttons = [
-            self._button("Approve", "check", approved=True),
-            self._button(
-                "Approve similar for this run", "check-double", approved=True, similar=True
+            button("Approve", "check", functools.partial(self._give, approved=True)),
+            button(
+                "Approve similar for this run",
+                "check-double",
+                functools.partial(self._give, approved=True, similar=True),
             ),
-            self._button("Deny", "ban", approved=False),
+            button("Deny", "ban", functools.partial(self._give, approved=False)),
         ]
         row: Any = ipywidgets.HBox([*self._buttons, self._reason], layout={"flex_flow": "row wrap"})
         edit = self._editor(request.arguments)
@@ -108,29 +110,19 @@ class Question:
         if request.tool.effect is Effect.DESTRUCTIVE:
             self.widget.add_class("aof-grave")
 
-    def _button(self, label: str, icon: str, *, approved: bool, similar: bool = False) -> Any:
-        import ipywidgets
-
-        button = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-        button.on_click(lambda _: self._give(approved=approved, similar=similar))
-        return button
-
     def _editor(self, arguments: dict[str, Any]) -> list[Any]:
         import ipywidgets
 
-        text = msgspec.json.format(msgspec.json.encode(arguments)).decode()
+        text = indented_json(arguments)
         self._arguments: Any = ipywidgets.Textarea(
             value=text, rows=min(12, text.count("\n") + 1), layout={"width": "100%"}
         )
         self._arguments.tooltip = "Arguments as JSON"
         if len(text) > _ARGUMENTS_CHARS:
             return []
-        button = ipywidgets.Button(
-            description="Approve with these arguments", icon="pencil", layout={"width": "auto"}
-        )
-        button.on_click(lambda _: self._give(approved=True, edited=True))
-        self._buttons.append(button)
-        box = ipywidgets.VBox([self._arguments, button])
+        give = functools.partial(self._give, approved=True, edited=True)
+        self._buttons.append(button("Approve with these arguments", "pencil", give))
+        box = ipywidgets.VBox([self._arguments, self._buttons[-1]])
         folded = ipywidgets.Accordion([box], titles=["Edit the arguments"], selected_index=None)
         return [folded]
 
@@ -142,13 +134,13 @@ class Question:
             ""
             if run.status == State.RUNNING.value
             else f" The run has stopped: go on with it on the page Runs, or with "
-            f"<code>aofctl resume {_text(run.run_id)}</code>."
+            f"<code>aofctl resume {html_text(run.run_id)}</code>."
         )
+        who = html_text(f"{run.agent} · run {run.run_id} · waits for {waited}.")
         said = (
-            f"<b>{_text(request.tool.name)}</b> "
-            f'<span class="aof-told">{request.tool.effect.value} · {_text(request.reason)}</span>'
-            f'<br><span class="aof-told">{_text(run.agent)} · run {_text(run.run_id)} · waits for '
-            f"{waited}. {request.hurry}{resume}</span>"
+            f"<b>{html_text(request.tool.name)}</b> "
+            f"{markup.told(f'{request.tool.effect.value} · {request.reason}')}"
+            f'<br><span class="aof-told">{who} {request.hurry}{resume}</span>'
         )
         if said != self._head.value:
             self._head.value = said
@@ -198,11 +190,7 @@ def _told(pending: PendingApproval) -> str:
     """What will happen, and with what."""
     request = pending.request
     words = described(request.tool, request.arguments)
-    lines = "".join(f"<div>{_text(each)}</div>" for each in words)
-    formatted = msgspec.json.format(msgspec.json.encode(request.arguments)).decode()
-    preview = f"<pre>{_text(request.preview)}</pre>" if request.preview else ""
-    return f"{lines}{preview}<pre>{_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"
-
-
-def _text(text: str) -> str:
-    return html_text(text)
+    lines = "".join(f"<div>{html_text(each)}</div>" for each in words)
+    formatted = indented_json(request.arguments)
+    preview = f"<pre>{html_text(request.preview)}</pre>" if request.preview else ""
+    return f"{lines}{preview}<pre>{html_text(truncate(formatted, _ARGUMENTS_CHARS))}</pre>"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import Any
 
 import msgspec
 
-from aof_nb.markdown import revealed, to_html
+from aof_nb.markdown import html_text, to_html
 from aof_nb.messages import Message, Outcome, Text, Thinking, ToolCall, ToolResult
 from aof_nb.models.compaction import as_text
-from aof_nb.readable import visible
 from aof_nb.truncation import truncate
 
 _PART_CHARS = 20_000
@@ -37,7 +35,7 @@ def conversation_html(messages: Sequence[Message], damaged: Sequence[str] = ()) 
             pieces.append('<p class="aof-told">The messages before are left out: export it.</p>')
             break
         pieces.append(piece)
-    notes = "".join(f'<div class="aof-problem">{_text(each)}</div>' for each in damaged)
+    notes = "".join(f'<div class="aof-problem">{html_text(each)}</div>' for each in damaged)
     return notes + "".join(reversed(pieces))
 
 
@@ -67,8 +65,8 @@ def _message(message: Message) -> str:
     notes = [message.model or "", "cut off" if message.interrupted else ""]
     about = " · ".join(each for each in notes if each)
     who = _ROLES.get(message.role, message.role)
-    told = f' <span class="aof-told">{_text(about)}</span>' if about else ""
-    return f"<h4>{_text(who)}{told}</h4>{''.join(_parts(message))}"
+    told = f' <span class="aof-told">{html_text(about)}</span>' if about else ""
+    return f"<h4>{html_text(who)}{told}</h4>{''.join(_parts(message))}"
 
 
 def _parts(message: Message) -> Iterator[str]:
@@ -77,7 +75,7 @@ def _parts(message: Message) -> Iterator[str]:
             case Text(text=text) if message.role == "assistant":
                 yield to_html(truncate(text, _PART_CHARS))
             case Text(text=text):
-                yield f"<pre>{_text(truncate(text, _PART_CHARS))}</pre>"
+                yield f"<pre>{html_text(truncate(text, _PART_CHARS))}</pre>"
             case Thinking(text=text) if text:
                 yield _folded("Thought", text)
             case ToolCall(name=name, arguments=arguments, raw_arguments=raw):
@@ -90,13 +88,9 @@ def _parts(message: Message) -> Iterator[str]:
 
 
 def _folded(title: str, text: str) -> str:
-    body = f"<pre>{_text(truncate(text, _PART_CHARS))}</pre>"
-    return f"<details><summary>{_text(title)}</summary>{body}</details>"
+    body = f"<pre>{html_text(truncate(text, _PART_CHARS))}</pre>"
+    return f"<details><summary>{html_text(title)}</summary>{body}</details>"
 
 
 def _json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value)).decode()
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
@@ -10,11 +11,12 @@ from typing import Any
 import msgspec
 
 from aof_nb.markdown import html_text, revealed
-from aof_nb.readable import visible
+from aof_nb.readable import indented_json, visible
 
 _STRUCTURED = ("array", "object")
 _EITHER = {"": None, "yes": True, "no": False}
 _LINES = 4
+_encoded = functools.partial(msgspec.json.encode, enc_hook=str)
 
 
 class _Unreadable(ValueError):
@@ -201,7 +203,7 @@ class _Field:
         elif isinstance(value, str) and not self._is_json():
             text = value
         else:
-            text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode()
+            text = indented_json(value, encode=_encoded)
         if self.input.value != text:
             self.input.value = text
 
@@ -249,7 +251,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+    return value if isinstance(value, str) else _encoded(value).decode()
 
 
 def _complaint(problem: str) -> str:

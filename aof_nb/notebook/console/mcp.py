@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aof_nb.errors import AofError, McpError
+from aof_nb.markdown import html_text
 from aof_nb.mcp import browsing
 from aof_nb.mcp.browsing import Prompt, Resource
 from aof_nb.mcp.connection import ServerStatus
@@ -16,7 +17,7 @@ from aof_nb.mcp.findings import findings
 from aof_nb.mcp.pins import ServerPins
 from aof_nb.mcp.pool import pool
 from aof_nb.mcp.tool import McpTool
-from aof_nb.notebook.console import mcp_text
+from aof_nb.notebook.console import markup, mcp_text
 from aof_nb.notebook.console.mcp_definitions import DefinitionsPane
 from aof_nb.notebook.console.mcp_reading import PromptsPane, ResourcesPane
 from aof_nb.notebook.console.mcp_servers import (
@@ -31,6 +32,7 @@ from aof_nb.notebook.console.mcp_tools import ToolsPane
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import button
 from aof_nb.readable import counted
 
 _COLUMNS = (
@@ -83,18 +85,22 @@ class McpPage:
             empty="No MCP servers yet: declare one with %%aof_mcp NAME in a cell, or in an agent.",
         )
         self._table.on_select(lambda _: self._host.refresh())
-        self._connect = self._button(
-            "Connect", "plug", "Starts it, and asks what it offers", self._do_connect
+        self._connect = button(
+            "Connect", "plug", self._do_connect, tip="Starts it, and asks what it offers"
         )
-        self._restart = self._button(
-            "Restart", "refresh", "Ends it and starts it again; calls under way are dropped",
+        self._restart = button(
+            "Restart",
+            "refresh",
             self._do_restart,
-        )  # fmt: skip
-        self._ping = self._button("Ping", "bolt", "How long it takes to answer", self._do_ping)
-        self._disconnect = self._button(
-            "Disconnect", "power-off", "Ends it; an agent's next run starts it again",
+            tip="Ends it and starts it again; calls under way are dropped",
+        )
+        self._ping = button("Ping", "bolt", self._do_ping, tip="How long it takes to answer")
+        self._disconnect = button(
+            "Disconnect",
+            "power-off",
             self._do_disconnect,
-        )  # fmt: skip
+            tip="Ends it; an agent's next run starts it again",
+        )
         self._buttons = [self._connect, self._restart, self._ping, self._disconnect]
         self._work = Stoppable(self._host, *self._buttons)
         self._bar: Any = ipywidgets.HBox(
@@ -120,14 +126,6 @@ class McpPage:
             [self._table.widget, self._problems, self._bar, self._about, self._tabs]
         )
 
-    def _button(self, label: str, icon: str, tip: str, clicked: Callable[[], None]) -> Any:
-        import ipywidgets
-
-        made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-        made.tooltip = tip
-        made.on_click(lambda _: clicked())
-        return made
-
     async def refresh(self) -> None:
         """Looks for servers and how they stand; connects none."""
         if time.monotonic() - self._files_read > _FRESH_SECONDS or not self._files_read:
@@ -148,7 +146,7 @@ class McpPage:
         ]
         rows += [_stranger(each) for each in self._found.strangers]
         self._table.show(rows)
-        said = "".join(mcp_text.problem(each) for each in problems)
+        said = "".join(markup.problem(each) for each in problems)
         if said != self._problems.value:
             self._problems.value = said
         chosen = self._table.selected
@@ -171,8 +169,8 @@ class McpPage:
                 self._connect.description = "Ask what it offers" if running else "Connect"
         elif stranger is not None:
             about = (
-                f"<h3>{mcp_text.text(stranger.server)}</h3>"
-                f"{mcp_text.facts([('Reached by', stranger.place)])}<div>It was connected once, "
+                f"<h3>{html_text(stranger.server)}</h3>"
+                f"{markup.facts([('Reached by', stranger.place)])}<div>It was connected once, "
                 "and is declared nowhere here. What is known of its tools is under Definitions."
                 "</div>"
             )
@@ -198,12 +196,9 @@ class McpPage:
         if status is not None and status.state == "failed":
             failure = failure or status.error
         parts = [
-            f"<h3>{mcp_text.text(server.spec.name)}</h3>{mcp_text.facts(facts)}",
-            mcp_text.problem(failure) if failure else "",
-            *(
-                f'<div class="aof-note aof-warning">⚠ {mcp_text.text(each)}</div>'
-                for each in problems
-            ),
+            f"<h3>{html_text(server.spec.name)}</h3>{markup.facts(facts)}",
+            markup.problem(failure) if failure else "",
+            *(f'<div class="aof-note aof-warning">⚠ {html_text(each)}</div>' for each in problems),
         ]
         changed = len(server.pins.changed) if server.pins is not None else 0
         if changed:

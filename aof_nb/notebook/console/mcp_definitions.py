@@ -8,11 +8,12 @@ import time
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.markdown import html_text
 from aof_nb.mcp.findings import findings
 from aof_nb.mcp.pins import Pin, ServerPins, accept, offered_by
 from aof_nb.mcp.pins_text import said_accepted
 from aof_nb.mcp.pins_text import standing as standing_of
-from aof_nb.notebook.console import mcp_text
+from aof_nb.notebook.console import markup, mcp_text
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
 from aof_nb.readable import counted
@@ -77,8 +78,7 @@ class DefinitionsPane:
         said = ""
         if pin is not None:
             said = (
-                f"<h3>{mcp_text.text(chosen)}</h3>{mcp_text.told(_since(pin))}"
-                f"{mcp_text.pin(chosen, pin)}"
+                f"<h3>{html_text(chosen)}</h3>{markup.told(_since(pin))}{mcp_text.pin(chosen, pin)}"
             )
         elif pins is not None:
             said = mcp_text.pins(pins)

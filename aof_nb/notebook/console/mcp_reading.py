@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from aof_nb.errors import ConfigurationError
+from aof_nb.markdown import html_text
 from aof_nb.mcp.browsing import Part, Prompt, Resource, get_prompt, read_resource
 from aof_nb.mcp.pool import pool
 from aof_nb.notebook.console import mcp_text
@@ -16,7 +17,7 @@ from aof_nb.notebook.console.mcp_servers import KnownServer
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.notebook.console.widgets import close_tree
+from aof_nb.notebook.console.widgets import button, close_tree
 from aof_nb.redact import Redactor
 
 _RESOURCES = (
@@ -49,10 +50,7 @@ class ResourcesPane:
         self._uri: Any = ipywidgets.Text(description="URI", layout={"width": "32em"})
         self._uri.style.description_width = "auto"
         self._uri.tooltip = "What is read; the names in braces of a template are to be filled in"
-        self._read: Any = ipywidgets.Button(
-            description="Read", icon="book", layout={"width": "auto"}
-        )
-        self._read.on_click(lambda _: self._begin())
+        self._read = button("Read", "book", self._begin)
         self._work = Stoppable(host, self._read)
         self._answer: Any = ipywidgets.HTML()
         self._answer.add_class("aof-wrap")
@@ -91,7 +89,7 @@ class ResourcesPane:
                     if uri
                     else "choose one, or write its URI",
                 )
-            self._answer.value = f'<div role="status">Reads {mcp_text.text(uri)} …</div>'
+            self._answer.value = f'<div role="status">Reads {html_text(uri)} …</div>'
             await _shown(self._work, self._answer, server, read_resource(pool(), server.spec, uri))
 
         self._host.start(begin)
@@ -114,10 +112,7 @@ class PromptsPane:
         self._table = Table("Prompts", _PROMPTS, empty=mcp_text.NOT_ASKED)
         self._table.on_select(lambda _: host.start(self._open))
         self._fields: Any = ipywidgets.VBox()
-        self._get: Any = ipywidgets.Button(
-            description="Fill in", icon="pencil", layout={"width": "auto"}
-        )
-        self._get.on_click(lambda _: self._begin())
+        self._get = button("Fill in", "pencil", self._begin)
         self._work = Stoppable(host, self._get)
         self._answer: Any = ipywidgets.HTML()
         self._answer.add_class("aof-wrap")
@@ -162,7 +157,7 @@ class PromptsPane:
                     "the prompt cannot be filled in yet",
                     remedy="correct the fields that are marked",
                 )
-            self._answer.value = f'<div role="status">Asks for {mcp_text.text(name)} …</div>'
+            self._answer.value = f'<div role="status">Asks for {html_text(name)} …</div>'
             await _shown(
                 self._work,
                 self._answer,

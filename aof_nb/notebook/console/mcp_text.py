@@ -10,6 +10,7 @@ from aof_nb.mcp.connection import ServerStatus
 from aof_nb.mcp.definition import Definition, as_lines, difference
 from aof_nb.mcp.findings import Finding, findings, in_words
 from aof_nb.mcp.pins import Pin, ServerPins
+from aof_nb.notebook.console.markup import told
 from aof_nb.notebook.results import shown
 from aof_nb.readable import counted
 from aof_nb.truncation import truncate
@@ -28,30 +29,9 @@ _LOOK = {
 }
 
 
-def text(words: str) -> str:
-    """Text, with what it would hide named."""
-    return html_text(words)
-
-
-def told(words: str) -> str:
-    """Text that is less important."""
-    return f'<span class="aof-told">{text(words)}</span>' if words else ""
-
-
 def block(words: str) -> str:
     """Text in a box, as it stands."""
-    return f"<pre>{text(truncate(words, _TEXT_CHARS))}</pre>"
-
-
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and what they stand for."""
-    shown_rows = "".join(f"<dt>{text(name)}</dt><dd>{text(said)}</dd>" for name, said in rows)
-    return f"<dl>{shown_rows}</dl>"
-
-
-def problem(words: str) -> str:
-    """Something that is wrong."""
-    return f'<div class="aof-problem" role="alert">{text(words)}</div>'
+    return f"<pre>{html_text(truncate(words, _TEXT_CHARS))}</pre>"
 
 
 def standing(status: ServerStatus | None) -> str:
@@ -82,7 +62,7 @@ def notes(found: Iterable[Finding], tool: str = "") -> str:
     """
     of = f"{tool}: " if tool else ""
     return "".join(
-        f'<div class="aof-note aof-warning">⚠ {text(f"{of}{in_words(each)}")}</div>'
+        f'<div class="aof-note aof-warning">⚠ {html_text(f"{of}{in_words(each)}")}</div>'
         for each in found
     )
 
@@ -99,8 +79,8 @@ def pin(name: str, known: Pin) -> str:
     changes = shown(difference(known.definition, known.changed))
     assert changes is not None
     return (
-        f'<div class="aof-note aof-warning">⚠ {text(name)} was changed by its server. No agent is '
-        "given it until the change is accepted.</div>"
+        f'<div class="aof-note aof-warning">⚠ {html_text(name)} was changed by its server. '
+        "No agent is given it until the change is accepted.</div>"
         f"{notes(findings(known.changed))}{changes.html}"
     )
 
@@ -110,7 +90,7 @@ def pins(known: ServerPins) -> str:
     parts = []
     for name, each in known.tools.items():
         if each.changed is not None:
-            parts.append(f"<h4>{text(name)}</h4>{pin(name, each)}")
+            parts.append(f"<h4>{html_text(name)}</h4>{pin(name, each)}")
         else:
             parts.append(notes(findings(each.definition), name))
     return "".join(parts) or "<div>No definition has changed, and nothing odd was found.</div>"
@@ -120,7 +100,7 @@ def parts(found: Sequence[Part]) -> str:
     """What was read of a resource or a prompt."""
     if not found:
         return '<div role="status">It is empty.</div>'
-    return "".join(f"<h4>{text(each.title)}</h4>{result(each.text)}" for each in found)
+    return "".join(f"<h4>{html_text(each.title)}</h4>{result(each.text)}" for each in found)
 
 
 def result(content: str, data: object = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from typing import Any
 
@@ -15,11 +16,12 @@ from aof_nb.journal.approvals import PendingApproval
 from aof_nb.journal.journal import FILE_NAME
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.summary import RunSummary, summarise
+from aof_nb.markdown import html_text
 from aof_nb.mcp.definition import definition_of
 from aof_nb.mcp.findings import findings
 from aof_nb.mcp.tool import McpTool
 from aof_nb.messages import Outcome
-from aof_nb.notebook.console import mcp_text
+from aof_nb.notebook.console import markup, mcp_text
 from aof_nb.notebook.console.approvals import Question
 from aof_nb.notebook.console.forms import SchemaForm
 from aof_nb.notebook.console.mcp_call import call_run
@@ -28,9 +30,9 @@ from aof_nb.notebook.console.own_runs import carry_through
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.notebook.console.widgets import close_tree
+from aof_nb.notebook.console.widgets import button, close_tree
 from aof_nb.policy import Answer, ApprovalRequest
-from aof_nb.readable import seconds
+from aof_nb.readable import indented_json, seconds
 from aof_nb.run import Run
 
 _COLUMNS = (
@@ -78,10 +80,7 @@ class ToolsPane:
             options=[(_DEFAULTS, "")], description="Policy of", layout={"width": "22em"}
         )
         self._policy.style.description_width = "auto"
-        self._call: Any = ipywidgets.Button(
-            description="Call", icon="play", layout={"width": "auto"}
-        )
-        self._call.on_click(lambda _: self._begin())
+        self._call = button("Call", "play", self._begin)
         self._work = Stoppable(host, self._call)
         self._asked: Any = ipywidgets.VBox()
         self._answer: Any = ipywidgets.HTML()
@@ -132,10 +131,10 @@ class ToolsPane:
             return
         self._chosen = tool.spec.name
         told = definition_of(tool.definition)
-        lines = mcp_text.text(told.description.strip()) or mcp_text.told("It does not say.")
+        lines = html_text(told.description.strip()) or markup.told("It does not say.")
         self._about.value = (
-            f"<h3>{mcp_text.text(told.name)} "
-            f"{mcp_text.told(f'{tool.spec.effect.value} · agents know it as {tool.spec.name}')}"
+            f"<h3>{html_text(told.name)} "
+            f"{markup.told(f'{tool.spec.effect.value} · agents know it as {tool.spec.name}')}"
             f'</h3>{mcp_text.notes(findings(told))}<div style="white-space:pre-wrap">{lines}</div>'
         )
         self._close_form()
@@ -157,7 +156,9 @@ class ToolsPane:
         if form is None:
             return
         if change["new"]:
-            text = msgspec.json.format(msgspec.json.encode(form.value, enc_hook=str)).decode()
+            text = indented_json(
+                form.value, encode=functools.partial(msgspec.json.encode, enc_hook=str)
+            )
             self._json.value = text
             self._fields.children = [self._json]
             return
@@ -226,7 +227,7 @@ class ToolsPane:
                 warnings.append(event.text)
 
         begun = time.monotonic()
-        self._answer.value = f'<div role="status">Calls {mcp_text.text(own)} …</div>'
+        self._answer.value = f'<div role="status">Calls {html_text(own)} …</div>'
         try:
             result = await self._work.carry(carry_through(run, take))
         except Stopped:
@@ -237,7 +238,7 @@ class ToolsPane:
                     if unanswered
                     else "It may have taken effect: look before you repeat it."
                 )
-                self._answer.value = mcp_text.problem(
+                self._answer.value = markup.problem(
                     f"The call of {own} was stopped after {took}. {effect}"
                 )
                 return
@@ -250,9 +251,9 @@ class ToolsPane:
         if ended:
             self._answer.value = await asyncio.to_thread(_finished, ended[0], run.run_id)
             return
-        said = "".join(f"<div>{mcp_text.told(f'⚠ {each}')}</div>" for each in warnings)
+        said = "".join(f"<div>{markup.told(f'⚠ {each}')}</div>" for each in warnings)
         why = result.error.message if result.error is not None else result.status.value
-        self._answer.value = said + mcp_text.problem(f"{own} was not called: {why}")
+        self._answer.value = said + markup.problem(f"{own} was not called: {why}")
 
     def ask(self, question: Question, run: RunSummary) -> None:
         """Shows a question of a call."""
@@ -311,8 +312,8 @@ def _row(tool: McpTool) -> TableRow:
 def _finished(event: ToolFinished, run_id: str) -> str:
     head = f"{event.name}: {event.outcome.value}, {seconds(event.duration)}"
     whole = " The output was cut; the run holds all of it." if event.artifact else ""
-    about = mcp_text.told(f"run {run_id}; the page Runs has it.{whole}")
+    about = markup.told(f"run {run_id}; the page Runs has it.{whole}")
     return (
-        f'<div role="status">{_OUTCOMES[event.outcome]} {mcp_text.text(head)} {about}</div>'
+        f'<div role="status">{_OUTCOMES[event.outcome]} {html_text(head)} {about}</div>'
         f"{mcp_text.result(event.content, event.data)}"
     )

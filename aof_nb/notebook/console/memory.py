@@ -7,12 +7,11 @@ import itertools
 import re
 import time
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text, revealed
 from aof_nb.memory import Memory, SessionInfo
 from aof_nb.notebook.console.conversation_view import conversation_html, snippet
 from aof_nb.notebook.console.memory_places import Place, Places, typed_place
@@ -26,6 +25,7 @@ from aof_nb.notebook.console.memory_tables import (
 )
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Table
+from aof_nb.notebook.console.widgets import button
 from aof_nb.notebook.registry import all_agents
 from aof_nb.paths import write_private
 from aof_nb.readable import counted, visible
@@ -92,8 +92,8 @@ class MemoryPage:
         )
         for each in (self._place, self._words):
             each.style.description_width = "auto"
-        opens = _button("Open", "folder-open", "Shows the memory with this URL", self._do_open)
-        searches = _button("Search", "search", "In the texts of all sessions", self._do_search)
+        opens = button("Open", "folder-open", self._do_open, tip="Shows the memory with this URL")
+        searches = button("Search", "search", self._do_search, tip="In the texts of all sessions")
         self._words.continuous_update = self._url.continuous_update = False
         self._words.observe(lambda _: self._do_search(), "value")
         self._url.observe(lambda _: self._do_open(), "value")
@@ -103,14 +103,14 @@ class MemoryPage:
     def _actions(self) -> list[Any]:
         import ipywidgets
 
-        self._export = _button("Export", "download", "Writes it to a file", self._do_export)
-        self._delete = _button("Delete …", "trash", "Asks before it deletes", self._do_delete)
+        self._export = button("Export", "download", self._do_export, tip="Writes it to a file")
+        self._delete = button("Delete …", "trash", self._do_delete, tip="Asks before it deletes")
         self._bar: Any = ipywidgets.HBox([self._export, self._delete])
         self._question: Any = ipywidgets.HTML()
         self._question.add_class("aof-wrap")
-        self._sure = _button("Delete for good", "trash", "There is no way back", self._do_sure)
+        self._sure = button("Delete for good", "trash", self._do_sure, tip="There is no way back")
         self._sure.button_style = "danger"
-        self._keep = _button("Keep it", "times", "Deletes nothing", self._do_keep)
+        self._keep = button("Keep it", "times", self._do_keep, tip="Deletes nothing")
         buttons = ipywidgets.HBox([self._sure, self._keep])
         self._confirm: Any = ipywidgets.VBox([self._question, buttons])
         self._confirm.add_class("aof-inbox")
@@ -177,7 +177,7 @@ class MemoryPage:
             f" {counted(shown, 'session')} found{self._note}." if self._found is not None else ""
         )
         said = f"{counted(known, 'session')}{most}.{found}{agents}"
-        value = f'<div role="status">{_text(said)}</div>'
+        value = f'<div role="status">{html_text(said)}</div>'
         if self._title.value != value:
             self._title.value = value
 
@@ -200,7 +200,7 @@ class MemoryPage:
             if len(conversation) < info.messages
             else counted(info.messages, "message")
         )
-        head = f'<h3>{_text(info.session)}</h3><div class="aof-told">{_text(newest)}</div>'
+        head = f'<h3>{html_text(info.session)}</h3><div class="aof-told">{html_text(newest)}</div>'
         self._conversation.value = head + body
         self._read = stamp
 
@@ -298,7 +298,7 @@ class MemoryPage:
                 f"Delete the conversation {info.session}, with {counted(info.messages, 'message')} "
                 f"({size(info.size)}), from {_label(place)}? There is no way back."
             )
-            self._question.value = f'<div role="alert">{_text(said)}</div>'
+            self._question.value = f'<div role="alert">{html_text(said)}</div>'
             self._confirm.layout.display = None
 
         self._host.start(ask)
@@ -335,15 +335,6 @@ class MemoryPage:
         self._confirm.layout.display = "none"
 
 
-def _button(label: str, icon: str, tip: str, clicked: Any) -> Any:
-    import ipywidgets
-
-    made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-    made.tooltip = tip
-    made.on_click(lambda _: clicked())
-    return made
-
-
 def _written(directory: Path, session: str, text: str) -> Path:
     """Writes an export to a new file, for its owner only."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", session)[:_NAME_CHARS].strip("-") or "session"
@@ -372,7 +363,3 @@ def _same(one: Place, other: Place | None) -> bool:
 
 def _label(place: Place) -> str:
     return revealed(visible(place.label))
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

@@ -17,9 +17,11 @@ from aof_nb.models.limiter import LimiterState, limiter_states
 from aof_nb.models.needs import needs_of
 from aof_nb.models.ping import Pong, ping
 from aof_nb.models.registry import Provider, providers
+from aof_nb.notebook.console import markup
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import button
 from aof_nb.readable import counted, seconds
 from aof_nb.truncation import truncate
 
@@ -56,11 +58,9 @@ class ModelsPage:
             placeholder="provider:model", description="Model", layout={"width": "28em"}
         )
         self._name.style.description_width = "auto"
-        self._ping: Any = ipywidgets.Button(
-            description="Ping", icon="bolt", layout={"width": "auto"}
+        self._ping = button(
+            "Ping", "bolt", self._begin, tip="Asks the model for one word; that may cost a little"
         )
-        self._ping.tooltip = "Asks the model for one word; that may cost a little"
-        self._ping.on_click(lambda _: self._begin())
         self._work = Stoppable(self._host, self._ping)
         self._answer: Any = ipywidgets.HTML()
         self._detail: Any = ipywidgets.HTML()
@@ -106,12 +106,12 @@ class ModelsPage:
                 raise ConfigurationError(
                     "no model is named", remedy="write provider:model, or choose a provider"
                 )
-            self._answer.value = f'<div role="status">Asks {_text(named)} …</div>'
+            self._answer.value = f'<div role="status">Asks {html_text(named)} …</div>'
             try:
                 pong = await self._work.carry(ping(named))
             except Stopped:
                 self._answer.value = (
-                    f'<div role="status">The ping of {_text(named)} was stopped.</div>'
+                    f'<div role="status">The ping of {html_text(named)} was stopped.</div>'
                 )
             except AofError as error:
                 self._answer.value = _failed(named, error)
@@ -175,8 +175,7 @@ def _detail(
         facts.append(("Waiting", counted(limiter.waiting, "request")))
     if limiter is not None and limiter.next_in > 0:
         facts.append(("Next request", f"in {seconds(limiter.next_in)}"))
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(said)}</dd>" for name, said in facts)
-    return f"<h3>{_text(provider.title)}</h3><dl>{rows}</dl>"
+    return f"<h3>{html_text(provider.title)}</h3>{markup.facts(facts)}"
 
 
 def _breaker(breaker: OpenBreaker) -> str:
@@ -199,17 +198,10 @@ def _answered(named: str, pong: Pong) -> str:
         ("Answered by", pong.model),
         ("It said", said or "nothing that can be read, within the few tokens that it was given"),
     ]
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
-    return (
-        f'<div role="status"><b class="aof-good">✓</b> {_text(named)} answers.</div><dl>{rows}</dl>'
-    )
+    said = f'<b class="aof-good">✓</b> {html_text(named)} answers.'
+    return f'<div role="status">{said}</div>{markup.facts(facts)}'
 
 
 def _failed(named: str, error: AofError) -> str:
     remedy = f" → {error.remedy}" if error.remedy else ""
-    said = f"✗ {named} does not answer: {error.message}{remedy}"
-    return f'<div class="aof-problem" role="alert">{_text(said)}</div>'
-
-
-def _text(text: str) -> str:
-    return html_text(text)
+    return markup.problem(f"✗ {named} does not answer: {error.message}{remedy}")

@@ -26,6 +26,7 @@ from aof_nb.journal.wording import (
     turn_facts,
 )
 from aof_nb.markdown import html_text, to_html
+from aof_nb.notebook.console import markup
 from aof_nb.truncation import truncate
 
 _SAID_CHARS = 20_000
@@ -68,25 +69,24 @@ class RunDetail:
 def _pieces(run: Timeline) -> Iterator[str]:
     clock = Clock(run.began)
     level = level_of_state(run.state)
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts(run))
     notes = "".join(
         f'<div class="aof-note aof-{"bad" if each == "error" else each}">'
-        f"<b>{_text(title)}.</b> {_text(text)}</div>"
+        f"<b>{html_text(title)}.</b> {html_text(text)}</div>"
         for each, title, text in callouts(run)
     )
     asked = truncate(run.prompt.strip(), _SAID_CHARS)
     yield (
-        f"<h3>{_text(run.agent)}: {_mark(level)} {_text(state_of(run))}</h3>"
-        f"{notes}<h4>Asked</h4><pre>{_text(asked)}</pre>"
-        f"<details><summary>About this run</summary><dl>{rows}</dl></details>"
+        f"<h3>{html_text(run.agent)}: {_mark(level)} {html_text(state_of(run))}</h3>"
+        f"{notes}<h4>Asked</h4><pre>{html_text(asked)}</pre>"
+        f"<details><summary>About this run</summary>{markup.facts(facts(run))}</details>"
     )
     said = to_html(truncate(run.text, _SAID_CHARS)) if run.text.strip() else ""
-    yield f"<h4>{_text(answer_title(run))}</h4>{said}" if said else ""
+    yield f"<h4>{html_text(answer_title(run))}</h4>{said}" if said else ""
     left = len(run.items) - _LATEST_ITEMS
     hidden = (
         f" The first {left} entries are left out: aofctl show {run.run_id}." if left > 0 else ""
     )
-    yield f"<h4>Timeline</h4>{_told(hidden)}"
+    yield f"<h4>Timeline</h4>{markup.told(hidden)}"
     for item in run.items[-_LATEST_ITEMS:]:
         yield _remark(item, clock) if isinstance(item, Remark) else _turn(item, run, clock)
 
@@ -94,18 +94,17 @@ def _pieces(run: Timeline) -> Iterator[str]:
 def _turn(turn: Turn, run: Timeline, clock: Clock) -> str:
     about = " · ".join(turn_facts(turn))
     inherited = " · from the run that it was forked from" if turn.inherited else ""
-    head = (
-        f"<div><b>Turn {turn.number}</b> {_told(f'{clock(turn.asked)} · {about}{inherited}')}</div>"
-    )
+    said = markup.told(f"{clock(turn.asked)} · {about}{inherited}")
+    head = f"<div><b>Turn {turn.number}</b> {said}</div>"
     body = "".join(_remark(each, clock) for each in turn.remarks)
     if turn.thinking:
-        thought = _text(truncate(turn.thinking, _SAID_CHARS))
+        thought = html_text(truncate(turn.thinking, _SAID_CHARS))
         body += f"<details><summary>Thought</summary><pre>{thought}</pre></details>"
     if turn.text.strip() and not is_the_answer(turn, run):
         body += to_html(truncate(turn.text, _SAID_CHARS))
     if turn.error:
         remedy = f" → {turn.remedy}" if turn.remedy else ""
-        body += f'<div class="aof-problem">{_text(f"{turn.error}{remedy}")}</div>'
+        body += f'<div class="aof-problem">{html_text(f"{turn.error}{remedy}")}</div>'
     return head + body + "".join(_call(each, clock) for each in turn.calls)
 
 
@@ -113,14 +112,14 @@ def _call(call: Call, clock: Clock) -> str:
     level = level_of_call(call)
     about = " · ".join([outcome_of(call), *call_facts(call)])
     summary = (
-        f"{_mark(level)} <code>{_text(shortened(in_a_line(call), _LINE_CHARS))}</code> "
-        f"{_told(about)}"
+        f"{_mark(level)} <code>{html_text(shortened(in_a_line(call), _LINE_CHARS))}</code> "
+        f"{markup.told(about)}"
     )
-    body = "".join(f"<div>{_text(each)}</div>" for each in approvals_of(call, clock))
+    body = "".join(f"<div>{html_text(each)}</div>" for each in approvals_of(call, clock))
     if arguments := arguments_of(call):
-        body += f"<pre>{_text(truncate(arguments, _OUTPUT_CHARS))}</pre>"
+        body += f"<pre>{html_text(truncate(arguments, _OUTPUT_CHARS))}</pre>"
     if output := output_of(call):
-        body += f"<pre>{_text(truncate(output, _OUTPUT_CHARS))}</pre>"
+        body += f"<pre>{html_text(truncate(output, _OUTPUT_CHARS))}</pre>"
     return f"<details><summary>{summary}</summary>{body}</details>"
 
 
@@ -128,16 +127,8 @@ def _remark(remark: Remark, clock: Clock) -> str:
     kind = kind_of(remark)
     text = f"{kind}: {remark.text}" if kind else remark.text
     level = "bad" if remark.level == "error" else remark.level
-    return f'<div class="aof-{level}">{_told(clock(remark.at))} {_text(text)}</div>'
+    return f'<div class="aof-{level}">{markup.told(clock(remark.at))} {html_text(text)}</div>'
 
 
 def _mark(level: str) -> str:
     return f'<b class="aof-{level}">{_MARKS.get(level, "·")}</b>'
-
-
-def _told(text: str) -> str:
-    return f'<span class="aof-told">{_text(text)}</span>' if text else ""
-
-
-def _text(text: str) -> str:
-    return html_text(text)

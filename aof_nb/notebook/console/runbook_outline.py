@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from aof_nb.markdown import revealed, to_html
-from aof_nb.readable import visible
+from aof_nb.markdown import html_text, to_html
 from aof_nb.runbooks.metadata import cell_metadata
 from aof_nb.runbooks.prepared import read_notebook
 from aof_nb.runbooks.progress import titles
@@ -62,12 +60,8 @@ def _step(cell: Any, place: int, title: str, source: str) -> str:
         said.insert(0, "asks an agent")
     if "parameters" in cell.get("metadata", {}).get("tags", ()):
         said.insert(0, "the parameters' defaults")
-    about = f' <span class="aof-told">{_text("; ".join(said))}</span>' if said else ""
+    about = f' <span class="aof-told">{html_text("; ".join(said))}</span>' if said else ""
     return (
-        f"<details><summary><b>{place}.</b> {_text(title)}{about}</summary>"
-        f"<pre>{_text(source)}</pre></details>"
+        f"<details><summary><b>{place}.</b> {html_text(title)}{about}</summary>"
+        f"<pre>{html_text(source)}</pre></details>"
     )
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

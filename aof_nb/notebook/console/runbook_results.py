@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from aof_nb.journal.recording import State
 from aof_nb.journal.wording import dollars, shortened
-from aof_nb.markdown import revealed, to_html
+from aof_nb.markdown import html_text, to_html
 from aof_nb.notebook.console.runbook_run import inside
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.readable import seconds, visible
+from aof_nb.readable import seconds
 from aof_nb.runbooks.last_runs import LastRun, LastRuns
 from aof_nb.truncation import truncate
 
@@ -142,19 +141,19 @@ def _row(run: LastRun, last: LastRuns, directory: Path) -> TableRow:
 
 def _report(run: LastRun, directory: Path) -> str:
     steps = "".join(
-        f"<div>{_CELL_MARKS.get(status, '·')} {_text(title)} "
-        f'<span class="aof-told">{_text(status)}</span></div>'
+        f"<div>{_CELL_MARKS.get(status, '·')} {html_text(title)} "
+        f'<span class="aof-told">{html_text(status)}</span></div>'
         for title, status in run.cells
     )
     rows = "".join(
-        f"<dt>{name}</dt><dd><code>{_text(value)}</code></dd>"
+        f"<dt>{name}</dt><dd><code>{html_text(value)}</code></dd>"
         for name, value in (
             ("Run", run.run_id),
             ("Executed notebook", inside(run.output, directory)),
             ("Report", inside(run.report, directory)),
         )
     )
-    error = f'<div class="aof-problem">{_text(run.error)}</div>' if run.error else ""
+    error = f'<div class="aof-problem">{html_text(run.error)}</div>' if run.error else ""
     beside = run.report.with_suffix(".md")
     try:
         with beside.open("rb") as file:
@@ -164,7 +163,3 @@ def _report(run: LastRun, directory: Path) -> str:
     said = to_html(truncate(text, _REPORT_CHARS)) if text.strip() else ""
     folded = f"<details><summary>The report</summary>{said}</details>" if said else ""
     return f"<dl>{rows}</dl>{error}<h4>Steps</h4>{steps}{folded}"
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

@@ -6,14 +6,13 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import AofError
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.stop_request import stoppable
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.own_runs import InboxApprover
 from aof_nb.notebook.console.page import Host
 from aof_nb.policy import ApproveMode
@@ -126,10 +125,12 @@ class RunbookRun:
         took = seconds(round(time.monotonic() - self._began))
         state = self._ending or ("is being ended" if self.is_stopped else f"running for {took}")
         head = (
-            f"<div role=status><b>{_text(self._title)}</b> · {_text(state)}<br>"
-            f'<span class="aof-told">run {_text(self.run_id)}</span></div>'
+            f"<div role=status><b>{html_text(self._title)}</b> · {html_text(state)}<br>"
+            f'<span class="aof-told">run {html_text(self.run_id)}</span></div>'
         )
-        body = _steps(self._steps) + "".join(f"<div>{_text(each)}</div>" for each in self._notices)
+        body = _steps(self._steps) + "".join(
+            f"<div>{html_text(each)}</div>" for each in self._notices
+        )
         for widget, value in ((self._head, head), (self._body, body)):
             if widget.value != value:
                 widget.value = value
@@ -252,9 +253,5 @@ def _steps(steps: list[Progress]) -> str:
         else:
             mark, word = ("✓", "") if each.ok else ("✗", "did not end well, ")
             said = f"{mark} {place} {each.title} ({word}{seconds(each.duration)})"
-        lines.append(f"<div>{_text(said)}</div>")
+        lines.append(f"<div>{html_text(said)}</div>")
     return "".join(lines)
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

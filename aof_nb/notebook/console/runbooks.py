@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from aof_nb.errors import AofError, ConfigurationError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.forms import SchemaForm
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.runbook_form import form_schema, resolved, split
@@ -171,7 +170,7 @@ class RunbooksPage:
                 self._outlined = stamp
         except (OSError, AofError) as error:
             self._outlined = None
-            self._steps.value = f'<div class="aof-problem">{_text(str(error))}</div>'
+            self._steps.value = f'<div class="aof-problem">{html_text(str(error))}</div>'
 
     def _changed(self) -> None:
         async def changed() -> None:
@@ -285,9 +284,9 @@ def _head(runbook: Runbook, directory: Path) -> str:
         ("Limit", seconds(metadata.time_limit) if metadata.time_limit is not None else ""),
         ("Effect", _EFFECTS[metadata.effect] if metadata.effect is not None else ""),
     ]
-    rows = "".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts if value)
-    about = _text(truncate(info.description, _DESCRIPTION_CHARS))
-    return f"<h3>{_text(info.title or info.path.stem)}</h3><div>{about}</div><dl>{rows}</dl>"
+    rows = "".join(f"<dt>{name}</dt><dd>{html_text(value)}</dd>" for name, value in facts if value)
+    about = html_text(truncate(info.description, _DESCRIPTION_CHARS))
+    return f"<h3>{html_text(info.title or info.path.stem)}</h3><div>{about}</div><dl>{rows}</dl>"
 
 
 def _wrong(wrong: Mapping[Path, str], directory: Path) -> str:
@@ -295,7 +294,7 @@ def _wrong(wrong: Mapping[Path, str], directory: Path) -> str:
         return ""
     many = "notebook is" if len(wrong) == 1 else "notebooks are"
     lines = "".join(
-        f"<div><code>{_text(inside(path, directory))}</code>: {_text(why)}</div>"
+        f"<div><code>{html_text(inside(path, directory))}</code>: {html_text(why)}</div>"
         for path, why in wrong.items()
     )
     return f"<details><summary>⚠ {len(wrong)} {many} left out</summary>{lines}</details>"
@@ -305,7 +304,3 @@ def _close(widget: Any) -> None:
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))

@@ -23,6 +23,7 @@ from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.run_detail import RunDetail
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import button
 from aof_nb.notebook.recorded import agent_of
 from aof_nb.readable import seconds
 from aof_nb.run import Run
@@ -105,18 +106,22 @@ class RunsPage:
     def _actions(self) -> Any:
         import ipywidgets
 
-        def button(label: str, icon: str, tip: str, clicked: Any) -> Any:
-            made = ipywidgets.Button(description=label, icon=icon, layout={"width": "auto"})
-            made.tooltip, made.disabled = tip, True
-            made.on_click(lambda _: clicked())
-            return made
-
-        self._stop = button("Stop", "stop", "Ends the run as an interrupt would", self._do_stop)
+        self._stop = button(
+            "Stop", "stop", self._do_stop, tip="Ends the run as an interrupt would", disabled=True
+        )
         self._resume = button(
-            "Resume", "play", "Goes on with the run; nothing is done twice", self._do_resume
+            "Resume",
+            "play",
+            self._do_resume,
+            tip="Goes on with the run; nothing is done twice",
+            disabled=True,
         )
         self._fork = button(
-            "Fork", "code-fork", "A new run that has the turns before this one", self._do_fork
+            "Fork",
+            "code-fork",
+            self._do_fork,
+            tip="A new run that has the turns before this one",
+            disabled=True,
         )
         self._turn: Any = ipywidgets.BoundedIntText(
             value=1, min=1, max=1, description="from turn", layout={"width": "10em"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 from aof_nb.errors import AofError
-from aof_nb.markdown import revealed
+from aof_nb.markdown import html_text
 from aof_nb.notebook.console.cron import parse_times
 from aof_nb.notebook.console.schedule import Job, cron_entry, cron_job, systemd_units
-from aof_nb.readable import visible
 
 _KINDS = (
     ("cron", "cron"),
@@ -64,7 +62,7 @@ class ScheduleView:
             entry = _MADE[kind](job, parse_times(self.times.value))
         except AofError as error:
             remedy = f" → {error.remedy}" if error.remedy else ""
-            said = _text(f"{error.message}{remedy}")
+            said = html_text(f"{error.message}{remedy}")
             return f'<div class="aof-problem" role="alert">{said}</div>'
         notes = [_WHERE[kind], "Nothing is scheduled from here."]
         if job.secrets:
@@ -77,9 +75,5 @@ class ScheduleView:
                 "A run that needs an approval ends as waiting: answer on the page Approvals, and "
                 "go on with it among the last results."
             )
-        said = _text(" ".join(notes))
-        return f'<div>{said}</div><pre tabindex="0" aria-label="Entry">{_text(entry)}</pre>'
-
-
-def _text(text: str) -> str:
-    return escape(revealed(visible(text)))
+        said = html_text(" ".join(notes))
+        return f'<div>{said}</div><pre tabindex="0" aria-label="Entry">{html_text(entry)}</pre>'

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from aof_nb.notebook.console.page import Host
+from aof_nb.notebook.console.widgets import button
 
 T = TypeVar("T")
 
@@ -24,14 +25,9 @@ class Stoppable:
     """
 
     def __init__(self, host: Host, *starts: Any) -> None:
-        import ipywidgets
-
         self._host, self._starts = host, starts
         self._task: asyncio.Task[Any] | None = None
-        self.button: Any = ipywidgets.Button(
-            description="Stop", icon="stop", disabled=True, layout={"width": "auto"}
-        )
-        self.button.on_click(lambda _: host.start(self._stop))
+        self.button = button("Stop", "stop", lambda: host.start(self._stop), disabled=True)
 
     @property
     def busy(self) -> bool:

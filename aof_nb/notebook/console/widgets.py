@@ -1,8 +1,9 @@
-"""The widgets that ipywidgets does not have: the console's style and pulse, and a table."""
+"""The widgets that pages are made of, beside those that ipywidgets has."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -39,6 +40,29 @@ def table_class() -> type[Any]:
         filterable = traitlets.Bool(default_value=True).tag(sync=True)
 
     return TableWidget
+
+
+def button(
+    label: str, icon: str, clicked: Callable[[], object], *, tip: str = "", disabled: bool = False
+) -> Any:
+    """A button as wide as its label.
+
+    Args:
+        label: What is on it.
+        icon: Font Awesome's name of its icon.
+        clicked: What is called with each click, on any thread.
+        tip: What a click does, if that is not clear from the label.
+        disabled: Whether it cannot be clicked yet.
+    """
+    import ipywidgets
+
+    made = ipywidgets.Button(
+        description=label, icon=icon, disabled=disabled, layout={"width": "auto"}
+    )
+    if tip:
+        made.tooltip = tip
+    made.on_click(lambda _: clicked())
+    return made
 
 
 def close_tree(widget: Any) -> None:
