@@ -16,10 +16,10 @@ from aof_nb.cli.writers import OutputFormat, writer_for
 from aof_nb.errors import ConfigurationError
 from aof_nb.events import RunStatus
 from aof_nb.journal.runs import run_dir
-from aof_nb.journal.stop_request import stoppable
 from aof_nb.readable import printable
 from aof_nb.result import RunResult
 from aof_nb.run import Run
+from aof_nb.stoppable_run import carry_through
 from aof_nb.terminal import TerminalApprover
 
 
@@ -75,16 +75,9 @@ async def print_events(run: Run, output: OutputFormat) -> RunResult:
     """Prints a run's events as they come, and what came of it."""
     writer = writer_for(output)
     try:
-        async with stoppable(lambda: run_dir(run.run_id)) as stop:
-            async for event in run:
-                writer.event(event)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if not stop.requested or task is None or task.uncancel():
-            raise
-        complain(f"the run {run.run_id} was stopped: somebody asked for it")
+        if await carry_through(run, writer.event):
+            complain(f"the run {run.run_id} was stopped: somebody asked for it")
     finally:
-        await run.aclose()
         await _close_servers()
     result = run.result
     await asyncio.to_thread(lambda: result.cost)

@@ -139,9 +139,7 @@ async def show_in_cell(
             async with stoppable(lambda: run_dir(run.run_id)):
                 await _show(run, renderer)
         except asyncio.CancelledError as cancelled:
-            for notice in run.not_taken():
-                renderer.event(notice)
-            renderer.end(run.result, interrupted=True)
+            _end(renderer, run, interrupted=True)
             if debug:
                 raise
             raise Interrupted("interrupted: the run was ended") from cancelled
@@ -153,8 +151,6 @@ async def show_in_cell(
         if run.result.status is RunStatus.WAITING and not replayed:
             waiting = _waiting(run)
             renderer.event(Notice(f"{waiting.message}: {waiting.remedy}", "waiting"))
-        for notice in run.not_taken():
-            renderer.event(notice)
         cost: float | None = None
         try:
             cost = await asyncio.to_thread(lambda: run.result.cost)
@@ -163,10 +159,19 @@ async def show_in_cell(
                 raise
             raise Interrupted("interrupted: the run had ended already") from cancelled
         finally:
-            renderer.end(run.result, cost=cost)
+            _end(renderer, run, cost=cost)
     if waiting is not None and place is Frontend.HEADLESS:
         raise waiting
     return run.result
+
+
+def _end(
+    renderer: Renderer, run: Run, *, interrupted: bool = False, cost: float | None = None
+) -> None:
+    """Shows that a run is over, and what was said to it too late."""
+    for notice in run.not_taken():
+        renderer.event(notice)
+    renderer.end(run.result, interrupted=interrupted, cost=cost)
 
 
 def _remember(run: Run, agent: str, prompt: str, began: float) -> None:

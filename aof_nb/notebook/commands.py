@@ -301,9 +301,9 @@ async def _console(shell: InteractiveShell, read: argparse.Namespace) -> str | N
 
     place = frontend(shell)
     if place is not Frontend.LIVE:
-        nobody = "here is nobody who could look at it" if place is Frontend.HEADLESS else ""
+        why = ": here is nobody who could look at it" if place is Frontend.HEADLESS else ""
         raise ConfigurationError(
-            f"the console needs a notebook's page{': ' if nobody else ''}{nobody}",
+            f"the console needs a notebook's page{why}",
             remedy="open it in JupyterLab, or in the browser: aofctl console",
         )
     await open_console(

@@ -190,24 +190,24 @@ class Footer:
 
     def __init__(self, result: RunResult, *, interrupted: bool, cost: float | None) -> None:
         self._ended, self._line = footer_line(result, interrupted=interrupted, cost=cost)
-        self._run_id = result.run_id
+        self._show = f"%aof show {result.run_id}"
 
     def html(self) -> str:
         """One line."""
         ended = f"<b>{html_text(self._ended)}</b> · " if self._ended else ""
-        journal = f"<code>%aof show {html_text(self._run_id)}</code>"
+        journal = f"<code>{html_text(self._show)}</code>"
         return f'<div class="aof-quiet">{ended}{html_text(self._line)} · {journal}</div>'
 
     def markdown(self, content_chars: int | None = None) -> str:
         """One line."""
         ended = f"<b>{quoted(self._ended)}</b> · " if self._ended else ""
-        journal = f"<code>%aof show {html_text(self._run_id)}</code>"
+        journal = f"<code>{html_text(self._show)}</code>"
         return f"<small>{ended}{quoted(self._line)} · {journal}</small>"
 
     def text(self) -> str:
         """One line."""
         ended = f"{self._ended} · " if self._ended else ""
-        return printable(f"{ended}{self._line} · %aof show {self._run_id}")
+        return printable(f"{ended}{self._line} · {self._show}")
 
 
 class RunRecord:

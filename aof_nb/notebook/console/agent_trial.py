@@ -28,12 +28,13 @@ from aof_nb.journal.wording import call_line, dollars, shortened
 from aof_nb.markdown import html_text, to_html
 from aof_nb.messages import Outcome
 from aof_nb.notebook.console.agent_form import INPUT_WIDTH
-from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
+from aof_nb.notebook.console.inbox_approver import InboxApprover
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.widgets import button
 from aof_nb.readable import counted, seconds
 from aof_nb.result import RunResult
 from aof_nb.run import Run
+from aof_nb.stoppable_run import carry_through
 from aof_nb.truncation import truncate
 
 _PACE_SECONDS = 0.1
@@ -55,7 +56,7 @@ class AgentTrial:
         import ipywidgets
 
         self._host, self._prepare = host, prepare
-        self._carrying: asyncio.Task[RunResult] | None = None
+        self._carrying: asyncio.Task[bool] | None = None
         self._begun = False
         self.prompt: Any = ipywidgets.Textarea(
             placeholder="What the agent is asked", rows=3, layout={"width": INPUT_WIDTH}

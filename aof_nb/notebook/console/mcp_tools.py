@@ -26,7 +26,6 @@ from aof_nb.notebook.console.approvals import Question
 from aof_nb.notebook.console.forms import SchemaForm
 from aof_nb.notebook.console.mcp_call import call_run
 from aof_nb.notebook.console.mcp_servers import KnownServer
-from aof_nb.notebook.console.own_runs import carry_through
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
 from aof_nb.notebook.console.table import Column, Table, TableRow
@@ -34,6 +33,7 @@ from aof_nb.notebook.console.widgets import button, close_tree
 from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.readable import indented_json, seconds
 from aof_nb.run import Run
+from aof_nb.stoppable_run import carry_through
 
 _COLUMNS = (
     Column("tool", "Tool"),
@@ -229,7 +229,7 @@ class ToolsPane:
         begun = time.monotonic()
         self._answer.value = f'<div role="status">Calls {html_text(own)} …</div>'
         try:
-            result = await self._work.carry(carry_through(run, take))
+            await self._work.carry(carry_through(run, take))
         except Stopped:
             if not ended:
                 took = seconds(time.monotonic() - begun)
@@ -242,7 +242,6 @@ class ToolsPane:
                     f"The call of {own} was stopped after {took}. {effect}"
                 )
                 return
-            result = run.result
         except BaseException:
             self._answer.value = ""
             raise
@@ -252,6 +251,7 @@ class ToolsPane:
             self._answer.value = await asyncio.to_thread(_finished, ended[0], run.run_id)
             return
         said = "".join(f"<div>{markup.told(f'⚠ {each}')}</div>" for each in warnings)
+        result = run.result
         why = result.error.message if result.error is not None else result.status.value
         self._answer.value = said + markup.problem(f"{own} was not called: {why}")
 

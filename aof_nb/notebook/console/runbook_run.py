@@ -13,7 +13,7 @@ from aof_nb.errors import AofError
 from aof_nb.journal.runs import run_dir
 from aof_nb.journal.stop_request import stoppable
 from aof_nb.markdown import html_text
-from aof_nb.notebook.console.own_runs import InboxApprover
+from aof_nb.notebook.console.inbox_approver import InboxApprover
 from aof_nb.notebook.console.page import Host
 from aof_nb.policy import ApproveMode
 from aof_nb.readable import seconds, visible

@@ -19,7 +19,7 @@ from aof_nb.journal.summary import RunSummary
 from aof_nb.journal.timeline import Timeline
 from aof_nb.journal.wording import dollars, shortened
 from aof_nb.notebook.console.charts import run_charts
-from aof_nb.notebook.console.own_runs import InboxApprover, carry_through
+from aof_nb.notebook.console.inbox_approver import InboxApprover
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.run_detail import RunDetail
 from aof_nb.notebook.console.table import Column, Table, TableRow
@@ -27,6 +27,7 @@ from aof_nb.notebook.console.widgets import button
 from aof_nb.notebook.recorded import agent_of
 from aof_nb.readable import seconds
 from aof_nb.run import Run
+from aof_nb.stoppable_run import carry_through
 
 _SHOWN = 300
 _DAY = 86_400.0
@@ -231,7 +232,8 @@ class RunsPage:
         self._host.tell(f"{said} It is stopped when the console is closed.")
         self._table.selected = run.run_id
         self._host.refresh()
-        result = await carry_through(run)
+        await carry_through(run)
+        result = run.result
         why = f": {result.error.message}" if result.error is not None else ""
         self._host.tell(f"The run {run.run_id} is over: {result.status.value}{why}.")
         self._host.refresh()
