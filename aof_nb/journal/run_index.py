@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from aof_nb.journal.journal import is_held
 from aof_nb.journal.recording import State
 from aof_nb.journal.runs import journals
 from aof_nb.journal.summary import DAMAGED, RunSummary, summarise
 
-_OPEN = frozenset({State.RUNNING.value, State.INTERRUPTED.value, DAMAGED})
+_UNFINISHED = frozenset({State.INTERRUPTED.value, DAMAGED})
 
 
 class RunIndex:
@@ -37,8 +38,7 @@ class RunIndex:
                 continue
             stamp = stat.st_mtime_ns, stat.st_size
             before = self._known.get(path)
-            # Whether an unfinished run still goes on cannot be seen by its file.
-            if before is None or before[0] != stamp or before[1].status in _OPEN:
+            if before is None or before[0] != stamp or _has_turned(path, before[1]):
                 before = stamp, summarise(path)
             known[path] = before
         self._known = known
@@ -46,3 +46,10 @@ class RunIndex:
         found = (run for _, run in known.values())
         kept = (run for run in found if run.began >= since or run.status == State.RUNNING.value)
         return sorted(kept, key=lambda run: (run.began, run.run_id), reverse=True)
+
+
+def _has_turned(path: Path, run: RunSummary) -> bool:
+    """Whether a run may stand otherwise than it did, though its file is the same."""
+    if run.status == State.RUNNING.value:
+        return True
+    return run.status in _UNFINISHED and is_held(path)
