@@ -5,107 +5,19 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.corpora.xss import PAYLOADS
-from tests.e2e.browser import NotebookPage, chromium, output, write
-from tests.e2e.jupyterlab import jupyterlab
+from tests.e2e.browser import NotebookPage, output
+from tests.e2e.turns import MEND
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-SETUP = '''\
-%load_ext aof_nb
-import asyncio, json
-from aof_nb import Agent, tool
-from aof_nb.events import ModelResponse, TextDelta
-from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
-
-restarted = []
-
-@tool
-def restart(service: str) -> str:
-    """Restarts a service."""
-    restarted.append(service)
-    return f"{service} restarted"
-
-@tool(effect="read")
-async def watch(service: str) -> str:
-    """Watches a service."""
-    await asyncio.sleep(600)
-
-class Turns:
-    """Says words, one each 20 ms, and makes calls."""
-    name = "turns (scripted)"
-    def __init__(self, *turns):
-        self.turns = turns
-    async def stream(self, request):
-        turn = self.turns[sum(m.role == "assistant" for m in request.messages)]
-        parts = []
-        for part in turn:
-            if isinstance(part, str):
-                parts.append(Text(part))
-                for word in part.split(" "):
-                    yield TextDelta(word + " ")
-                    await asyncio.sleep(0.02)
-            else:
-                parts.append(part)
-        calls = any(isinstance(part, ToolCall) for part in parts)
-        reason = StopReason.TOOL_USE if calls else StopReason.END_TURN
-        yield ModelResponse(Message("assistant", tuple(parts)), reason, Usage(), self.name)
-
-def mender(name):
-    call = ToolCall("c1", "restart", {"service": name})
-    end = "It is **up** again. " + "And all is well with it. " * 12
-    return Agent(name=name, model=Turns(["Looking.", call], [end]), tools=[restart])
-
-checkout = mender("checkout")
-watching = Turns(["I keep an eye on it.", ToolCall("c1", "watch", {"service": "checkout"})])
-guard = Agent(name="guard", model=watching, tools=[watch])
-'''
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    directory = tmp_path_factory.mktemp("lab")
-    with jupyterlab(directory) as url:
-        yield url, directory / "work"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    yield context.new_page()
-    context.close()
-
-
-@pytest.fixture
-def notebook(
-    lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest
-) -> Iterator[NotebookPage]:
-    url, work = lab
-    path = work / f"{re.sub(r'[^a-z]+', '-', request.node.name)}.ipynb"
-    write(path, [SETUP, *request.node.get_closest_marker("cells").args])
-    opened = NotebookPage(page, url, path)
-    opened.wait_for_kernel()
-    opened.finished(opened.run(0))
-    yield opened
-    page.keyboard.press("Escape")
-
-
-MEND = "%%aof checkout\nMend it."
 RESTARTED = "print(restarted)"
 
 

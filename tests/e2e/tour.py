@@ -15,6 +15,7 @@ import nbformat
 from tests.e2e import incident
 from tests.e2e.browser import NotebookPage, chromium, write
 from tests.e2e.jupyterlab import jupyterlab
+from tests.e2e.turns import TURNS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -24,32 +25,13 @@ _CLEAN = ".jp-cell-toolbar, .jp-Collapser { visibility: hidden }"
 _DARK = {"theme": "JupyterLab Dark"}
 _COLOURS = 128
 
-MORE = '''\
+MORE = (
+    TURNS
+    + '''
 import math, os, sys
 from aof_nb import McpServer
-from aof_nb.events import ModelResponse, TextDelta
-from aof_nb.messages import Message, StopReason, Text, ToolCall, Usage
 
-class Turns:
-    """Says words, one each 20 ms, and makes calls."""
-    name = "turns (scripted)"
-    def __init__(self, *turns):
-        self.turns = turns
-    async def stream(self, request):
-        turn = self.turns[sum(m.role == "assistant" for m in request.messages)]
-        parts = []
-        for part in turn:
-            if isinstance(part, str):
-                parts.append(Text(part))
-                for word in part.split(" "):
-                    yield TextDelta(word + " ")
-                    await asyncio.sleep(0.02)
-            else:
-                parts.append(part)
-        calls = any(isinstance(part, ToolCall) for part in parts)
-        reason = StopReason.TOOL_USE if calls else StopReason.END_TURN
-        usage = Usage(input_tokens=1840, output_tokens=212)
-        yield ModelResponse(Message("assistant", tuple(parts)), reason, usage, self.name)
+Turns.usage = Usage(input_tokens=1840, output_tokens=212)
 
 @tool(effect="read", sends=False)
 def query_range(query: str, minutes: int) -> dict:
@@ -96,6 +78,7 @@ await open_memory("disk").append("inc-42", said)
 os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"
 clock = McpServer(name="clock", command="mcp-server-time")
 '''
+)
 CELLS = {
     "setup": incident.SETUP,
     "more": MORE,
@@ -151,12 +134,31 @@ def _furnish(directory: Path) -> None:
     nbformat.write(runbook, work / "restart.ipynb")
 
 
-def _take_light(browser: Browser, url: str, work: Path, images: Path) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 1400}, device_scale_factor=1.5)
+def _begun(browser: Browser, url: str, work: Path, *, width: int) -> NotebookPage:
+    """The notebook in a page of some width, with all that its cells need."""
+    page = browser.new_page(viewport={"width": width, "height": 1400}, device_scale_factor=1.5)
     notebook = NotebookPage(page, url, work / "incident.ipynb")
     notebook.wait_for_kernel()
     for name in ("setup", "more"):
         notebook.finished(notebook.run(PLACE.index(name)))
+    return notebook
+
+
+def _take_three(notebook: NotebookPage, path: Path) -> None:
+    """Three agents that wait, who are then let go on."""
+    three = notebook.run(PLACE.index("three"))
+    approve = three.get_by_role("button", name="Approve", exact=True)
+    approve.nth(2).wait_for()
+    _picture(notebook.page, three, path)
+    for _ in range(3):
+        approve.first.click()
+        notebook.page.wait_for_timeout(400)
+    notebook.finished(three)
+
+
+def _take_light(browser: Browser, url: str, work: Path, images: Path) -> None:
+    notebook = _begun(browser, url, work, width=1280)
+    page = notebook.page
 
     def cell(name: str) -> Locator:
         return notebook.run(PLACE.index(name))
@@ -177,13 +179,7 @@ def _take_light(browser: Browser, url: str, work: Path, images: Path) -> None:
     metrics.locator("summary").first.click()
     page.wait_for_timeout(500)
     _picture(page, metrics, images / "plot.png")
-    three = cell("three")
-    three.get_by_role("button", name="Approve", exact=True).nth(2).wait_for()
-    _picture(page, three, images / "three.png")
-    for _ in range(3):
-        three.get_by_role("button", name="Approve", exact=True).first.click()
-        page.wait_for_timeout(400)
-    notebook.finished(three)
+    _take_three(notebook, images / "three.png")
     dry = cell("dry")
     notebook.finished(dry)
     _picture(page, dry, images / "dry_run.png")
@@ -250,18 +246,9 @@ def _take_console(page: Page, console: Locator, images: Path) -> None:
 
 
 def _take_dark(browser: Browser, url: str, work: Path, images: Path) -> None:
-    page = browser.new_page(viewport={"width": 800, "height": 1400}, device_scale_factor=1.5)
-    notebook = NotebookPage(page, url, work / "incident.ipynb")
-    notebook.wait_for_kernel()
-    for name in ("setup", "more"):
-        notebook.finished(notebook.run(PLACE.index(name)))
-    diff = notebook.run(PLACE.index("three"))
-    diff.get_by_role("button", name="Approve", exact=True).nth(2).wait_for()
-    _picture(page, diff, images / "dark.png")
-    for _ in range(3):
-        diff.get_by_role("button", name="Approve", exact=True).first.click()
-        page.wait_for_timeout(400)
-    notebook.finished(diff)
+    notebook = _begun(browser, url, work, width=800)
+    page = notebook.page
+    _take_three(notebook, images / "dark.png")
     notebook.finished(notebook.run(PLACE.index("console")))
     console = page.locator(".aof-console").last
     console.get_by_role("tab", name="Runs", exact=True).click()
