@@ -69,6 +69,8 @@ def test_cells_are_highlighted(
         for place, expected in enumerate(SOURCES.values()):
             language(place, expected)
         page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+        # A page that is still settling loses keys that nothing has the focus for.
+        page.locator(".jp-Notebook .jp-CodeCell").last.locator(".cm-focused").wait_for()
         page.keyboard.press("Control+Home")
         page.keyboard.type("%%aof sre\n")
         language(len(SOURCES) - 1, "markdown")
