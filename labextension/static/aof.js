@@ -15,11 +15,14 @@
     return found ? found[1] : null;
   };
 
-  const watch = (cell) => {
+  const watch = (cell, languages) => {
     if (cell.type !== "code") return;
     // What the kernel's language gave the cell, to go back to.
     let before = null;
-    const apply = () => {
+    const apply = async () => {
+      // The editor takes whichever language has been loaded last: none is to be on its way.
+      const types = [wanted(cell), cell.mimeType].filter((each) => each !== null);
+      await Promise.allSettled(types.map((each) => languages.getLanguage(each)));
       const type = wanted(cell);
       if (type !== null && cell.mimeType !== type) {
         before = cell.mimeType;
@@ -34,22 +37,26 @@
     apply();
   };
 
-  const plugin = (INotebookTracker) => ({
+  const plugin = (INotebookTracker, IEditorLanguageRegistry) => ({
     id: "aof-nb:highlighting",
     description: "Highlights cells of aof_nb as what they are.",
     autoStart: true,
-    requires: [INotebookTracker],
-    activate: (app, tracker) => {
-      tracker.widgetAdded.connect((_, panel) => {
+    requires: [INotebookTracker, IEditorLanguageRegistry],
+    activate: (app, tracker, languages) => {
+      const look = (panel) => {
         panel.context.ready.then(() => {
           const cells = panel.model && panel.model.cells;
           if (!cells) return;
-          for (const cell of cells) watch(cell);
+          for (const cell of cells) watch(cell, languages);
           cells.changed.connect((_, change) => {
-            if (change.type === "add" || change.type === "set") change.newValues.forEach(watch);
+            if (change.type !== "add" && change.type !== "set") return;
+            for (const cell of change.newValues) watch(cell, languages);
           });
         });
-      });
+      };
+      tracker.widgetAdded.connect((_, panel) => look(panel));
+      // A notebook that the page began with may be there before this is.
+      tracker.forEach(look);
     },
   });
 
@@ -66,7 +73,9 @@
     get: async (module) => {
       if (module !== "./extension") throw new Error(`aof-nb has no module ${module}`);
       const { INotebookTracker } = await load("@jupyterlab/notebook");
-      return () => ({ __esModule: true, default: plugin(INotebookTracker) });
+      const { IEditorLanguageRegistry } = await load("@jupyterlab/codemirror");
+      const found = plugin(INotebookTracker, IEditorLanguageRegistry);
+      return () => ({ __esModule: true, default: found });
     },
   };
 })();
