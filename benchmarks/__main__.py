@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.iopub import section
+from benchmarks import iopub, stopping
 from benchmarks.report import page
 from benchmarks.rounds import QUICK, ROOT, SHAPES, compare
 from benchmarks.sections import carried_over, replaced
@@ -41,7 +41,8 @@ def main() -> None:
     text = page(figures, shapes, imports, found, rounds)
     if options.output.exists():
         text = carried_over(options.output.read_text(encoding="utf-8"), text)
-    text = replaced(text, section(quick=options.quick))
+    for part in (iopub, stopping):
+        text = replaced(text, part.section(quick=options.quick))
     options.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 

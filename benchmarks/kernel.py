@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -75,10 +75,12 @@ class Page:
     Comm messages go to subshells, one for each target, if the kernel has subshells.
 
     Args:
-        client: The kernel's client; its channels are open.
+        manager: The kernel's.
+        client: Its client; the channels are open.
     """
 
-    def __init__(self, client: BlockingKernelClient) -> None:
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self._manager = manager
         self._client = client
         told = client.kernel_info(reply=True, timeout=PATIENCE)["content"]
         self.subshells = "kernel subshells" in told.get("supported_features", [])
@@ -129,11 +131,46 @@ class Page:
                 continue
             heard.messages.append(message)
             if ready and _opens_view(message):
-                told = {"method": "custom", "content": {"do": "ready"}}
-                self._comm(message["content"]["comm_id"], told, self._view_shell)
+                self._tell_view(message["content"]["comm_id"], "ready")
             if pings and due == float("inf") and message["msg_type"] == "display_data":
                 due = last
         return heard
+
+    def ended(self, code: str, by: Literal["stop", "interrupt"], after: float) -> float:
+        """Runs a cell that shows a view, and ends it; milliseconds until the kernel is idle again.
+
+        Args:
+            code: The cell, which takes longer.
+            by: The view's button or the kernel's interrupt.
+            after: Seconds from the view's opening.
+
+        Raises:
+            SystemExit: The cell was not ended by this, or the kernel is silent.
+        """
+        sent, view, due, ended_with = self._execute(code), "", float("inf"), ""
+        clicked, began = None, time.perf_counter()
+        while True:
+            now = time.perf_counter()
+            if now - began > PATIENCE:
+                raise SystemExit("the cell does not end")
+            if clicked is None and now >= due:
+                clicked = time.perf_counter()
+                if by == "interrupt":
+                    self._manager.interrupt_kernel()
+                else:
+                    self._tell_view(view, "stop")
+            message = self._next(min(due - now, 1.0) if clicked is None else 1.0)
+            if message is None or message["parent_header"].get("msg_id") != sent:
+                continue
+            if _opens_view(message):
+                view, due = message["content"]["comm_id"], time.perf_counter() + after
+                self._tell_view(view, "ready")
+            elif message["msg_type"] == "error":
+                ended_with = message["content"]["ename"]
+            elif message["content"].get("execution_state") == "idle":
+                if clicked is None or ended_with != "Interrupted":
+                    raise SystemExit(f"the cell ended with {ended_with or 'no error'}")
+                return (time.perf_counter() - clicked) * 1000
 
     def idle(self, seconds: float) -> Heard:
         """What comes while a cell does nothing but wait.
@@ -156,6 +193,9 @@ class Page:
         self._sent[self._count] = time.perf_counter()
         data = {"ping": self._count, "loop": self._count % 2 == 0}
         self._comm(self._echo, data, self._echo_shell)
+
+    def _tell_view(self, comm_id: str, action: str) -> None:
+        self._comm(comm_id, {"method": "custom", "content": {"do": action}}, self._view_shell)
 
     def _comm(self, comm_id: str, data: dict[str, Any], subshell: str | None) -> None:
         message = self._client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
@@ -201,7 +241,7 @@ def page() -> Iterator[Page]:
         client.start_channels()
         try:
             client.wait_for_ready(timeout=PATIENCE)
-            yield Page(client)
+            yield Page(manager, client)
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)

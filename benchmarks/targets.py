@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.rounds import Figures
@@ -118,3 +118,12 @@ def channel_targets(rows: Mapping[str, Traffic]) -> list[Target]:
     mean = rows[PACED_VIEW].updates_a_second
     found.append(Target(f"{PACED_VIEW}: updates a second", 1, mean, "", at_least=True))
     return found
+
+
+def stopping_targets(found: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Target]:
+    """The targets of how soon runs end, by what they are in the middle of and what ends them."""
+    return [
+        Target(f"{way} while {moment}, 95th percentile", 200, percentile(taken, 95), "ms")
+        for moment, ways in found.items()
+        for way, taken in ways.items()
+    ]

@@ -11,7 +11,7 @@ from typing import IO
 
 import msgspec
 
-_GRACE_SECONDS = 0.25
+_GRACE_SECONDS = 0.1
 _GRACE_SECONDS_OF_TIMED_OUT = 2.0
 _LAST_OUTPUT_SECONDS = 0.5
 _KEPT_BYTES = 1_000_000

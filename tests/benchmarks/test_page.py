@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.rounds import QUICK, ROOT, SHAPES
+from benchmarks.stopping import MOMENTS
 from benchmarks.targets import CHANNEL, PACED_UNSEEN, PACED_VIEW, RESENT, RESENT_PACED, Target
 
 
@@ -41,6 +42,9 @@ def test_quick_page_is_complete(tmp_path: Path) -> None:
         assert float(channel[title][5]) > 0
     assert int(channel[PACED_VIEW][4]) > int(channel[PACED_UNSEEN][4])
     assert channel[RESENT][4] == "501"
+    stopped = table(sections["How soon a run ends"])
+    for moment in MOMENTS:
+        assert all(float(each.split(" / ")[0]) > 0 for each in stopped[moment])
     verdicts = [row[-1] for row in table(sections["Targets"]).values()]
     assert len(verdicts) > 20
     assert set(verdicts) <= {"met", "**missed**"}
