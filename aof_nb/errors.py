@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aof_nb.messages import Message, Usage
 
 
@@ -77,6 +79,7 @@ class ResourceError(ConfigurationError):
         line: The line, counted from 1; None if it is unknown.
         field: The field's path, such as ``spec.tools[2].name``.
         remedy: What would be right.
+        others: What else is wrong with it; the message says how many these are.
     """
 
     def __init__(
@@ -87,9 +90,14 @@ class ResourceError(ConfigurationError):
         line: int | None = None,
         field: str = "",
         remedy: str = "",
+        others: Sequence[ResourceError] = (),
     ) -> None:
         place = f"{file}:{line}" if file and line is not None else file
-        super().__init__(": ".join(p for p in (place, field, message) if p), remedy=remedy)
+        self.alone = ": ".join(p for p in (place, field, message) if p)
+        many = len(others)
+        more = f" (and {many} more problem{'s' * (many > 1)})" if many else ""
+        super().__init__(self.alone + more, remedy=remedy)
+        self.others = tuple(others)
         self.detail = message
         self.file = file
         self.line = line

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aof_nb.models.registry import Provider
+from aof_nb.errors import ConfigurationError
+from aof_nb.models.registry import Provider, parse_name
 
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
@@ -48,6 +49,23 @@ def needs_in_words(provider: Provider) -> str:
         'no key'
     """
     return "; ".join(each.said for each in _needs(provider))
+
+
+def missing_for(model: str) -> list[str]:
+    """What a model's provider needs and what is known not to be there.
+
+    Args:
+        model: The model's full name; of one that is not known, nothing is said.
+
+    Example:
+        >>> missing_for("script:triage.yaml")
+        []
+    """
+    try:
+        provider, _ = parse_name(model)
+    except ConfigurationError:
+        return []
+    return [each.said for each in _needs(provider) if each.missing]
 
 
 def _needs(provider: Provider) -> Iterator[Need]:

@@ -16,6 +16,7 @@ from aof_nb.notebook.commands import ask_agent, help_text, run_line
 from aof_nb.notebook.failures import failed
 from aof_nb.notebook.options import cell_parser, run_options
 from aof_nb.notebook.placeholders import expand_known
+from aof_nb.notebook.screen import Frontend, frontend
 from aof_nb.notebook.settings import settings_of
 from aof_nb.readable import counted
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from aof_nb.agent import Agent
+
+# The magic's own line, so that lines are counted as the editor counts them.
+_FIRST_LINE = "\n"
 
 
 class Pending:
@@ -110,7 +114,7 @@ class AofMagics(Magics):
         text = expand_known(cell, self._shell.user_ns)
         try:
             agent = agent_from_yaml(
-                text,
+                _FIRST_LINE + text,
                 name=name,
                 file="<cell>",
                 servers=registry.servers,
@@ -120,6 +124,10 @@ class AofMagics(Magics):
             raise failed(error) from error
         registry.agents[name] = agent
         _say(f"agent {name}: {_described(agent)}")
+        # What a runbook prints must not depend on whether it is replayed where a key is.
+        if frontend(self._shell) is not Frontend.HEADLESS:
+            for each in _missing(agent):
+                _say(f"  {each}: this is needed when the agent is asked")
 
     @no_var_expand
     @cell_magic
@@ -132,7 +140,7 @@ class AofMagics(Magics):
 
             text = expand_known(cell, self._shell.user_ns)
             try:
-                server = mcp_server_from_yaml(text, name=name, file="<cell>")
+                server = mcp_server_from_yaml(_FIRST_LINE + text, name=name, file="<cell>")
             except AofError as error:
                 raise failed(error) from error
             registry.servers[name] = server
@@ -181,6 +189,13 @@ def _described(agent: Agent) -> str:
     if agent.mcp_servers:
         parts.append("MCP: " + ", ".join(server.name for server in agent.mcp_servers))
     return ", ".join(parts)
+
+
+def _missing(agent: Agent) -> list[str]:
+    from aof_nb.models.needs import missing_for
+
+    names = [each for each in (agent.model, *agent.fallback) if isinstance(each, str)]
+    return list(dict.fromkeys(said for name in names for said in missing_for(name)))
 
 
 def _say(text: str) -> None:

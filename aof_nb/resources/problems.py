@@ -84,16 +84,9 @@ class Findings:
         return [each for each in self.problems if each.severity == "error"] + self._unset
 
     def error(self) -> ResourceError:
-        """The first of the errors, to be raised; says how many more there are."""
+        """The first of the errors, to be raised, with the others."""
         first, *others = self.errors
-        more = f" (and {len(others)} more problem{'s' * (len(others) > 1)})" if others else ""
-        return ResourceError(
-            first.message + more,
-            file=first.file,
-            line=first.line,
-            field=first.field,
-            remedy=first.remedy,
-        )
+        return _raised(first, [_raised(each) for each in others])
 
     def add(
         self,
@@ -185,6 +178,17 @@ def spellings_of(model: type[BaseModel], field: str) -> list[str]:
 
     alias = model.model_fields[field].validation_alias
     return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [field]
+
+
+def _raised(problem: Problem, others: Sequence[ResourceError] = ()) -> ResourceError:
+    return ResourceError(
+        problem.message,
+        file=problem.file,
+        line=problem.line,
+        field=problem.field,
+        remedy=problem.remedy,
+        others=others,
+    )
 
 
 def _with_value(message: str, value: Any) -> str:

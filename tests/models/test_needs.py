@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aof_nb.models.needs import Need, needs_in_words, needs_of
+from aof_nb.models.needs import Need, missing_for, needs_in_words, needs_of
 from aof_nb.models.registry import Provider, providers
 
 
@@ -34,3 +34,11 @@ def test_what_has_to_be_installed_comes_first() -> None:
     bare = provider(extra="p", package="no_such_package", key_variable="P_API_KEY")
     assert needs_in_words(bare).startswith('pip install "aof-nb[p]"; P_API_KEY')
     assert needs_of(bare)[0].missing
+
+
+def test_what_is_missing_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert missing_for("openai:gpt-5") == ["OPENAI_API_KEY is not set"]
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    assert missing_for("openai:gpt-5") == []
+    assert missing_for("no-such:model") == []

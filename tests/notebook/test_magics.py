@@ -180,7 +180,10 @@ async def test_an_unknown_variable_fails_before_the_run(shell: Any) -> None:
     assert "{{namespaec}}" in caught.value.remedy
 
 
-async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_servers_and_agents_from_yaml(
+    shell: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
     assert "No agents yet" in (await cell(shell, "%aof agents"), capsys.readouterr().out)[1]
     shell.user_ns["port"] = 8080
     await cell(shell, "%%aof_mcp web\nurl: http://127.0.0.1:{port}/mcp\n")
@@ -194,7 +197,7 @@ async def test_servers_and_agents_from_yaml(shell: Any, capsys: pytest.CaptureFi
         "agent ops: openai:gpt-5, 0 tools, MCP: web",
     ]
     assert out[3].split() == ["ops", "openai:gpt-5", "0", "web"]
-    with pytest.raises(CellFailed, match="<cell>:1"):
+    with pytest.raises(CellFailed, match="<cell>:2"):
         await cell(shell, "%%aof_mcp odd\nuri: http://127.0.0.1/mcp\n")
     assert "odd" not in registry.servers
 
