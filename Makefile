@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 APPROVE ?= policy
 FAULT ?=
-PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
+# tests/conftest.py says in which order.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test lint bench lab docs screenshot clean
 .DEFAULT_GOAL := test

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,17 @@ from hypothesis import HealthCheck, settings
 from tests import offline
 
 _WITH_THE_LAB = ("lab/", "e2e/", "test_notebooks.py", "runbooks/test_mcp_")
+
+_LONG = (
+    "benchmarks/test_page.py",
+    "cli/test_run_notebook.py",
+    "journal/test_crashes.py",
+    "memory/test_processes.py",
+    "notebook/test_headless.py",
+    "runbooks/test_crashes.py",
+    "test_batch_map.py",
+)
+_LONG_COUNTS_AS = 20
 
 # No test is to fail because the machine is busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,12 +43,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests in one process, and in one those that start the lab's services."""
+    """Keeps a file's tests in one process, and in one those that start the lab's services.
+
+    With several processes, the groups of most tests come first, so that none is left with much to
+    do when the others have ended. A few tests that take long count as more of them.
+    """
     root = Path(__file__).parent
+    groups = {}
     for item in items:
         place = item.path.relative_to(root).as_posix() if root in item.path.parents else ""
-        group = "lab" if place.startswith(_WITH_THE_LAB) else place
-        item.add_marker(pytest.mark.xdist_group(group))
+        groups[item] = "lab" if place.startswith(_WITH_THE_LAB) else place
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        sizes = Counter(groups.values())
+        for group in _LONG:
+            sizes[group] = max(sizes[group], _LONG_COUNTS_AS)
+        items.sort(key=lambda item: -sizes[groups[item]])
 
 
 def pytest_sessionfinish() -> None:

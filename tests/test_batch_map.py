@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 
 from aof_nb import Agent, RunStatus, resolve_model, tool
 from aof_nb.errors import ConfigurationError
 from aof_nb.models import batching
 from aof_nb.paths import state_dir
+from tests.dying_map import Job, Outcome
 from tests.fakes import Failure, FakeAnthropic, FakeOpenAI, Reply, Request
 from tests.fakes import ToolCall as Call
 
@@ -164,90 +169,66 @@ async def test_who_has_no_batches_is_refused_before_anything_is_sent() -> None:
         await Agent(model=resolve_model("groq:x", api_key="k")).map(["a"], batch=True)
 
 
-PROGRAM = """
-import asyncio, os, sys
-from aof_nb import Agent, resolve_model, tool
-from aof_nb.models import batch_record, batching
-
-batching._FIRST_LOOK = 0.01
-lines, last = 0, int(sys.argv[1])
-write = batch_record.BatchRecord.write
-
-def counted(self, *entries):
-    # Dies before, or after, the given line has been written.
-    global lines
-    for entry in entries:
-        lines += 1
-        if lines == last and sys.argv[2] == "before":
-            os.kill(os.getpid(), 9)
-        write(self, entry)
-        if lines == last:
-            os.kill(os.getpid(), 9)
-
-batch_record.BatchRecord.write = counted
-
-@tool(effect="write")
-def restart(service: str) -> str:
-    "Restart a service."
-    with open(sys.argv[3], "a") as file:
-        file.write(service + "\\n")
-    return f"restarted {service}"
-
-async def main():
-    model = resolve_model(sys.argv[5], base_url=sys.argv[4], api_key="k")
-    agent = Agent(name="sre", model=model, tools=[restart])
-    results = await agent.map(["mend cart", "mend pay"], batch=True, approve="all")
-    print([result.text for result in results])
-
-asyncio.run(main())
-"""
-
-
-async def ran(*arguments: str) -> tuple[int, str]:
+@contextlib.asynccontextmanager
+async def mapper() -> AsyncIterator[Callable[[Job], Awaitable[Outcome]]]:
+    """A process that does maps, each of them but the first in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-c",
-        PROGRAM,
-        *arguments,
+        "-m",
+        "tests.dying_map",
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+    to, out = process.stdin, process.stdout
+    assert to is not None
+    assert out is not None
+
+    async def done(job: Job) -> Outcome:
+        to.write(msgspec.json.encode(job) + b"\n")
+        await to.drain()
+        return msgspec.json.decode(await out.readline(), type=Outcome)
+
+    try:
+        yield done
+        to.close()
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-# Two processes a line of the record, one after the other.
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("provider", "when"), [("anthropic", "before"), ("anthropic", "after"), ("openai", "before")]
 )
 async def test_killed_at_any_line_nothing_is_done_twice(
-    provider: str, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: str, when: Literal["before", "after"], tmp_path: Path
 ) -> None:
     fake_class, name = MODELS[provider]
-    line = killed = 0
-    while True:
-        line += 1
-        effects = tmp_path / f"effects-{line}"
-        effects.touch()
-        monkeypatch.setenv("AOF_STATE_DIR", str(tmp_path / f"state-{line}"))
-        async with fake_class() as fake:
-            fake.respond = restarts
-            fake.batches.looks = 0
-            where = (str(effects), fake.base_url, name)
-            code, out = await ran(str(line), when, *where)
-            if code == -signal.SIGKILL:
-                killed += 1
-                code, out = await ran("0", when, *where)
-            else:
-                line = 0
-            assert code == 0
-            submitted = [each for batch in fake.batches.submitted for each in batch.requests]
-            assert len(submitted) == len(set(submitted)) == 4
-        done = Counter(effects.read_text().split())
-        assert set(done.values()) <= {1}
-        assert out.count("is well") + out.count("is unknown") == 2
-        assert len(done) >= out.count("is well")
-        if not line:
-            break
-    assert killed >= 12
+    killed = 0
+    async with mapper() as done:
+        for line in itertools.count():
+            effects = tmp_path / f"effects-{line}"
+            effects.touch()
+            async with fake_class() as fake:
+                fake.respond = restarts
+                fake.batches.looks = 0
+                state = str(tmp_path / f"state-{line}")
+                job = Job(name, fake.base_url, state, str(effects), when, line)
+                first = outcome = await done(job)
+                if first.code == -signal.SIGKILL:
+                    killed += 1
+                    outcome = await done(msgspec.structs.replace(job, line=0))
+                assert outcome.code == 0
+                submitted = [each for batch in fake.batches.submitted for each in batch.requests]
+                assert len(submitted) == len(set(submitted)) == 4
+            times = Counter(effects.read_text().split())
+            assert set(times.values()) <= {1}
+            texts = " ".join(outcome.texts)
+            assert texts.count("is well") + texts.count("is unknown") == 2
+            assert len(times) >= texts.count("is well")
+            # Line 0 is none, and those after the last one are not written.
+            if line and first.code == 0:
+                break
+    assert killed == line - 1 >= 12
