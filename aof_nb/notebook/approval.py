@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import secrets
 import time
@@ -14,6 +15,7 @@ from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
 from aof_nb.markdown import html_text
 from aof_nb.notebook.cards import question
+from aof_nb.notebook.input_line import input_line
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
@@ -54,17 +56,9 @@ def find_approver(shell: InteractiveShell) -> Approver | None:
     if place is Frontend.LIVE and clicks_arrive():
         renderer, buttons = live_renderer.get(), ButtonApprover(shell)
         return buttons if renderer is None else ViewApprover(renderer, buttons)
-    return TerminalApprover() if place is Frontend.TERMINAL else TerminalApprover(_typed)
-
-
-async def _typed(prompt: str) -> str:
-    """Reads a line through the frontend, which blocks the loop: there is no other way."""
-    from IPython.core.error import StdinNotImplementedError
-
-    try:
-        return input(prompt)  # noqa: ASYNC250
-    except StdinNotImplementedError as error:
-        raise EOFError(str(error)) from error
+    if place is Frontend.TERMINAL:
+        return TerminalApprover()
+    return TerminalApprover(functools.partial(input_line, getattr(shell, "kernel", None)))
 
 
 _PATIENCE = 20.0
