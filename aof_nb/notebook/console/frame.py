@@ -199,10 +199,11 @@ class Console:
 
     def _pulsed(self, _: Any, content: Mapping[str, Any], __: Any) -> None:
         if content.get("do") == "here" and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._seen)
+            self._loop.call_soon_threadsafe(self._seen, bool(content.get("attached")))
 
-    def _seen(self) -> None:
-        self._appeared.set()
+    def _seen(self, attached: bool) -> None:
+        if attached:
+            self._appeared.set()
         if not self._is_looked_at():
             self._changed.set()
         self._looked_at = self._loop.time()
