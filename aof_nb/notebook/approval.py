@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import secrets
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
+from aof_nb.errors import ApprovalPending
 from aof_nb.markdown import html_text
 from aof_nb.notebook.cards import question
 from aof_nb.notebook.input_line import input_line
@@ -53,15 +55,45 @@ def find_approver(shell: InteractiveShell) -> Approver | None:
     place = frontend(shell)
     if place is Frontend.HEADLESS:
         return None
+    line = TerminalApprover(functools.partial(input_line, getattr(shell, "kernel", None)))
     if place is Frontend.LIVE and clicks_arrive():
         renderer, buttons = live_renderer.get(), ButtonApprover(shell)
-        return buttons if renderer is None else ViewApprover(renderer, buttons)
-    if place is Frontend.TERMINAL:
-        return TerminalApprover()
-    return TerminalApprover(functools.partial(input_line, getattr(shell, "kernel", None)))
+        return buttons if renderer is None else ViewApprover(renderer, FirstOf(buttons, line))
+    return TerminalApprover() if place is Frontend.TERMINAL else line
 
 
 _PATIENCE = 20.0
+
+
+class FirstOf:
+    """Asks in several ways at once, where it is not known which of them reaches anybody.
+
+    A page may have no view because it lacks a package, or because it sends clicks in a way that an
+    ipykernel before 7.4 takes only after the cell.
+
+    Args:
+        approvers: Who asks; one who can ask nobody leaves it to the others.
+    """
+
+    def __init__(self, *approvers: Approver) -> None:
+        self._approvers = approvers
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """The first answer. Cancelling withdraws the question everywhere.
+
+        Raises:
+            ApprovalPending: If nobody can be asked in any way.
+        """
+        asking = [asyncio.ensure_future(each.ask(request)) for each in self._approvers]
+        try:
+            for answered in asyncio.as_completed(asking):
+                with contextlib.suppress(ApprovalPending):
+                    return await answered
+        finally:
+            for each in asking:
+                each.cancel()
+            await uncancelled(asyncio.gather(*asking, return_exceptions=True))
+        raise ApprovalPending("there is nobody to ask", remedy="run it in a notebook's page")
 
 
 class ViewApprover:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from aof_nb.call_description import described
+from aof_nb.errors import ApprovalPending
 from aof_nb.markdown import html_text
 from aof_nb.notebook import approval
-from aof_nb.notebook.approval import ButtonApprover, find_approver
+from aof_nb.notebook.approval import ButtonApprover, FirstOf, find_approver
 from aof_nb.notebook.screen import Frontend
-from aof_nb.policy import ApprovalRequest
+from aof_nb.policy import Answer, ApprovalRequest
 from aof_nb.ports import Effect, ToolSpec
 from aof_nb.terminal import TerminalApprover
 from tests.notebook.kernel import Executed, Kernel, started
@@ -230,3 +231,42 @@ def test_closed_standard_input_leaves_the_question_open(console: Kernel) -> None
     console.client.input("\x04")
     executed = console.finish(sent)
     assert "waits for a person's approval" in " ".join(said(executed).split())
+
+
+def test_a_page_without_a_view_is_asked_on_its_input_line_too(tmp_path: Path) -> None:
+    (tmp_path / "fix.yaml").write_text(PLAYBOOK)
+    with started(tmp_path) as kernel:
+        kernel.run(f"{TOOLS}\nfrom aof_nb.notebook import approval\napproval._PATIENCE = 0.2")
+        for typed, became in (("y", "Approved"), ("n", "Denied")):
+            sent = kernel.send("%%aof sre\nWhy?")
+            request = kernel.client.get_stdin_msg(timeout=60)
+            assert "Allow?" in request["content"]["prompt"]
+            kernel.client.input(typed)
+            executed = kernel.finish(sent)
+            assert executed.reply["status"] == "ok"
+            assert f"**{became}** by " in executed.text
+
+
+async def test_the_first_answer_counts_and_withdraws_the_other_questions() -> None:
+    withdrawn = []
+
+    class Asks:
+        def __init__(self, what: bool | BaseException | None) -> None:
+            self.what = what
+
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            if isinstance(self.what, BaseException):
+                raise self.what
+            if self.what is None:
+                try:
+                    await asyncio.sleep(600)
+                finally:
+                    withdrawn.append(request)
+            return Answer(approved=bool(self.what), digest=request.digest)
+
+    pending = ApprovalPending("nobody", remedy="")
+    answer = await FirstOf(Asks(pending), Asks(None), Asks(True)).ask(REQUEST)
+    assert answer.approved
+    assert withdrawn == [REQUEST]
+    with pytest.raises(ApprovalPending):
+        await FirstOf(Asks(pending), Asks(pending)).ask(REQUEST)
