@@ -196,7 +196,7 @@ class ButtonApprover:
         try:
             approved, similar = await clicked
         except asyncio.CancelledError:
-            what = "Not answered in time" if request.left == 0 else "Not answered"
+            what = "Not answered in time" if request.left == 0 else "Not answered here"
             self._publish(_record(request, what), display_id, update=True)
             raise
         finally:

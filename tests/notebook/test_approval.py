@@ -117,7 +117,7 @@ async def test_what_is_asked_is_shown_not_obeyed(publisher: Publisher, panels: l
     with pytest.raises(asyncio.CancelledError):
         await asking
     record = publisher.sent[-1]
-    assert record["data"]["text/plain"].startswith("Not answered, ")
+    assert record["data"]["text/plain"].startswith("Not answered here, ")
     assert "<img" not in record["data"]["text/html"]
     assert panels[0].box.comm is None
 
