@@ -27,6 +27,7 @@ _PROMPT = "Allow? [y] once  [a] similar for this run  [e] edit the arguments  [n
 _PROMPT_EDITED = "Allow with these arguments? [y] once  [e] edit again  [n] no: "
 _PROMPT_LINE = "The arguments as JSON in one line, or nothing to leave them: "
 _MOST_LINES = 60
+_BETWEEN_SECONDS = 0.1
 _YES = {"y", "yes"}
 _SIMILAR = {"a", "all", "always", "similar"}
 _EDIT = {"e", "edit"}
@@ -66,7 +67,11 @@ class TerminalApprover:
         Raises:
             ApprovalPending: If nobody can be asked.
         """
+        queued = self._turn.locked()
         async with self._turn:
+            if queued:
+                # What came of the question before is shown above this one, not over its prompt.
+                await asyncio.sleep(_BETWEEN_SECONDS)
             try:
                 said, arguments = await self._said(request)
             except EOFError:

@@ -105,6 +105,26 @@ async def test_arguments_are_edited_in_a_line(
         assert "replicas  3" in capsys.readouterr().err
 
 
+async def test_what_came_of_a_question_is_shown_before_the_next_one() -> None:
+    order: list[str] = []
+
+    async def typed(prompt: str) -> str:
+        order.append("asked")
+        await asyncio.sleep(0.001)
+        return "y"
+
+    approver = TerminalApprover(typed)
+
+    async def call(number: int) -> None:
+        await approver.ask(a_request(n=number))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        order.append("told")
+
+    await asyncio.gather(call(1), call(2), call(3))
+    assert order == ["asked", "told"] * 3
+
+
 def test_arguments_are_edited_in_the_users_editor(tmp_path: Path) -> None:
     """In a process of its own, whose terminal is a real one."""
     editor = tmp_path / "my editor"

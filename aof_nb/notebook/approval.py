@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import importlib
 import secrets
 import time
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from aof_nb.argument_checks import edited_arguments
 from aof_nb.cancellation import uncancelled
+from aof_nb.errors import ApprovalPending
 from aof_nb.markdown import html_text
 from aof_nb.notebook.cards import question
+from aof_nb.notebook.input_line import input_line
 from aof_nb.notebook.renderer import LiveRenderer, live_renderer
 from aof_nb.notebook.rows import in_short
 from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
@@ -51,23 +55,45 @@ def find_approver(shell: InteractiveShell) -> Approver | None:
     place = frontend(shell)
     if place is Frontend.HEADLESS:
         return None
+    line = TerminalApprover(functools.partial(input_line, getattr(shell, "kernel", None)))
     if place is Frontend.LIVE and clicks_arrive():
         renderer, buttons = live_renderer.get(), ButtonApprover(shell)
-        return buttons if renderer is None else ViewApprover(renderer, buttons)
-    return TerminalApprover() if place is Frontend.TERMINAL else TerminalApprover(_typed)
-
-
-async def _typed(prompt: str) -> str:
-    """Reads a line through the frontend, which blocks the loop: there is no other way."""
-    from IPython.core.error import StdinNotImplementedError
-
-    try:
-        return input(prompt)  # noqa: ASYNC250
-    except StdinNotImplementedError as error:
-        raise EOFError(str(error)) from error
+        return buttons if renderer is None else ViewApprover(renderer, FirstOf(buttons, line))
+    return TerminalApprover() if place is Frontend.TERMINAL else line
 
 
 _PATIENCE = 20.0
+
+
+class FirstOf:
+    """Asks in several ways at once, where it is not known which of them reaches anybody.
+
+    A page may have no view because it lacks a package, or because it sends clicks in a way that an
+    ipykernel before 7.4 takes only after the cell.
+
+    Args:
+        approvers: Who asks; one who can ask nobody leaves it to the others.
+    """
+
+    def __init__(self, *approvers: Approver) -> None:
+        self._approvers = approvers
+
+    async def ask(self, request: ApprovalRequest) -> Answer:
+        """The first answer. Cancelling withdraws the question everywhere.
+
+        Raises:
+            ApprovalPending: If nobody can be asked in any way.
+        """
+        asking = [asyncio.ensure_future(each.ask(request)) for each in self._approvers]
+        try:
+            for answered in asyncio.as_completed(asking):
+                with contextlib.suppress(ApprovalPending):
+                    return await answered
+        finally:
+            for each in asking:
+                each.cancel()
+            await uncancelled(asyncio.gather(*asking, return_exceptions=True))
+        raise ApprovalPending("there is nobody to ask", remedy="run it in a notebook's page")
 
 
 class ViewApprover:
@@ -170,7 +196,7 @@ class ButtonApprover:
         try:
             approved, similar = await clicked
         except asyncio.CancelledError:
-            what = "Not answered in time" if request.left == 0 else "Not answered"
+            what = "Not answered in time" if request.left == 0 else "Not answered here"
             self._publish(_record(request, what), display_id, update=True)
             raise
         finally:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from aof_nb.notebook.cell_run import RunOptions
     from aof_nb.result import RunResult
 
+_PANEL_SECONDS = 8.0
+
 Handler: TypeAlias = Callable[["InteractiveShell", argparse.Namespace], Awaitable[Any]]
 """Carries a command out; text that it returns is printed, all else is the line's result."""
 
@@ -297,7 +299,7 @@ async def _cost(*_: Any) -> str:
 
 async def _console(shell: InteractiveShell, read: argparse.Namespace) -> str | None:
     from aof_nb.notebook.console.opening import open_console
-    from aof_nb.notebook.screen import Frontend, frontend
+    from aof_nb.notebook.screen import Frontend, clicks_arrive, frontend
 
     place = frontend(shell)
     if place is not Frontend.LIVE:
@@ -306,13 +308,21 @@ async def _console(shell: InteractiveShell, read: argparse.Namespace) -> str | N
             f"the console needs a notebook's page{why}",
             remedy="open it in JupyterLab, or in the browser: aofctl console",
         )
-    await open_console(
+    console = await open_console(
         directory=Path(read.directory),
         variables=shell.user_ns,
         page=read.page or "",
         panel=read.panel,
     )
-    return "The console is in the side panel, at the right." if read.panel else None
+    if not read.panel:
+        return None
+    if not clicks_arrive() or await console.appears(_PANEL_SECONDS):
+        return "The console is in JupyterLab's side panel, at the right."
+    import IPython.display
+
+    show: Any = IPython.display.display
+    show(console)
+    return "No side panel has appeared, which only JupyterLab has: the console is here."
 
 
 def _console_takes(parser: LineParser) -> None:

@@ -90,9 +90,12 @@ class ConsoleRenderer:
                 self._rows[event.call_id].take(event)
                 self._end_line()
             case ApprovalAnswered():
+                line = answered_in_a_line(event)
                 if event.call_id in self._rows:
-                    self._rows[event.call_id].take(event)
-                self._line(answered_in_a_line(event))
+                    row = self._rows[event.call_id]
+                    row.take(event)
+                    line = row.answered(event)
+                self._line(line)
             case CallWithheld(tool=tool, does=does):
                 self._line(f"not executed: {tool}: {' · '.join(does)}")
             case RetryScheduled() | ResponseSuperseded() | ModelFellBack() | ContextCompacted():

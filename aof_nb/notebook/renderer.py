@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aof_nb.events import Event, TextDelta
 from aof_nb.notebook.budget import Budget
 from aof_nb.notebook.record import RunRecord
-from aof_nb.notebook.screen import Output, Screen
+from aof_nb.notebook.screen import Output, Screen, clicks_arrive
 from aof_nb.notebook.view import Handler, RunView
 from aof_nb.result import RunResult
 
@@ -147,6 +147,10 @@ class LiveRenderer:
         self.view.end(self.record.status)
 
     async def _open(self) -> None:
+        if not clicks_arrive():
+            # What the view asks for would not arrive either: it would stay empty.
+            self.update()
+            return
         await asyncio.to_thread(RunView.load)
         self._bundle = self.view.bundle(self.record.status)
         self._output.show({**self._bundle, "text/markdown": f"**{self.record.status}**\n"})

@@ -162,10 +162,13 @@ class RichRenderer:
                 self._asking.add(event.call_id)
                 self._stop()
             case ApprovalAnswered():
+                line = answered_in_a_line(event)
                 if event.call_id in self._rows:
-                    self._rows[event.call_id][0].take(event)
+                    row, _ = self._rows[event.call_id]
+                    row.take(event)
+                    line = row.answered(event)
                 self._asking.discard(event.call_id)
-                self._say(answered_in_a_line(event), "bold")
+                self._say(line, "bold")
                 self._tick()
             case CallWithheld(tool=tool, does=does):
                 self._say(f"not executed: {tool}: {' · '.join(does)}", "bold")
@@ -291,13 +294,16 @@ def _stripped(line: list[Segment]) -> list[Segment]:
 
 def _line(row: Row) -> Text:
     """A call that has ended; its sign is coloured, and is a sign without colour too."""
-    text = Text(printable(row.text()))
+    head, *below = printable(row.text()).split("\n")
+    text = Text(head)
     name = len(printable(row.call.name))
     text.stylize(_MARKS.get(row.state, "yellow") if isinstance(row.state, Outcome) else "", 0, 1)
     text.stylize("bold", 2, 2 + name)
     text.stylize("dim", 2 + name)
     if row.effect in {"write", "destructive"}:
         text.append(f"  {row.effect}", style="yellow" if row.effect == "write" else "bold red")
+    for line in below:
+        text.append(f"\n{line}", style="dim")
     return text
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 import msgspec
 
-from aof_nb.events import ApprovalAnswered, ApprovalRequested, ToolFinished, ToolProgress
+from aof_nb.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    ToolFinished,
+    ToolProgress,
+    answered_in_a_line,
+)
 from aof_nb.markdown import fenced, html_text, quoted
 from aof_nb.messages import Outcome, ToolCall
 from aof_nb.notebook.results import Shown
@@ -172,6 +178,14 @@ class Row:
         if self.state in {Outcome.ERROR, Outcome.DENIED} and self.content.strip():
             line += f"\n  {_first_line(self.content)}"
         return line
+
+    def answered(self, event: ApprovalAnswered) -> str:
+        """Who answered the question about the call, and what, as a line of plain text."""
+        arguments = self.call.arguments if event.arguments is None else event.arguments
+        changed = "" if event.arguments is None else ", with changed arguments"
+        similar = " and similar calls in this run" if event.similar else ""
+        call = f"{self.call.name} {in_short(arguments)}".rstrip()
+        return f"{answered_in_a_line(event)}{changed}{similar}: {call}"
 
     def _told(self, separator: str) -> str:
         """How it stands, what it says of itself and how long it took."""

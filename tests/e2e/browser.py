@@ -60,6 +60,7 @@ class NotebookPage:
         self.page = page
         self.path = path
         self._address = url.replace("/lab?", f"/lab/tree/{path.name}?reset&")
+        self._address = self._address.replace("/tree?", f"/notebooks/{path.name}?")
         page.set_default_timeout(PATIENCE)
         self.load()
 

@@ -18,8 +18,13 @@ _PATIENCE = 90.0
 
 
 @contextlib.contextmanager
-def jupyterlab(directory: Path) -> Iterator[str]:
-    """Serves a directory, with the kernel ``aof-test``; yields a URL with its token."""
+def jupyterlab(directory: Path, app: str = "jupyterlab") -> Iterator[str]:
+    """Serves a directory, with the kernel ``aof-test``; yields a URL with its token.
+
+    Args:
+        directory: Where its files are.
+        app: ``jupyterlab``, or ``notebook`` for Notebook 7.
+    """
     root, private = directory / "work", directory / "jupyter"
     root.mkdir(exist_ok=True)
     environment = os.environ | {
@@ -51,7 +56,7 @@ def jupyterlab(directory: Path) -> Iterator[str]:
     log = (directory / "jupyterlab.log").open("wb")
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *(sys.executable, "-m", app, "--no-browser", "--allow-root"),
             *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
             *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"),
         ],
@@ -63,7 +68,7 @@ def jupyterlab(directory: Path) -> Iterator[str]:
     )
     try:
         _wait(f"http://127.0.0.1:{port}/api/status?token={token}", process, directory)
-        yield f"http://127.0.0.1:{port}/lab?token={token}"
+        yield f"http://127.0.0.1:{port}/{'lab' if app == 'jupyterlab' else 'tree'}?token={token}"
     finally:
         process.terminate()
         try:

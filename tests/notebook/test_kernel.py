@@ -370,3 +370,19 @@ class Burst:
         yield ModelResponse(message, StopReason.END_TURN, Usage(), "burst")
 burst = Agent(name="burst", model=Burst())
 """
+
+
+def test_a_kernel_that_takes_no_clicks_shows_the_record_as_it_grows(kernel: Kernel) -> None:
+    kernel.run(
+        "import aof_nb.notebook.renderer as renderer\nrenderer.clicks_arrive = lambda: False"
+    )
+    kernel.run(PACED)
+    try:
+        executed = kernel.run("%%aof paced\nGo")
+    finally:
+        kernel.run(
+            "from aof_nb.notebook import screen\nrenderer.clicks_arrive = screen.clicks_arrive"
+        )
+    shown = executed.of("display_data", "update_display_data")
+    assert all(set(each["data"]) == {"text/markdown"} for each in shown)
+    assert any("word 1😀" in each["data"]["text/markdown"] for each in shown[:-1])

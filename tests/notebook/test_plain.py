@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from aof_nb.events import Notice, RunStatus, TextDelta, ToolFinished, ToolStarted
+from aof_nb.events import (
+    ApprovalAnswered,
+    Notice,
+    RunStatus,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
 from aof_nb.messages import Outcome, ToolCall, Usage
 from aof_nb.notebook.plain import ConsoleRenderer, console_renderer
 from aof_nb.notebook.rich_text import RichRenderer
@@ -73,8 +80,8 @@ def test_blocks_are_printed_as_soon_as_they_are_whole() -> None:
     ("outcome", "line"),
     [
         (Outcome.OK, r"✓ rm path=/ \(2.0 s\)  destructive"),
-        (Outcome.ERROR, r"✗ rm path=/ \(failed, 2.0 s\)\n  no such file  destructive"),
-        (Outcome.DENIED, r"⊘ rm path=/ \(denied\)\n  no such file  destructive"),
+        (Outcome.ERROR, r"✗ rm path=/ \(failed, 2.0 s\)  destructive\n  no such file\n"),
+        (Outcome.DENIED, r"⊘ rm path=/ \(denied\)  destructive\n  no such file\n"),
     ],
 )
 def test_a_call_is_a_line_that_needs_no_colour(outcome: Outcome, line: str) -> None:
@@ -127,3 +134,28 @@ async def test_one_run_at_a_time_holds_the_last_lines() -> None:
     assert "two writes" in plain(file.getvalue())
     runs[1].end(result)
     assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 2
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_an_answer_says_which_call_it_is_about_and_what_was_changed(
+    capsys: pytest.CaptureFixture[str], rich: bool
+) -> None:
+    call = ToolCall("1", "restart", {"service": "web"})
+    answers = [
+        ApprovalAnswered("1", "d", True, False, "ann", "terminal", arguments={"service": "db"}),
+        ApprovalAnswered("1", "d", True, True, "ann", "terminal"),
+        ApprovalAnswered("1", "d", False, False, "ann", "terminal"),
+    ]
+    events = [ToolStarted(1, call, "write"), *answers]
+    if rich:
+        text = plain(shown(*events))
+    else:
+        renderer = ConsoleRenderer()
+        for each in events:
+            renderer.event(each)
+        text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if "approved" in line] == [
+        "approved by ann (terminal), with changed arguments: restart service=db",
+        "approved by ann (terminal) and similar calls in this run: restart service=web",
+        "not approved by ann (terminal): restart service=web",
+    ]

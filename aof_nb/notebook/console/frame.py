@@ -53,6 +53,7 @@ class Console:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._looked_at = self._loop.time()
+        self._appeared = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._classes = list(pages.values())
         self._pages: list[Page | None] = [None] * len(pages)
@@ -104,6 +105,19 @@ class Console:
         """Has the page that is shown refreshed now; it may be called on any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def appears(self, patience: float) -> bool:
+        """Whether a page shows the console within some seconds.
+
+        Args:
+            patience: Seconds.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                await self._appeared.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Ends all that the console does, and closes its widgets."""
@@ -185,9 +199,11 @@ class Console:
 
     def _pulsed(self, _: Any, content: Mapping[str, Any], __: Any) -> None:
         if content.get("do") == "here" and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._seen)
+            self._loop.call_soon_threadsafe(self._seen, bool(content.get("attached")))
 
-    def _seen(self) -> None:
+    def _seen(self, attached: bool) -> None:
+        if attached:
+            self._appeared.set()
         if not self._is_looked_at():
             self._changed.set()
         self._looked_at = self._loop.time()
