@@ -214,7 +214,7 @@ def safe_markdown(text: str) -> str:
 
     HTML shows as text, and images, which could carry data out, as links. Links say which host they
     lead to; one that would run a script, or whose text names another host, is no link. Code
-    stays as it is.
+    stays as it is; what was cut within it is closed, so that it does not swallow what follows.
 
     Example:
         >>> safe_markdown("**done** <img src=x> `<name>`")
@@ -224,6 +224,7 @@ def safe_markdown(text: str) -> str:
     """
     text = revealed(text)
     tokens = _plain_parser().parse(text)
+    text += _closing(text, tokens)
     if not _is_unsafe(tokens):
         return text
     lines = text.split("\n")
@@ -245,6 +246,20 @@ def safe_markdown(text: str) -> str:
     done += map(_escaped, lines[len(done) :])
     result = "\n".join(done)
     return _inert(text) if _is_unsafe(_plain_parser().parse(result)) else result
+
+
+def _closing(text: str, tokens: Sequence[Token]) -> str:
+    """What ends a block of code that a text leaves open; containers end with what they are in."""
+    last = tokens[-1] if tokens else None
+    if last is None or last.type != "fence" or last.map is None:
+        return ""
+    first, end = last.map
+    lines = text.rstrip("\n").split("\n")
+    sign = last.markup[0]
+    closing = re.compile(rf" {{0,3}}{re.escape(sign)}{{{len(last.markup)},}}[ \t]*")
+    if end - first > 1 and closing.fullmatch(lines[min(end, len(lines)) - 1]):
+        return ""
+    return ("" if text.endswith("\n") else "\n") + last.markup
 
 
 def _is_unsafe(tokens: Sequence[Token]) -> bool:

@@ -166,3 +166,27 @@ def test_no_markdown_keeps_html_or_images(text: str) -> None:
     for token in parser.parse(safe_markdown(text)):
         kinds |= {token.type, *(each.type for each in token.children or ())}
     assert not kinds & {"html_block", "html_inline", "image"}
+
+
+@pytest.mark.parametrize(
+    ("cut", "closed"),
+    [
+        ("Look:\n\n```sh\nkubectl get", "Look:\n\n```sh\nkubectl get\n```"),
+        ("~~~~\na\n~~~\n", "~~~~\na\n~~~\n~~~~"),
+        ("```", "```\n```"),
+        ("````md\n```\nx\n```\n", "````md\n```\nx\n```\n````"),
+        ("```\na\n```", "```\na\n```"),
+        ("```\na\n`````  \n\n", "```\na\n`````  \n\n"),
+        ("- ```\n  a", "- ```\n  a"),
+        ("<b>\n\n```\n<b>", "&lt;b>\n\n```\n<b>\n```"),
+    ],
+)
+def test_code_that_is_cut_is_closed(cut: str, closed: str) -> None:
+    assert safe_markdown(cut) == closed
+
+
+@given(st.lists(st.sampled_from(["```", "~~~", "````", "\n", "a", "- ", "> ", "  ", "`"])))
+def test_what_follows_a_text_is_no_part_of_it(parts: list[str]) -> None:
+    text = safe_markdown("".join(parts)).strip("\n")
+    html = MarkdownIt("commonmark", {"html": True}).render(f"{text}\n\n<small>the end</small>\n")
+    assert "<small>the end</small>" in html
