@@ -6,6 +6,8 @@ import base64
 import io
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import pairwise
+from math import nan
 from typing import Any, Protocol
 
 _GREY = "#808080"
@@ -18,6 +20,19 @@ class _Series(Protocol):
     def times(self) -> list[float]: ...
     @property
     def values(self) -> list[float]: ...
+
+
+def _with_gaps(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """The points, with one that is no number where some are missing: the line ends there."""
+    step = min((after - before for before, after in pairwise(times)), default=0.0)
+    moments, numbers = times[:1], values[:1]
+    for (before, after), value in zip(pairwise(times), values[1:], strict=True):
+        if after - before > 1.5 * step:
+            moments.append((before + after) / 2)
+            numbers.append(nan)
+        moments.append(after)
+        numbers.append(value)
+    return moments, numbers
 
 
 def plot(series: Sequence[_Series]) -> str | None:
@@ -37,8 +52,9 @@ def plot(series: Sequence[_Series]) -> str | None:
     figure = Figure(figsize=(7, 2.2), dpi=100, layout="constrained")
     axes: Any = figure.subplots()
     for each in series:
-        times = [datetime.fromtimestamp(time, UTC) for time in each.times]
-        axes.plot(times, each.values, linewidth=1.5, label=f" {each.name[:60]}")
+        moments, values = _with_gaps(each.times, each.values)
+        times = [datetime.fromtimestamp(moment, UTC) for moment in moments]
+        axes.plot(times, values, linewidth=1.5, label=f" {each.name[:60]}")
     locator = untyped.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
