@@ -267,7 +267,7 @@ class RunRecord:
                 # What is cut for the model may be cut in the middle of a table, or of JSON.
                 whole = await asyncio.to_thread(_whole, Path(event.artifact))
             told = content if whole is None else whole, event.data
-            slow = len(told[0]) > _LARGE or '"matrix"' in content
+            slow = len(told[0]) > _LARGE or '"matrix"' in content or "[image" in content
             drawn = await asyncio.to_thread(shown, *told) if slow else shown(*told)
         except Exception:
             # A tool may return anything, and the run must not end because it cannot be drawn.

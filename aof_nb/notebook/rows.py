@@ -158,8 +158,9 @@ class Row:
             )
             if part
         )
-        pieces = [fenced(self._arguments(), "json")]
+        pieces = ["<small>arguments</small>", fenced(self._arguments(), "json")]
         if self.content:
+            pieces.append("<small>output</small>")
             pieces.append(
                 self._result.markdown
                 if self._result is not None and content_chars is None

@@ -72,6 +72,15 @@ function render({ model, el }) {
     }
   };
 
+  const gone = () => {
+    if (el.classList.contains("aof-ended")) return;
+    bar.firstChild.textContent = "The kernel has ended, and the run with it. %aof runs shows how far it came.";
+    el.classList.add("aof-ended");
+    el.querySelectorAll(".aof-card button, .aof-bar button").forEach((each) => { each.disabled = true; });
+  };
+  // A message to a kernel that is gone is an error; a click must not seem to have been taken.
+  const send = (message) => { try { model.send(message); } catch { gone(); } };
+
   const answer = (button) => {
     const card = button.closest("[data-call]");
     const { do: what, ...told } = button.dataset;
@@ -79,7 +88,7 @@ function render({ model, el }) {
       told.call = card.dataset.call;
       for (const field of card.querySelectorAll("[data-field]")) told[field.dataset.field] = field.value;
     }
-    model.send({ ...told, do: what });
+    send({ ...told, do: what });
   };
 
   const copy = async (button) => {
@@ -131,7 +140,7 @@ function render({ model, el }) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = form.firstElementChild.value.trim();
-    if (text) model.send({ do: "steer", text });
+    if (text) send({ do: "steer", text });
     form.firstElementChild.value = "";
   });
   // Said at these moments only: a countdown that is read out each second lets nothing else be heard.
@@ -149,11 +158,16 @@ function render({ model, el }) {
     for (const item of items.values())
       for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - each.since)}`;
   }, 200);
+  const look = () => send({ do: "look" });
   model.on("msg:custom", receive);
-  model.send({ do: "ready" });
+  model.on("comm:close", gone);
+  model.on("comm_live_update", look);
+  send({ do: "ready" });
   return () => {
     clearInterval(tick);
     model.off("msg:custom", receive);
+    model.off("comm:close", gone);
+    model.off("comm_live_update", look);
   };
 }
 
