@@ -169,7 +169,7 @@ class Row:
         elif self.state is Outcome.OK:
             pieces.append("No output.")
         if self.artifact:
-            pieces.append("The whole output is kept with the run.")
+            pieces.append("The whole output is kept with the run: `%aof show` says where.")
         body = "\n\n".join(pieces)
         opened = self._open() if content_chars is None else ""
         return f"<details{opened}><summary>{summary}</summary>\n\n{body}\n\n</details>"
