@@ -16,6 +16,7 @@ import msgspec
 
 from aof_nb.argument_checks import misfits
 from aof_nb.call_description import described
+from aof_nb.cancellation import uncancelled
 from aof_nb.errors import ApprovalPending
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, CallWithheld
 from aof_nb.outbound import destinations, trusted
@@ -105,6 +106,7 @@ class Gate:
         self._mode = held_to_dry_run(mode)
         self._approver = approver
         self._similar: set[tuple[str, ...]] = set()
+        self._open: dict[tuple[str, ...], list[asyncio.Future[Answer]]] = {}
         self._has_read: dict[str, None] = {}
 
     def note_read(self, spec: ToolSpec) -> None:
@@ -168,7 +170,7 @@ class Gate:
         if kind in self._similar or (self._mode == "all" and not leak):
             return None
         told = self._danger(spec, arguments)
-        answer = await self.ask(tool, arguments, context, reason)
+        answer = await self.ask(tool, arguments, context, reason, kind=kind)
         if answer is None:
             why = f" ({reason})" if leak else ""
             return (
@@ -179,9 +181,19 @@ class Gate:
             if answer.arguments is not None:
                 return await self.edited(tool, answer.arguments, answer.by, context, told)
             if answer.similar:
-                self._similar.add(kind)
+                self._approve_similar(kind, answer)
+            elif kind in self._similar:
+                # The answer was one for all; the run may have read something since this was asked.
+                return await self.refusal(tool, arguments, context, plain)
             return None
         return _told_no(spec, answer)
+
+    def _approve_similar(self, kind: tuple[str, ...], answer: Answer) -> None:
+        """Takes a yes for all calls of a kind, those included that are being asked about."""
+        self._similar.add(kind)
+        for question in self._open.get(kind, ()):
+            if not question.done():
+                question.set_result(answer)
 
     def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
@@ -256,7 +268,13 @@ class Gate:
         return Edited(arguments, by)
 
     async def ask(
-        self, tool: Tool, arguments: dict[str, Any], context: ToolContext, reason: str
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        context: ToolContext,
+        reason: str,
+        *,
+        kind: tuple[str, ...] | None = None,
     ) -> Answer | None:
         """Asks a person whether a call may be made.
 
@@ -265,6 +283,7 @@ class Gate:
             arguments: What with.
             context: Where it is called.
             reason: Why it is asked.
+            kind: What similar calls share; an approval of those is one of this, too.
 
         Returns:
             The answer, or None where nobody is to be asked. One that was given for another
@@ -285,6 +304,9 @@ class Gate:
             expires=None if self._patience == math.inf else time.time() + self._patience,
         )
         digest = request.digest
+        if kind in self._similar:
+            # That was said while the preview was made.
+            return Answer(approved=True, digest=digest)
         context.emit(
             ApprovalRequested(
                 call_id=context.call_id,
@@ -296,7 +318,7 @@ class Gate:
             )
         )
         asked = time.monotonic()
-        answer = await self._in_time(request, self._approver)
+        answer = await self._in_time(request, self._approver, kind)
         waited = time.monotonic() - asked
         unchanged = (
             answer.digest == digest == msgspec.structs.replace(request, tool=tool.spec).digest
@@ -320,17 +342,46 @@ class Gate:
         )
         return given
 
-    async def _in_time(self, request: ApprovalRequest, approver: Approver) -> Answer:
+    async def _in_time(
+        self, request: ApprovalRequest, approver: Approver, kind: tuple[str, ...] | None
+    ) -> Answer:
         """The answer; a no if there is none when the time is over, which withdraws the question."""
         limit = None if self._patience == math.inf else self._patience
         try:
             async with asyncio.timeout(limit) as within:
-                return await approver.ask(request)
+                if kind is None:
+                    return await approver.ask(request)
+                return await self._asked(request, approver, kind)
         except TimeoutError:
             if not within.expired():
                 raise
         why = f"nobody answered within {in_short(self._patience)}"
         return Answer(approved=False, digest=request.digest, via=TIMED_OUT, reason=why)
+
+    async def _asked(
+        self, request: ApprovalRequest, approver: Approver, kind: tuple[str, ...]
+    ) -> Answer:
+        """The answer to a question, or that of another which holds for it, too."""
+        others: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        questions = self._open.setdefault(kind, [])
+        questions.append(others)
+        asking = asyncio.ensure_future(approver.ask(request))
+        try:
+            await asyncio.wait([asking, others], return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            like = others.result()
+            return Answer(
+                approved=True,
+                digest=request.digest,
+                by=like.by,
+                via=like.via,
+                reason=_LIKE_OTHERS,
+            )
+        finally:
+            questions.remove(others)
+            asking.cancel()
+            await uncancelled(asyncio.gather(asking, return_exceptions=True))
 
     def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
         """Takes an approval for similar calls up again that was given before the run stopped.
@@ -347,6 +398,7 @@ class Gate:
             self._similar.add(_kind(tool, arguments))
 
 
+_LIKE_OTHERS = "similar calls were approved for this run"
 _NOT_EXECUTED = (
     "Dry run: not executed. This run only shows what would be done: nothing was changed or sent, "
     "and there is no result. Go on with your plan as if the call had succeeded, ask for the calls "

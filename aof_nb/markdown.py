@@ -42,28 +42,41 @@ def _parser() -> MarkdownIt:
 _SCROLL = '<div style="overflow-x:auto">'
 
 
-# What is relative would lead to the server that shows the page, with its user's rights.
-_LINKED = re.compile(r"https?://|mailto:", re.IGNORECASE)
-_HOST = re.compile(r"https?://([^/\s?#]+)", re.IGNORECASE)
+# What is relative would lead to the server that shows the page, with its user's rights. A name
+# before the host, as in https://good.example@evil.example, is there to be taken for the host.
+_LINKED = re.compile(r"https?://(?![^/?#]*(?:@|%40))|mailto:", re.IGNORECASE)
+_HOST = re.compile(r"(?:https?://|mailto:)([^/\s?#]+)", re.IGNORECASE)
 
 
 def _link_open(self: Any, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
     token = tokens[idx]
-    token.attrSet("title", str(token.attrGet("href") or ""))
-    _note_target(tokens, idx)
+    target = str(token.attrGet("href") or "")
+    token.attrSet("title", target)
+    if _note_target(tokens, idx):
+        return "["
     token.attrSet("target", "_blank")
     token.attrSet("rel", "noopener noreferrer")
     rendered: str = self.renderToken(tokens, idx, options, env)
     return rendered
 
 
-def _note_target(tokens: Sequence[Token], idx: int) -> None:
-    """Has the host that a link leads to said after it, unless its text says so."""
+def _note_target(tokens: Sequence[Token], idx: int) -> bool:
+    """Has the host that a link leads to said after it, unless its text says so.
+
+    Returns:
+        Whether its text names another host: it is shown as it was written then, and is no link.
+    """
     end = next(at for at in range(idx, len(tokens)) if tokens[at].type == "link_close")
-    host = _HOST.match(str(tokens[idx].attrGet("href") or ""))
+    target = str(tokens[idx].attrGet("href") or "")
+    host = _HOST.match(target)
     label = "".join(token.content for token in tokens[idx:end])
-    if host and not _says(label, host[1]):
+    if host is None or _says(label, host[1]):
+        return False
+    if deceives := _looks_like_host(label):
+        tokens[end].meta["written"] = target
+    else:
         tokens[end].meta["host"] = host[1]
+    return deceives
 
 
 def _says(label: str, host: str) -> bool:
@@ -75,7 +88,9 @@ def _says(label: str, host: str) -> bool:
 def _link_close(self: Any, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
     from markdown_it.common.utils import escapeHtml
 
-    host = tokens[idx].meta.get("host")
+    host, written = (tokens[idx].meta.get(each) for each in ("host", "written"))
+    if written is not None:
+        return f"]({escapeHtml(written)})"
     return f"</a> <small>({escapeHtml(host)})</small>" if host else "</a>"
 
 
@@ -214,7 +229,7 @@ def safe_markdown(text: str) -> str:
 
     HTML shows as text, and images, which could carry data out, as links. Links say which host they
     lead to; one that would run a script, or whose text names another host, is no link. Code
-    stays as it is.
+    stays as it is; what was cut within it is closed, so that it does not swallow what follows.
 
     Example:
         >>> safe_markdown("**done** <img src=x> `<name>`")
@@ -224,6 +239,7 @@ def safe_markdown(text: str) -> str:
     """
     text = revealed(text)
     tokens = _plain_parser().parse(text)
+    text += _closing(text, tokens)
     if not _is_unsafe(tokens):
         return text
     lines = text.split("\n")
@@ -247,6 +263,21 @@ def safe_markdown(text: str) -> str:
     return _inert(text) if _is_unsafe(_plain_parser().parse(result)) else result
 
 
+def _closing(text: str, tokens: Sequence[Token]) -> str:
+    """What ends a block of code that a text leaves open; containers end with what they are in."""
+    last = tokens[-1] if tokens else None
+    if last is None or last.type != "fence" or last.map is None:
+        return ""
+    first, end = last.map
+    lines = text.rstrip("\n").split("\n")
+    sign = last.markup[0]
+    closing = re.compile(rf" {{0,3}}{re.escape(sign)}{{{len(last.markup)},}}[ \t]*")
+    at = min(end, len(lines)) - 1
+    if at > first and closing.fullmatch(lines[at]):
+        return ""
+    return ("" if text.endswith("\n") else "\n") + last.markup
+
+
 def _is_unsafe(tokens: Sequence[Token]) -> bool:
     """Whether there is HTML, an image, or a link that does not say where it leads."""
     for at, token in enumerate(tokens):
@@ -263,8 +294,11 @@ def _is_plain_link(tokens: Sequence[Token], at: int) -> bool:
     end = next(each for each in range(at, len(tokens)) if tokens[each].type == "link_close")
     target = str(tokens[at].attrGet("href") or "")
     label = "".join(token.content for token in tokens[at:end])
-    if (host := _HOST.match(target)) is None:
-        return target.startswith(("#", "mailto:"))
+    if target.startswith("#"):
+        return True
+    host = _HOST.match(target)
+    if host is None or not _LINKED.match(target):
+        return False
     following = tokens[end + 1].content if end + 1 < len(tokens) else ""
     return _says(label, host[1]) or (
         following.startswith(f" ({host[1]})") and not _looks_like_host(label)
@@ -288,7 +322,7 @@ def _escaped(text: str) -> str:
     for link in _LINK.finditer(text):
         label, _, host = link.groups()
         pieces.append(_without_links(text[end : link.start()]))
-        if _looks_like_host(label) and not _says(label, host):
+        if not _LINKED.match(link[2]) or (_looks_like_host(label) and not _says(label, host)):
             pieces.append(_without_links(link[0]))
         else:
             pieces.append(link[0] if _says(label, host) else f"{link[0]} ({host})")

@@ -38,6 +38,22 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+_STYLED = re.compile(r"\x1b\[[\d;:]*[mK]")
+
+
+def unstyled(text: str) -> str:
+    r"""A program's output without its colours, each of its lines ended by one ``\n``.
+
+    A progress bar, which returns to the beginning of its line, is a line for each of its states.
+
+    Example:
+        >>> unstyled("\x1b[31mERROR\x1b[0m disk full\r\n")
+        'ERROR disk full\n'
+    """
+    text = _STYLED.sub("", text) if "\x1b" in text else text
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
 def readable(value: Any) -> str:
     """An argument as a person reads it: a command line as such, other structures as JSON.
 

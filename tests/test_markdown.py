@@ -90,6 +90,13 @@ LINKS = [
     ("[a](file:///etc/passwd)", "[a\\](file:///etc/passwd)"),
     ("<javascript:alert(1)>", "&lt;javascript:alert(1)>"),
     ("[a][b]\n\n[b]: https://c.example", "[a\\][b]\n\n[b\\]: https://c.example"),
+    ("[a](https://good.example@evil.example)", "[a\\](https://good.example@evil.example)"),
+    (
+        "[a](https://good.example&commat;evil.example)",
+        "\\[a\\](https://good.example&commat;evil.example)",
+    ),
+    ("[a](mailto:b@c.example)", "[a\\](mailto:b@c.example)"),
+    ("[b@c.example](mailto:b@c.example)", "[b@c.example](mailto:b@c.example)"),
     ("`[a](javascript:1)` [b](#c)", "`[a](javascript:1)` [b](#c)"),
     ("safe\u202eexe.txt\u200b", "safe⟨U+202E⟩exe.txt⟨U+200B⟩"),
 ]
@@ -166,3 +173,49 @@ def test_no_markdown_keeps_html_or_images(text: str) -> None:
     for token in parser.parse(safe_markdown(text)):
         kinds |= {token.type, *(each.type for each in token.children or ())}
     assert not kinds & {"html_block", "html_inline", "image"}
+
+
+@pytest.mark.parametrize(
+    ("cut", "closed"),
+    [
+        ("Look:\n\n```sh\nkubectl get", "Look:\n\n```sh\nkubectl get\n```"),
+        ("~~~~\na\n~~~\n", "~~~~\na\n~~~\n~~~~"),
+        ("```", "```\n```"),
+        ("````md\n```\nx\n```\n", "````md\n```\nx\n```\n````"),
+        ("```\na\n```", "```\na\n```"),
+        ("```\na\n`````  \n\n", "```\na\n`````  \n\n"),
+        ("- ```\n  a", "- ```\n  a"),
+        ("<b>\n\n```\n<b>", "&lt;b>\n\n```\n<b>\n```"),
+    ],
+)
+def test_code_that_is_cut_is_closed(cut: str, closed: str) -> None:
+    assert safe_markdown(cut) == closed
+
+
+@given(st.lists(st.sampled_from(["```", "~~~", "````", "\n", "a", "- ", "> ", "  ", "`"])))
+def test_what_follows_a_text_is_no_part_of_it(parts: list[str]) -> None:
+    text = safe_markdown("".join(parts)).strip("\n")
+    html = MarkdownIt("commonmark", {"html": True}).render(f"{text}\n\n<small>the end</small>\n")
+    assert "<small>the end</small>" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        (
+            "[https://a.example](https://b.example)",
+            "[https://a.example](https://b.example)",
+        ),
+        ("[`a.example`](https://b.example)", "[<code>a.example</code>](https://b.example)"),
+        ("[a](https://good.example@evil.example)", "[a](https://good.example@evil.example)"),
+        ("[a](https://good.example%40evil.example)", "[a](https://good.example%40evil.example)"),
+    ],
+)
+def test_what_names_another_host_is_no_link_in_the_view(text: str, html: str) -> None:
+    assert to_html(text) == f"<p>{html}</p>\n"
+
+
+def test_links_in_the_view_say_where_they_lead() -> None:
+    assert "</a> <small>(b.example)</small>" in to_html("[a](https://b.example)")
+    assert "</a> <small>(b@c.example)</small>" in to_html("[a](mailto:b@c.example?subject=x)")
+    assert to_html("[b@c.example](mailto:b@c.example)").endswith(">b@c.example</a></p>\n")

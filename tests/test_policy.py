@@ -470,3 +470,68 @@ def test_the_environment_says_what_happens_where_it_asks(monkeypatch: pytest.Mon
     monkeypatch.setenv("AOF_APPROVE", "yes")
     with pytest.raises(ConfigurationError, match="AOF_APPROVE is 'yes'"):
         approve_from_environment()
+
+
+async def test_similar_answers_the_questions_that_stand_open() -> None:
+    asked, clicked = asyncio.Semaphore(0), asyncio.Event()
+
+    class Person:
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            asked.release()
+            if request.arguments["n"] != 1:
+                await asyncio.Event().wait()
+            await clicked.wait()
+            answer = yes(request)
+            return msgspec.structs.replace(answer, similar=True)
+
+    tool = Restart()
+    call = behind(tool, approver=Person())
+    calls = [asyncio.create_task(call(service="checkout", n=n)) for n in range(3)]
+    other = asyncio.create_task(call(service="payments", n=3))
+    for _ in range(4):
+        await asked.acquire()
+    clicked.set()
+    async with asyncio.timeout(5):
+        assert not any(output.is_error for output in await asyncio.gather(*calls))
+    assert sorted(each["n"] for each in tool.calls) == [0, 1, 2]
+    answers = [each for each in call.events if isinstance(each, ApprovalAnswered)]  # type: ignore[attr-defined]
+    assert [(each.approved, each.by) for each in answers] == [(True, "ann")] * 3
+    assert sorted(each.similar for each in answers) == [False, False, True]
+    assert not other.done()
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+
+
+async def test_similar_does_not_answer_for_what_has_been_read_since() -> None:
+    """A question that was about no secret data must not let them out when it is answered late."""
+    asked, clicked = asyncio.Semaphore(0), asyncio.Event()
+    reasons: list[str] = []
+
+    class Person:
+        async def ask(self, request: ApprovalRequest) -> Answer:
+            asked.release()
+            reasons.append(request.reason)
+            if "would send" in request.reason:
+                return no(request)
+            if request.arguments["n"] != 1:
+                await asyncio.Event().wait()
+            await clicked.wait()
+            return msgspec.structs.replace(yes(request), similar=True)
+
+    tool, events = Restart(), list[Event]()
+    tool.spec = msgspec.structs.replace(tool.spec, sends=True)
+    gate = Gate(Policy(), approver=Person())
+    [guarded] = gate.guard([tool])
+    calls = []
+    for n in range(2):
+        context = ToolContext(run_id="r", call_id=str(n), emit=events.append)
+        calls.append(asyncio.create_task(guarded.call({"service": "s", "n": n}, context)))
+    await asked.acquire()
+    await asked.acquire()
+    gate.note_read(spec("read_log"))
+    clicked.set()
+    async with asyncio.timeout(5):
+        outputs = await asyncio.gather(*calls)
+    assert [each["n"] for each in tool.calls] == [1]
+    assert outputs[0].denied
+    assert "read_log" in reasons[-1]

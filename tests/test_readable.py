@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aof_nb.readable import counted, printable, readable, seconds
+from aof_nb.readable import counted, printable, readable, seconds, unstyled
 
 
 def test_arguments_read_as_what_they_are() -> None:
@@ -38,3 +38,9 @@ def test_durations_never_read_as_sixty_of_anything(given: float, words: str) -> 
 
 def test_one_and_many() -> None:
     assert (counted(1, "turn"), counted(1200, "turn")) == ("1 turn", "1,200 turns")
+
+
+def test_a_programs_output_is_read_without_what_only_a_terminal_obeys() -> None:
+    printed = "\x1b[1;31mERROR\x1b[0m full\r\nnext\r\n 10%\r100%\x1b[K\n"
+    assert unstyled(printed) == "ERROR full\nnext\n 10%\n100%\n"
+    assert unstyled("\x1b]8;;http://a\x07b") == "\x1b]8;;http://a\x07b"

@@ -132,6 +132,8 @@ class _Writer:
             self._line((call.progress, "dim"), margin=margin)
         if output := self._cut(output_of(call), _OUTPUT_CHARS):
             self._line("→ ", (_indented(output, "  "), "dim"), margin=margin)
+        if call.artifact is not None:
+            self._line((f"the whole output: {call.artifact}", "dim"), margin=margin)
 
     def _remark(self, remark: Remark, margin: str) -> None:
         style = "dim" if remark.level == "info" else _STYLES[remark.level]

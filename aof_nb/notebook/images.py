@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_BYTES: Final = 150_000
-"""Larger images are named and not shown: they would be in the notebook's file with each run."""
+"""Larger images are made smaller: they would be in the notebook's file with each run."""
+_READ_BYTES = 10_000_000
+_READ_PIXELS = 30_000_000
+_EDGES = (1400, 900, 600)
 _MOST_IMAGES = 4
 _BEGINNINGS = {
     "image/png": b"\x89PNG\r\n\x1a\n",
@@ -42,7 +46,8 @@ class Image:
 def images_of(data: Any) -> list[Image]:
     """The images in a tool's result that can be shown.
 
-    What is no image by its first bytes, is too large, or could act (SVG) is left out.
+    What is no image by its first bytes, or could act (SVG), is left out; what is large is made
+    smaller, for which the extra `plots` is needed.
 
     Args:
         data: The result, in the form of MCP's `CallToolResult`:
@@ -62,10 +67,32 @@ def _image(block: Any) -> Image | None:
         return None
     kind, data = block.get("mimeType"), block.get("data")
     begins = _BEGINNINGS.get(kind) if isinstance(kind, str) else None
-    if begins is None or not isinstance(data, str) or len(data) > MOST_BYTES * 4 // 3 + 4:
+    if begins is None or not isinstance(data, str) or len(data) > _READ_BYTES * 4 // 3:
         return None
     try:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return None
-    return Image(str(kind), data) if decoded.startswith(begins) else None
+    if not decoded.startswith(begins):
+        return None
+    return Image(str(kind), data) if len(decoded) <= MOST_BYTES else _smaller(decoded)
+
+
+def _smaller(image: bytes) -> Image | None:
+    """An image with fewer pixels and colours; None if it cannot be made, or stays too large."""
+    try:
+        from PIL import Image as Pictures
+
+        with Pictures.open(io.BytesIO(image)) as picture:
+            if picture.width * picture.height > _READ_PIXELS:
+                return None
+            whole = picture.convert("RGBA")
+    except Exception:  # noqa: BLE001  whatever a decoder finds wrong with what somebody has sent
+        return None
+    for edge in _EDGES:
+        whole.thumbnail((edge, edge))
+        made = io.BytesIO()
+        whole.quantize(method=Pictures.Quantize.FASTOCTREE).save(made, "png", optimize=True)
+        if made.tell() <= MOST_BYTES:
+            return Image("image/png", base64.b64encode(made.getvalue()).decode())
+    return None

@@ -6,9 +6,17 @@ import base64
 import io
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import cycle, pairwise
+from math import ceil, nan
 from typing import Any, Protocol
 
 _GREY = "#808080"
+_LABEL_CHARS = 52
+_COLOURS = 96
+_LEGEND_LINE = 0.15
+"""Inches."""
+_STYLES = ("-", "--", "-.", ":")
+"""Lines are told apart without their colours, of which there are ten."""
 
 
 class _Series(Protocol):
@@ -18,6 +26,19 @@ class _Series(Protocol):
     def times(self) -> list[float]: ...
     @property
     def values(self) -> list[float]: ...
+
+
+def _with_gaps(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """The points, with one that is no number where some are missing: the line ends there."""
+    step = min((after - before for before, after in pairwise(times)), default=0.0)
+    moments, numbers = times[:1], values[:1]
+    for (before, after), value in zip(pairwise(times), values[1:], strict=True):
+        if after - before > 1.5 * step:
+            moments.append((before + after) / 2)
+            numbers.append(nan)
+        moments.append(after)
+        numbers.append(value)
+    return moments, numbers
 
 
 def plot(series: Sequence[_Series]) -> str | None:
@@ -34,11 +55,15 @@ def plot(series: Sequence[_Series]) -> str | None:
     from matplotlib.figure import Figure
 
     untyped: Any = dates
-    figure = Figure(figsize=(7, 2.2), dpi=100, layout="constrained")
+    named = len(series) if len(series) > 1 else 0
+    figure: Any = Figure(
+        figsize=(7, 2.2 + _LEGEND_LINE * ceil(named / 2)), dpi=100, layout="constrained"
+    )
     axes: Any = figure.subplots()
-    for each in series:
-        times = [datetime.fromtimestamp(time, UTC) for time in each.times]
-        axes.plot(times, each.values, linewidth=1.5, label=f" {each.name[:60]}")
+    for each, style in zip(series, cycle(_STYLES), strict=False):
+        moments, values = _with_gaps(each.times, each.values)
+        times = [datetime.fromtimestamp(moment, UTC) for moment in moments]
+        axes.plot(times, values, linewidth=1.5, linestyle=style, label=f" {_label(each.name)}")
     locator = untyped.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
@@ -48,10 +73,28 @@ def plot(series: Sequence[_Series]) -> str | None:
     for spine in axes.spines.values():
         spine.set_color(_GREY)
     axes.xaxis.get_offset_text().set_color(_GREY)
-    if len(series) > 1:
-        legend = axes.legend(fontsize=7, labelcolor=_GREY, framealpha=0, loc="best")
+    if named:
+        legend = figure.legend(
+            fontsize=7, labelcolor=_GREY, framealpha=0, loc="outside lower left", ncols=2
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", transparent=True)
-    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(_small(drawn)).decode()}"
+
+
+def _label(name: str) -> str:
+    """A series' name for the legend; what tells series apart stands at its end as a rule."""
+    return name if len(name) <= _LABEL_CHARS else f"{name[:16]}…{name[17 - _LABEL_CHARS :]}"
+
+
+def _small(png: io.BytesIO) -> bytes:
+    """The picture with few colours, a third as long: it is in the notebook's file."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    with Image.open(png) as picture:
+        few = picture.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE)
+        few.save(made, "png", optimize=True)
+    return made.getvalue()

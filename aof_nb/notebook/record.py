@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -53,6 +53,7 @@ RECORD_CHARS = 400_000
 
 _LARGE = 20_000
 _SHORT_CONTENT = 500
+_WHOLE_BYTES = 4_000_000
 _SETTLE_CHARS = 300
 _THINKING_CHARS = 20_000
 _logger = logging.getLogger("aof_nb.notebook")
@@ -260,9 +261,13 @@ class RunRecord:
         """Draws what a call has returned, in a thread if that may take a while."""
         if not isinstance(event, ToolFinished) or event.outcome is not Outcome.OK:
             return
-        told = event.content, event.data
         try:
-            slow = len(event.content) > _LARGE or '"matrix"' in event.content
+            content, whole = event.content, None
+            if event.artifact is not None and event.data is None:
+                # What is cut for the model may be cut in the middle of a table, or of JSON.
+                whole = await asyncio.to_thread(_whole, Path(event.artifact))
+            told = content if whole is None else whole, event.data
+            slow = len(told[0]) > _LARGE or '"matrix"' in content or "[image" in content
             drawn = await asyncio.to_thread(shown, *told) if slow else shown(*told)
         except Exception:
             # A tool may return anything, and the run must not end because it cannot be drawn.
@@ -348,23 +353,25 @@ class RunRecord:
 
     def markdown(self) -> str:
         """The record as it stays in the notebook."""
-        pieces = self._pieces(None)
-        if sum(map(len, pieces)) > RECORD_CHARS:
-            pieces = _bounded(self._pieces(_SHORT_CONTENT), RECORD_CHARS)
-        return "\n\n".join(pieces) + "\n"
+        self._gather()
+        items = self._whole()
+        pieces = [each.markdown() for each in items]
+        excess = sum(map(len, pieces)) - RECORD_CHARS
+        largest = sorted(range(len(items)), key=lambda place: -len(pieces[place]))
+        for place in largest if excess > 0 else []:
+            short = items[place].markdown(_SHORT_CONTENT)
+            excess -= len(pieces[place]) - len(short)
+            pieces[place] = short
+            if excess <= 0:
+                break
+        pieces = [f"**{quoted(self._who)}**", *filter(None, pieces)]
+        return "\n\n".join(_bounded(pieces, RECORD_CHARS) if excess > 0 else pieces) + "\n"
 
     def text(self) -> str:
         """The record as plain text."""
         self._gather()
-        pieces = [printable(self._who), *(self._joined("text"))]
+        pieces = [printable(self._who), *(item.text() for item in self._whole())]
         return "\n".join(piece for piece in pieces if piece)
-
-    def _pieces(self, content_chars: int | None) -> list[str]:
-        self._gather()
-        return [f"**{quoted(self._who)}**", *filter(None, self._joined("markdown", content_chars))]
-
-    def _joined(self, form: str, *arguments: Any) -> Iterator[str]:
-        return (getattr(item, form)(*arguments) for item in self._whole())
 
     def _whole(self) -> list[Item]:
         """The items; a stretch of prose that was split is whole again."""
@@ -467,6 +474,16 @@ class RunRecord:
         assert isinstance(card, Card)
         card.answered = event
         self.touch(place)
+
+
+def _whole(path: Path) -> str | None:
+    """A call's whole output; None if it is too long to be drawn, or is not there any more."""
+    try:
+        if path.stat().st_size > _WHOLE_BYTES:
+            return None
+        return path.read_text(encoding="utf-8", errors="surrogatepass")
+    except OSError:
+        return None
 
 
 def _folded(summary: str, body: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -14,11 +14,11 @@ import msgspec
 
 from aof_nb.markdown import fenced, html_text, quoted, table
 from aof_nb.notebook.images import Image, images_of
-from aof_nb.readable import indented_json
+from aof_nb.readable import indented_json, unstyled
 from aof_nb.truncation import truncate
 
 _ROWS = 50
-_COLUMNS = 12
+_COLUMNS = 40
 _CELL_CHARS = 200
 _CODE_CHARS = 20_000
 _SERIES = 12
@@ -26,15 +26,26 @@ _BARS = "▁▂▃▄▅▆▇█"
 _LATEST = 253_402_300_000
 """Seconds since the epoch at which years would have five digits."""
 
+_TALL_LINES = 25
+_LONG_CHARS = 2_500
+_SCROLLS = '<div style="max-height:24em;overflow:auto">'
+
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A result for the live view and for the record."""
+    """A result for the live view and for the record.
+
+    Args:
+        html: For the view.
+        markdown: For the record.
+        drawn: Whether it has a picture, which is shown without a click.
+    """
 
     html: str
     markdown: str
+    drawn: bool = False
 
 
 def shown(content: str, data: Any = None) -> Shown | None:
@@ -51,14 +62,17 @@ def shown(content: str, data: Any = None) -> Shown | None:
         | a | 2 |
         | b | 0 |
     """
+    content = unstyled(content)
     if data is None:
         data = _json(content)
     if images := images_of(data):
         return _pictured(content, images)
     if (series := _prometheus(data)) is not None:
         return _plotted(series)
+    if (samples := _samples(data)) is not None:
+        return _table(["series", "value"], samples, len(samples), "series")
     if (rows := _objects(data)) is not None:
-        head = list(dict.fromkeys(key for row in rows for key in row))
+        head = list(dict.fromkeys(str(key) for row in rows for key in row))
         some = [[row.get(key, "") for key in head] for row in rows[:_ROWS]]
         return _table(head, some, len(rows))
     if isinstance(data, dict | list) and data:
@@ -81,15 +95,13 @@ def _json(content: str) -> Any:
 
 
 def _objects(data: Any) -> list[dict[str, Any]] | None:
-    """Objects that make a table: flat ones, with few fields in all."""
+    """Objects that make a table: flat ones."""
     if not (isinstance(data, list) and len(data) > 1):
         return None
-    keys: set[str] = set()
     for row in data:
         if not isinstance(row, dict) or any(isinstance(each, dict | list) for each in row.values()):
             return None
-        keys |= row.keys()
-    return data if 0 < len(keys) <= _COLUMNS else None
+    return data if any(data) else None
 
 
 def _csv(content: str) -> list[list[str]] | None:
@@ -108,45 +120,72 @@ def _csv(content: str) -> list[list[str]] | None:
     return None
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], count: int) -> Shown:
-    """A table of the first of so many rows."""
-
-    def cells(row: Sequence[Any]) -> list[str]:
-        return [truncate(_said(each), _CELL_CHARS) for each in row]
-
-    some = [cells(row) for row in rows]
-    html = "".join(f"<th scope=col>{html_text(str(each))}</th>" for each in head)
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[Any]], count: int, noun: str = "rows"
+) -> Shown:
+    """A table of the first of so many rows, and of their first columns."""
+    some = list(_bounded(rows))
+    left_out = [f"{count - len(some):,} more {noun}"] if count > len(some) else []
+    left_out += [f"{len(head) - _COLUMNS:,} more columns"] if len(head) > _COLUMNS else []
+    head, more = head[:_COLUMNS], ", ".join(left_out)
+    html = "".join(f"<th scope=col>{html_text(each)}</th>" for each in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{html_text(each)}</td>" for each in row) + "</tr>" for row in some
     )
     markdown = table(list(map(quoted, head)), (list(map(quoted, row)) for row in some))
-    more = f"{count - len(rows):,} more rows" if count > len(rows) else ""
+    note = f"\n\n{more}" if more else ""
+    large = len(some) > _TALL_LINES or len(head) > _COLUMNS // 4
     return Shown(
         f"<div class=aof-scroll><table><thead><tr>{html}</tr></thead><tbody>{body}</tbody></table>"
         f"</div>{f'<p>{more}</p>' if more else ''}",
-        f"{markdown}\n\n{more}".rstrip(),
+        (boxed(markdown) if large else markdown) + note,
     )
 
 
+def _bounded(rows: Sequence[Sequence[Any]]) -> Iterator[list[str]]:
+    """The first rows, as texts, as many as make a table of bounded length."""
+    left = _CODE_CHARS
+    for row in rows[:_ROWS]:
+        cells = [truncate(_said(each), _CELL_CHARS) for each in row[:_COLUMNS]]
+        left -= sum(map(len, cells))
+        if left < 0:
+            return
+        yield cells
+
+
+def boxed(markdown: str) -> str:
+    """What is long in a box that scrolls, where the renderer keeps the style; GitHub does not."""
+    return f"{_SCROLLS}\n\n{markdown}\n\n</div>"
+
+
+def code_block(text: str, language: str = "") -> str:
+    """A text as code for the record, in a box that scrolls if it is long."""
+    block = fenced(text, language)
+    large = text.count("\n") > _TALL_LINES or len(text) > _LONG_CHARS
+    return boxed(block) if large else block
+
+
 def _said(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
 
 
 def _code(text: str, language: str) -> Shown:
     text = truncate(text, _CODE_CHARS)
-    return Shown(f"<pre class=aof-pre>{html_text(text)}</pre>", fenced(text, language))
+    return Shown(f"<pre class=aof-pre>{html_text(text)}</pre>", code_block(text, language))
 
 
 def diff(text: str) -> Shown:
     """A unified diff, its added and removed lines told apart by their signs and colours."""
-    text = truncate(text, _CODE_CHARS)
+    text = truncate(unstyled(text), _CODE_CHARS)
     kinds = {"+": "aof-added", "-": "aof-removed", "@": "aof-hunk"}
     lines = [
         f"<span class={kinds.get(line[:1], 'aof-same')}>{html_text(line)}</span>"
         for line in text.splitlines()
     ]
     html = "<pre class=aof-pre>" + "\n".join(lines) + "</pre>"
-    return Shown(html, fenced(text, "diff"))
+    return Shown(html, code_block(text, "diff"))
 
 
 @dataclass(frozen=True)
@@ -164,21 +203,40 @@ class Series:
     values: list[float]
 
 
-def _prometheus(data: Any) -> list[Series] | None:
-    """The series of a range query's answer, as Prometheus' HTTP API gives it."""
+def _answer(data: Any, kind: str) -> Any:
+    """What Prometheus' HTTP API has answered, if it is of a kind; else None."""
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
         data = data["data"]
-    if not (isinstance(data, dict) and data.get("resultType") == "matrix"):
+    is_answer = isinstance(data, dict) and data.get("resultType") == kind
+    return data.get("result") if is_answer else None
+
+
+def _series_name(metric: Any) -> str:
+    labels = dict(metric)
+    name = str(labels.pop("__name__", ""))
+    told = ", ".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{told}}}" if told else name or "value"
+
+
+def _samples(data: Any) -> list[list[str]] | None:
+    """The series of an instant query's answer and their values."""
+    try:
+        return [
+            [_series_name(each["metric"]), str(each["value"][1])]
+            for each in _answer(data, "vector") or ()
+        ] or None
+    except (KeyError, TypeError, ValueError, IndexError):
         return None
+
+
+def _prometheus(data: Any) -> list[Series] | None:
+    """The series of a range query's answer."""
     found = []
     try:
-        for each in data["result"]:
-            labels = dict(each["metric"])
-            name = str(labels.pop("__name__", ""))
-            told = ", ".join(f'{key}="{value}"' for key, value in labels.items())
+        for each in _answer(data, "matrix") or ():
             points = [(float(time), float(value)) for time, value in each["values"]]
             points = [each for each in points if isfinite(each[1]) and 0 <= each[0] < _LATEST]
-            name = f"{name}{{{told}}}" if told else name or "value"
+            name = _series_name(each["metric"])
             found.append(Series(name, [time for time, _ in points], [value for _, value in points]))
     except (KeyError, TypeError, ValueError):
         return None
@@ -192,12 +250,13 @@ def _plotted(series: list[Series]) -> Shown:
         [each.name, _spark(each.values), *(f"{value:.6g}" for value in _summary(each.values))]
         for each in series[:_SERIES]
     ]
-    numbers = _table(["series", "course", "least", "most", "last"], rows, len(series))
+    head = ["series", "course", "least", "most", "last"]
+    numbers = _table(head, rows, len(series), "series, which are not drawn")
     image = plot(series[:_SERIES])
     if image is None:
         return numbers
     picture = f'<img class=aof-plot alt="the series of the table below" src="{image}">'
-    return Shown(picture + numbers.html, f"{picture}\n\n{numbers.markdown}")
+    return Shown(picture + numbers.html, f"{picture}\n\n{numbers.markdown}", drawn=True)
 
 
 def _pictured(content: str, images: Sequence[Image]) -> Shown:
@@ -205,7 +264,7 @@ def _pictured(content: str, images: Sequence[Image]) -> Shown:
     pictures = "".join(each.html(label) for each, label in zip(images, labels, strict=True))
     said = truncate(content, _CODE_CHARS)
     html = f"<pre class=aof-pre>{html_text(said)}</pre>{pictures}"
-    return Shown(html, f"{fenced(said)}\n\n{pictures}")
+    return Shown(html, f"{code_block(said)}\n\n{pictures}", drawn=True)
 
 
 def _summary(values: list[float]) -> tuple[float, float, float]:

@@ -19,8 +19,8 @@ from aof_nb.events import (
 )
 from aof_nb.markdown import fenced, html_text, quoted
 from aof_nb.messages import Outcome, ToolCall
-from aof_nb.notebook.results import Shown
-from aof_nb.readable import indented_json, printable, seconds, visible
+from aof_nb.notebook.results import Shown, code_block
+from aof_nb.readable import indented_json, printable, seconds, unstyled, visible
 from aof_nb.truncation import truncate
 
 _ARGUMENTS_CHARS = 2_000
@@ -97,7 +97,7 @@ class Row:
             case ToolFinished():
                 unanswered = self.state == "waiting" and event.outcome is Outcome.DENIED
                 self.state = "unanswered" if unanswered else event.outcome
-                self.content, self.progress = event.content, ""
+                self.content, self.progress = unstyled(event.content), ""
                 self.duration = max(0.0, event.duration - self.waited)
                 self.artifact = event.artifact is not None
                 self._result = result
@@ -121,14 +121,21 @@ class Row:
         if self.content:
             label = f"output{', the whole of it is kept with the run' if self.artifact else ''}"
             shown = self._result.html if self._result is not None else _pre(self._shown(None))
-            body += f"<div class=aof-label>{label}</div>{_TOOLS}{shown}"
+            body += f"<div class=aof-label>{label}</div>{_TOOLS}<div>{shown}</div>"
+        elif self.state is Outcome.OK:
+            body += "<div class=aof-label>no output</div>"
+        kind = _MARKS[self.state][1]
         return (
-            f'<details class="aof-row aof-{_MARKS[self.state][1]}"><summary>{self._signs()} '
+            f'<details class="aof-row aof-{kind}"{self._open()}><summary>{self._signs()} '
             f"<b>{html_text(self.call.name)}</b> "
             f"{f'<code>{short}</code> ' if short else ''}"
             f"<span class=aof-told>{html_text(self._told(' · '))}{ticking}</span></summary>"
             f"<div class=aof-body>{body}</div></details>"
         )
+
+    def _open(self) -> str:
+        """A picture is there to be seen, and paper cannot be clicked."""
+        return " open" if self._result is not None and self._result.drawn else ""
 
     def _signs(self) -> str:
         """Marks of how it stands and of its effect, with words where none stand beside them."""
@@ -157,17 +164,21 @@ class Row:
             )
             if part
         )
-        pieces = [fenced(self._arguments(), "json")]
+        pieces = ["<small>arguments</small>", fenced(self._arguments(), "json")]
         if self.content:
+            pieces.append("<small>output</small>")
             pieces.append(
                 self._result.markdown
                 if self._result is not None and content_chars is None
-                else fenced(self._shown(content_chars))
+                else code_block(self._shown(content_chars))
             )
+        elif self.state is Outcome.OK:
+            pieces.append("No output.")
         if self.artifact:
-            pieces.append("The whole output is kept with the run.")
+            pieces.append("The whole output is kept with the run: `%aof show` says where.")
         body = "\n\n".join(pieces)
-        return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+        opened = self._open() if content_chars is None else ""
+        return f"<details{opened}><summary>{summary}</summary>\n\n{body}\n\n</details>"
 
     def text(self) -> str:
         """The row as a line of plain text; what went wrong is said below it."""

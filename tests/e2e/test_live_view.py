@@ -209,6 +209,57 @@ def test_a_saved_notebook_reads_without_a_kernel(notebook: NotebookPage, browser
     context.close()
 
 
+METRICS = """\
+@tool(effect="read", sends=False)
+def query_range(query: str) -> str:
+    "Asks Prometheus."
+    result = [{"metric": {"pod": f"web-{n}"}, "values": [[15 * k, str(k)] for k in range(99)]}
+              for n in range(20)]
+    return json.dumps({"data": {"resultType": "matrix", "result": result}})
+asks = [ToolCall("m1", "query_range", {"query": "up"}), ToolCall("m2", "watch", {"service": "a"})]
+metrics = Agent(name="metrics", model=Turns(["I ask.", *asks]), tools=[query_range, watch])"""
+
+
+@pytest.mark.cells(METRICS, "%%aof metrics\nShow it.")
+def test_a_plot_is_seen_and_its_numbers_are_searched_and_copied(notebook: NotebookPage) -> None:
+    page = notebook.page
+    page.context.grant_permissions(["clipboard-read"])
+    notebook.finished(notebook.run(1))
+    cell = notebook.run(2)
+    row = cell.locator(".aof-row", has_text="query_range")
+    row.get_by_role("img", name="the series of the table below").wait_for()
+    search = row.get_by_label("Search the output")
+    search.fill("WEB-1")
+    assert row.locator("tbody tr:visible").count() == 3
+    assert row.get_by_text("3 lines").is_visible()
+    search.fill("")
+    assert row.locator("tbody tr:visible").count() == 12
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    row.get_by_role("button", name="Copy").click()
+    row.get_by_role("button", name="Copied").wait_for()
+    search.fill("")
+    page.keyboard.press("Control+v")
+    assert 'pod="web-11"' in search.input_value()
+    row.locator("summary").click()
+    cell.get_by_label("Say something to the agent").fill("go on")
+    cell.get_by_role("button", name="Stop").click()
+    cell.locator(".jp-OutputArea-output", has_text="the run was ended").wait_for()
+
+
+@pytest.mark.cells(MEND)
+def test_a_question_does_not_outlive_its_kernel(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    notebook.page.keyboard.press("Escape")
+    notebook.page.keyboard.press("0")
+    notebook.page.keyboard.press("0")
+    notebook.page.locator(".jp-Dialog .jp-mod-warn").click()
+    cell.get_by_role("status").first.filter(has_text="The kernel has ended").wait_for()
+    assert approve.is_disabled()
+    assert not cell.get_by_role("button", name="Stop").is_visible()
+
+
 HURT = f"""\
 import itertools
 payloads = {json.dumps(PAYLOADS)}

@@ -14,15 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from aof_nb.agent import Agent
 from aof_nb.journal.entries import Parent
 from aof_nb.journal.recording import State
 from aof_nb.journal.timeline import Approval, Call, CallOutcome, Remark, Timeline, Turn
 from aof_nb.journal.timeline_html import as_html
 from aof_nb.journal.timeline_markdown import as_markdown, code, escaped, fenced
 from aof_nb.journal.timeline_text import as_text
-from aof_nb.messages import Usage
+from aof_nb.messages import Text, ToolCall, Usage
+from aof_nb.tools import tool
 from tests.journal.conftest import told
-from tests.journal.scenes import ATTACK, incident
+from tests.journal.scenes import ATTACK, Says, incident
 
 NOW = datetime(2026, 11, 26, 3, 14, 7, tzinfo=UTC)
 ATTACKS = (
@@ -227,6 +229,18 @@ async def test_the_text_of_an_incident(state: Path) -> None:
     assert "Answer" in lines
     assert "characters left out" in str(as_text(run))
     assert "characters left out" not in str(as_text(run, full=True))
+
+
+async def test_the_text_says_where_whole_outputs_are(state: Path) -> None:
+    @tool(effect="read", sends=False)
+    def read_log() -> str:
+        """Reads a log."""
+        return "line\n" * 20_000
+
+    model = Says([ToolCall("c1", "read_log", {})], [Text("Read.")])
+    result = await Agent(name="sre", model=model, tools=[read_log]).run("why?")
+    [said] = re.findall(r"the whole output: (.*)", str(as_text(told(result.run_id))))
+    assert Path(said).read_text() == "line\n" * 20_000
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

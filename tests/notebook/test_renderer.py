@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import re
 from typing import Any
@@ -382,3 +383,50 @@ async def test_what_was_left_out_of_a_conversation_is_said_in_a_line() -> None:
     assert "context: openai:m: conversation shortened from about 9,000 to 4,000 tokens" in (
         renderer.record.text()
     )
+
+
+def test_an_answer_that_is_cut_within_code_does_not_swallow_the_rest() -> None:
+    record = RunRecord("sre", None)
+    record.take(TextDelta("Look:\n\n```sh\nkubectl get"))
+    record.take(ToolStarted(1, call(1, "nap"), "read"))
+    record.take(TextDelta("And:\n\n~~~\nmore"))
+    html = MarkdownIt("commonmark", {"html": True}).render(record.markdown())
+    assert "<details><summary>" in html
+    assert html.count("<pre>") == 3
+
+
+def ended(content: str, **more: Any) -> RunRecord:
+    record = RunRecord("sre", None)
+    record.take(ToolStarted(1, call(1, "nap"), "read"))
+    record.take(ToolFinished("call_1", "nap", Outcome.OK, content, 0.1, **more))
+    return record
+
+
+def test_an_output_for_a_terminal_is_shown_without_its_colours() -> None:
+    record = ended("\x1b[31mERROR\x1b[0m full\r\nnext\r\n")
+    assert "```\nERROR full\nnext\n\n```" in record.markdown()
+    assert "ERROR full\nnext\n</pre>" in record.changes()[0][1]
+
+
+def test_no_output_is_said() -> None:
+    assert "\n\nNo output.\n" in ended("").markdown()
+    assert "no output" in ended("").changes()[0][1]
+
+
+async def test_what_is_largest_is_shortened_first() -> None:
+    """One huge result does not cost the others their tables and pictures."""
+    header = base64.b64encode(b"\x89PNG\r\n\x1a\n\0").decode()
+    record = RunRecord("sre", None)
+    table = '[{"pod": "a", "n": 1}, {"pod": "b", "n": 2}]'
+    for n, size in enumerate((0, 150_000, 199_000, 60_000)):
+        data = header + "A" * (size // 4 * 4)
+        block = {"type": "image", "mimeType": "image/png", "data": data}
+        record.take(ToolStarted(1, call(n, "nap"), "read"))
+        images = {"content": [block]} if size else None
+        event = ToolFinished(f"call_{n}", "nap", Outcome.OK, table, 0.1, data=images)
+        await record.prepare(event)
+        record.take(event)
+    text = record.markdown()
+    assert len(text) < RECORD_CHARS
+    assert text.count("<img") == 2
+    assert "| a | 1 |" in text

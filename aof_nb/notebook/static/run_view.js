@@ -16,7 +16,7 @@ function render({ model, el }) {
   const show = ([key, keep, tail]) => {
     let item = items.get(key);
     if (!item) {
-      item = { html: "", node: document.createElement("div") };
+      item = { html: "", folds: [], node: document.createElement("div") };
       item.node.className = "aof-item jp-RenderedHTMLCommon jp-RenderedMarkdown";
       items.set(key, item);
       list.append(item.node);
@@ -28,11 +28,13 @@ function render({ model, el }) {
     const scrolled = [...item.node.querySelectorAll("pre, .aof-scroll")].map((each) => [each.scrollTop,
       each.scrollTop + each.clientHeight >= each.scrollHeight - 4]);
     const typed = [...item.node.querySelectorAll("[data-field]")].map((each) => each.value);
-    const open = [...item.node.querySelectorAll("details")].map((each) => each.open);
+    const folded = [...item.node.querySelectorAll("details")].map((each, at) => each.open === item.folds[at] ? undefined : each.open);
     const held = item.node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     item.node.innerHTML = item.html;
     item.node.querySelectorAll("[data-left]").forEach((each) => { each.until = Date.now() + each.dataset.left * 1000; });
-    item.node.querySelectorAll("details").forEach((each, at) => { if (open[at]) each.open = true; });
+    const folds = [...item.node.querySelectorAll("details")];
+    item.folds = folds.map((each) => each.open);
+    folds.forEach((each, at) => { if (folded[at] !== undefined) each.open = folded[at]; });
     item.node.querySelectorAll("[data-field]").forEach((each, at) => { if (typed[at] !== undefined) each.value = typed[at]; });
     item.node.querySelectorAll("pre, .aof-scroll").forEach((each, at) => {
       if (scrolled[at]) each.scrollTop = scrolled[at][1] ? each.scrollHeight : scrolled[at][0];
@@ -70,6 +72,15 @@ function render({ model, el }) {
     }
   };
 
+  const gone = () => {
+    if (el.classList.contains("aof-ended")) return;
+    bar.firstChild.textContent = "The kernel has ended, and the run with it. %aof runs shows how far it came.";
+    el.classList.add("aof-ended");
+    el.querySelectorAll(".aof-card button, .aof-bar button").forEach((each) => { each.disabled = true; });
+  };
+  // A message to a kernel that is gone is an error; a click must not seem to have been taken.
+  const send = (message) => { try { model.send(message); } catch { gone(); } };
+
   const answer = (button) => {
     const card = button.closest("[data-call]");
     const { do: what, ...told } = button.dataset;
@@ -77,12 +88,23 @@ function render({ model, el }) {
       told.call = card.dataset.call;
       for (const field of card.querySelectorAll("[data-field]")) told[field.dataset.field] = field.value;
     }
-    model.send({ ...told, do: what });
+    send({ ...told, do: what });
   };
 
   const copy = async (button) => {
     const text = button.closest(".aof-tools").nextElementSibling.innerText;
-    await navigator.clipboard.writeText(text);
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Pages that come over plain HTTP from another machine have no clipboard.
+      const area = document.createElement("textarea");
+      area.value = text;
+      el.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      button.focus();
+    }
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   };
@@ -92,16 +114,17 @@ function render({ model, el }) {
     const shown = tools.nextElementSibling;
     const wanted = input.value.toLowerCase();
     let count = 0;
-    if (shown.tagName === "PRE") {
-      shown.dataset.all ??= shown.textContent;
-      const lines = shown.dataset.all.split("\n").filter((line) => line.toLowerCase().includes(wanted));
-      count = lines.length;
-      shown.textContent = lines.join("\n");
-    } else {
-      for (const row of shown.querySelectorAll("tbody tr")) {
-        row.hidden = !row.textContent.toLowerCase().includes(wanted);
-        count += !row.hidden;
-      }
+    for (const pre of shown.querySelectorAll("pre")) {
+      pre.whole ??= pre.innerHTML;
+      pre.innerHTML = pre.whole;
+      if (!wanted) continue;
+      const lines = pre.textContent.split("\n").filter((line) => line.toLowerCase().includes(wanted));
+      count += lines.length;
+      pre.textContent = lines.join("\n");
+    }
+    for (const row of shown.querySelectorAll("tbody tr")) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      count += !row.hidden;
     }
     tools.lastElementChild.textContent = wanted ? `${count} lines` : "";
   };
@@ -117,7 +140,7 @@ function render({ model, el }) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = form.firstElementChild.value.trim();
-    if (text) model.send({ do: "steer", text });
+    if (text) send({ do: "steer", text });
     form.firstElementChild.value = "";
   });
   // Said at these moments only: a countdown that is read out each second lets nothing else be heard.
@@ -135,11 +158,16 @@ function render({ model, el }) {
     for (const item of items.values())
       for (const each of item.node.querySelectorAll("[data-ticks]")) each.textContent = `· ${seconds(Date.now() - each.since)}`;
   }, 200);
+  const look = () => send({ do: "look" });
   model.on("msg:custom", receive);
-  model.send({ do: "ready" });
+  model.on("comm:close", gone);
+  model.on("comm_live_update", look);
+  send({ do: "ready" });
   return () => {
     clearInterval(tick);
     model.off("msg:custom", receive);
+    model.off("comm:close", gone);
+    model.off("comm_live_update", look);
   };
 }
 
