@@ -129,7 +129,7 @@ class Page:
                 continue
             heard.messages.append(message)
             if ready and _opens_view(message):
-                told = {"method": "custom", "content": {"do": "ready"}}
+                told = {"method": "custom", "content": {"do": "ready", "page": "bench"}}
                 self._comm(message["content"]["comm_id"], told, self._view_shell)
             if pings and due == float("inf") and message["msg_type"] == "display_data":
                 due = last
