@@ -11,6 +11,8 @@
   ];
   const SETTLED = 200;
   const PAUSE = 1000;
+  // What saving may take of the time, where a notebook is large or its server far away.
+  const SHARE = 0.1;
   // JupyterLab takes this much for the clock of a file system.
   const MARGIN = 500;
   let shared = {};
@@ -69,6 +71,7 @@
     let due = false;
     let busy = false;
     const save = async () => {
+      const began = Date.now();
       due = false;
       try {
         await saveIf(free);
@@ -78,7 +81,7 @@
       setTimeout(() => {
         busy = false;
         if (due) begin();
-      }, PAUSE);
+      }, Math.max(PAUSE, (Date.now() - began) / SHARE));
     };
     const begin = () => {
       due = true;

@@ -239,6 +239,28 @@ def test_what_has_changed_on_disk_is_not_written_over(notebook: NotebookPage) ->
     assert nbformat.read(notebook.path, as_version=4).cells[1].source == "from elsewhere"
 
 
+@pytest.mark.cells(MEND)
+def test_a_save_of_the_users_waits_for_ours(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    notebook.page.wait_for_timeout(1500)
+    slow = {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1}
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    session.send("Network.emulateNetworkConditions", slow)
+    approve.click()
+    notebook.finished(cell)
+    notebook.page.keyboard.press("Escape")
+    for _ in range(5):
+        notebook.page.keyboard.press("Control+s")
+        notebook.page.wait_for_timeout(300)
+    saved = notebook.saved(lambda found: "widget-view" not in json.dumps(found.cells[1].outputs))
+    assert saved.cells[1].execution_count
+    notebook.page.wait_for_timeout(2500)
+    assert not notebook.page.locator(".jp-Dialog").count()
+
+
 @pytest.mark.cells(f"%config AOF.autosave = False\n{RESTARTED}", MEND)
 def test_nothing_is_saved_where_nobody_wants_it(notebook: NotebookPage) -> None:
     notebook.finished(notebook.run(1))
