@@ -195,7 +195,8 @@ class Page:
         self._comm(self._echo, data, self._echo_shell)
 
     def _tell_view(self, comm_id: str, action: str) -> None:
-        self._comm(comm_id, {"method": "custom", "content": {"do": action}}, self._view_shell)
+        told = {"method": "custom", "content": {"do": action, "page": "bench"}}
+        self._comm(comm_id, told, self._view_shell)
 
     def _comm(self, comm_id: str, data: dict[str, Any], subshell: str | None) -> None:
         message = self._client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})

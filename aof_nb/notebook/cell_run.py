@@ -128,8 +128,13 @@ async def show_in_cell(
     if place is Frontend.HEADLESS:
         renderer = CellRenderer(CellScreen(shell), agent=agent, session=session)
     elif place is Frontend.LIVE:
-        screen, interval = CellScreen(shell), settings.interval
-        live = LiveRenderer(screen, agent=agent, session=session, interval=interval)
+        live = LiveRenderer(
+            CellScreen(shell),
+            agent=agent,
+            session=session,
+            interval=settings.interval,
+            autosave=settings.autosave,
+        )
         renderer = _live(live, run)
     else:
         renderer = console_renderer(agent, place, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -80,10 +81,17 @@ class LiveRenderer:
         agent: Who is asked.
         session: The conversation it goes on with.
         interval: Seconds between two updates.
+        autosave: Whether the notebook is to be saved when there is a view, and when it has ended.
     """
 
     def __init__(
-        self, screen: Screen, *, agent: str, session: str | None, interval: float = INTERVAL
+        self,
+        screen: Screen,
+        *,
+        agent: str,
+        session: str | None,
+        interval: float = INTERVAL,
+        autosave: bool = True,
     ) -> None:
         self.record = RunRecord(agent, session)
         self._output = Output(screen, live=True)
@@ -92,6 +100,8 @@ class LiveRenderer:
         self._budget = Budget()
         self._record_size = 0.0
         self._bundle: dict[str, Any] = {}
+        # JupyterLab's extension goes by this.
+        self._mark = {"aof": {"autosave": True}} if autosave else {}
         self._shown: dict[str, Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -153,17 +163,20 @@ class LiveRenderer:
             return
         await asyncio.to_thread(RunView.load)
         self._bundle = self.view.bundle(self.record.status)
-        self._output.show({**self._bundle, "text/markdown": f"**{self.record.status}**\n"})
+        text = f"**{self.record.status}**\n"
+        self._output.show({**self._bundle, "text/markdown": text}, self._mark)
         await asyncio.sleep(_PATIENCE)
         if not self.is_ready.is_set():
             self._bundle = {}
             self.update()
 
-    def _ready(self, _: Any) -> None:
+    def _ready(self, told: Mapping[str, Any]) -> None:
+        if self.is_ready.is_set():
+            # The pages that are there already are as new as what this one is sent.
+            self.view.send(self.record.changes(), self.record.status)
         self.is_ready.set()
-        self.view.send_all(self.record.elements(), self.record.status)
-        if self._ended:
-            self.view.tell(ended=True)
+        page, items = str(told.get("page", "")), self.record.elements()
+        self.view.send_all(page, items, self.record.status, ended=self._ended)
 
     def _heal(self, _: Any) -> None:
         if self._ended:
@@ -189,7 +202,8 @@ class LiveRenderer:
         if not self._budget.allows(self._record_size):
             return False
         self._budget.spend(self._record_size)
-        self._output.show({**self._bundle, "text/markdown": text})
+        mark = self._mark if self._bundle else {}
+        self._output.show({**self._bundle, "text/markdown": text}, mark)
         return True
 
 

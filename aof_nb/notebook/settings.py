@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakKeyDictionary
 
-from traitlets import Enum, Float, Int, TraitError, Unicode, Union, validate
+from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, Union, validate
 from traitlets.config import Config, Configurable
 
 from aof_nb.durations import time_limit
@@ -60,6 +60,11 @@ class AOF(Configurable):
         min=_SLOWEST,
         max=_FASTEST,
         help="How often a live output is brought up to date, in updates a second.",
+    ).tag(config=True)
+    autosave = Bool(
+        True,
+        help="Whether JupyterLab saves the notebook when a run begins to show itself and when it "
+        "has ended, so that a page that is loaded again shows it.",
     ).tag(config=True)
     theme = Enum(
         THEMES,

@@ -1,11 +1,12 @@
 """The live view of one run: a widget that is sent what has changed, and sends what is clicked.
 
 To the view go ``{items: [[place, keep, tail], ...], status}``, where `keep` UTF-16 units of an
-item's HTML stay and `tail` follows them; ``{all: true, items, status}`` for a view that is new;
-``{ended: true}``; ``{record: {data, metadata}}`` for one that missed the end; and
-``{problem: {call, text}}`` for an answer that cannot be taken.
+item's HTML stay and `tail` follows them; ``{all: page, items, status}`` for a page that is new, and
+which others pass over; ``{ended: true}``, by itself or with `all`; ``{record: {data, metadata}}``
+for one that missed the end; and ``{problem: {call, text}}`` for an answer that cannot be taken.
 
-From it come ``{do: "ready"}``, ``{do: "stop"}``, ``{do: "steer", text}``, ``{do: "record"}`` and
+From it come ``{do: "ready", page}``, where a page names itself, ``{do: "stop"}``,
+``{do: "steer", text}``, ``{do: "record"}`` and
 ``{do: "answer", call, approved, similar, edited, arguments, reason}``, where `call` is the
 question's `aof_nb.notebook.cards.Card.key`, as in a problem.
 """
@@ -110,12 +111,22 @@ class RunView:
         if message:
             self._widget.send(message)
 
-    def send_all(self, items: list[tuple[int, str]], status: str) -> None:
-        """Sends everything, to a view that has nothing yet."""
+    def send_all(
+        self, page: str, items: list[tuple[int, str]], status: str, *, ended: bool = False
+    ) -> None:
+        """Sends everything, to a page that has nothing yet; what others have is to be as new.
+
+        Args:
+            page: What the page has named itself.
+            items: All items.
+            status: The run's status.
+            ended: Whether the run is over.
+        """
         self._sent = dict(items)
         self._status = status
         whole = [[place, 0, html] for place, html in items]
-        self._widget.send({"all": True, "items": whole, "status": status})
+        message = {"all": page, "items": whole, "status": status}
+        self._widget.send({**message, "ended": True} if ended else message)
 
     def tell(self, **message: Any) -> None:
         """Sends a message of another kind."""

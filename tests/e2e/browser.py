@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,18 @@ class NotebookPage:
             time.sleep(0.1)
         time.sleep(0.2)
         return nbformat.read(self.path, as_version=4)
+
+    def saved(self, wanted: Callable[[nbformat.NotebookNode], bool]) -> nbformat.NotebookNode:
+        """Waits until the file holds what is wanted, by nobody's command."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            # The server writes in place: a file that is being written is no notebook yet.
+            with contextlib.suppress(nbformat.reader.NotJSONError):
+                found = nbformat.read(self.path, as_version=4)
+                if wanted(found):
+                    return found
+            time.sleep(0.1)
+        raise AssertionError("the notebook was not saved")
 
 
 def output(cell: Locator) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PATIENCE = 90.0
+_EXTENSION = Path(__file__).parents[2] / "labextension"
 
 
 @contextlib.contextmanager
@@ -27,6 +28,10 @@ def jupyterlab(directory: Path, app: str = "jupyterlab") -> Iterator[str]:
     """
     root, private = directory / "work", directory / "jupyter"
     root.mkdir(exist_ok=True)
+    extensions = directory / "extensions" / "labextensions"
+    if not extensions.exists():
+        extensions.mkdir(parents=True)
+        (extensions / "aof-nb").symlink_to(_EXTENSION)
     environment = os.environ | {
         "HOME": str(private),
         "LOGNAME": "oncall",
@@ -36,6 +41,7 @@ def jupyterlab(directory: Path, app: str = "jupyterlab") -> Iterator[str]:
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
+        "JUPYTER_PATH": str(extensions.parent),
         "AOF_STATE_DIR": str(private / "state"),
     }
     for name in ("AOF_APPROVE", "AOF_APPROVER", "AOF_FRONTEND", "AOF_HEADLESS"):

@@ -43,15 +43,7 @@ def test_the_extension_is_that_of_this_version() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_cells_are_highlighted(
-    tmp_path: Path,
-    page: Page,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    extensions = tmp_path / "extensions" / "labextensions"
-    extensions.mkdir(parents=True)
-    (extensions / "aof-nb").symlink_to(EXTENSION)
-    monkeypatch.setenv("JUPYTER_PATH", str(extensions.parent))
+def test_cells_are_highlighted(tmp_path: Path, page: Page) -> None:
     notebook = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "aof-test", "display_name": "Python 3"}}
     )

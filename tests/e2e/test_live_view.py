@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import nbformat
 import pytest
 
 from tests.corpora.xss import PAYLOADS
@@ -14,6 +15,8 @@ from tests.e2e.browser import NotebookPage, output
 from tests.e2e.turns import MEND
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -178,7 +181,7 @@ def test_what_is_said_meanwhile_is_kept(notebook: NotebookPage) -> None:
 def test_the_page_is_loaded_again_in_the_middle(notebook: NotebookPage) -> None:
     cell = notebook.run(1)
     cell.get_by_role("button", name="Approve", exact=True).wait_for()
-    assert "widget-view" in json.dumps(notebook.save())
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
     notebook.load()
     cell = notebook.cells.nth(1)
     approve = cell.get_by_role("button", name="Approve", exact=True)
@@ -188,10 +191,85 @@ def test_the_page_is_loaded_again_in_the_middle(notebook: NotebookPage) -> None:
     cell.locator(".jp-OutputArea-output", has_text="2 turns · 1 tool call").wait_for()
     cell.locator(".aof-run").wait_for(state="detached")
     assert "up again" in output(cell)
-    saved = notebook.save()
+    saved = notebook.saved(lambda found: "widget-view" not in json.dumps(found.cells[1].outputs))
     [record] = saved.cells[1].outputs
     assert set(record.data) == {"text/markdown"}
     assert "It is **up** again." in record.data["text/markdown"]
+    assert not notebook.page.locator(".jp-Dialog").count()
+
+
+@pytest.mark.cells(MEND)
+def test_two_pages_show_one_run(notebook: NotebookPage, lab: tuple[str, Path]) -> None:
+    cell = notebook.run(1)
+    card = cell.get_by_label("Approval needed")
+    card.wait_for()
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    card.evaluate("card => { window.card = card; }")
+    other = NotebookPage(notebook.page.context.new_page(), lab[0], notebook.path)
+    seen = other.cells.nth(1)
+    approve = seen.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    assert output(seen) == output(cell)
+    assert notebook.page.evaluate("window.card.isConnected")
+    approve.click()
+    assert "up again" in notebook.finished(cell)
+    seen.locator(".aof-run").wait_for(state="detached")
+    assert "up again" in output(seen)
+    saved = notebook.saved(lambda found: "widget-view" not in json.dumps(found.cells[1].outputs))
+    assert "It is **up** again." in saved.cells[1].outputs[0].data["text/markdown"]
+    other.page.wait_for_timeout(1000)
+    for page in (notebook.page, other.page):
+        assert not page.locator(".jp-Dialog").count()
+    other.page.close()
+
+
+@pytest.mark.cells(MEND)
+def test_what_has_changed_on_disk_is_not_written_over(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    changed = nbformat.read(notebook.path, as_version=4)
+    changed.cells[1].source = "from elsewhere"
+    nbformat.write(changed, notebook.path)
+    approve.click()
+    notebook.finished(cell)
+    notebook.page.wait_for_timeout(1500)
+    assert not notebook.page.locator(".jp-Dialog").count()
+    assert nbformat.read(notebook.path, as_version=4).cells[1].source == "from elsewhere"
+
+
+@pytest.mark.cells(MEND)
+def test_a_save_of_the_users_waits_for_ours(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    approve = cell.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    # The pause that there is between two saves.
+    notebook.page.wait_for_timeout(1500)
+    slow = {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1}
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", slow)
+    approve.click()
+    notebook.finished(cell)
+    notebook.page.keyboard.press("Escape")
+    # The file is written; the page does not know it yet.
+    notebook.saved(lambda found: "widget-view" not in json.dumps(found.cells[1].outputs))
+    notebook.page.keyboard.press("Control+s")
+    notebook.page.wait_for_timeout(2500)
+    assert not notebook.page.locator(".jp-Dialog").count()
+
+
+@pytest.mark.cells(f"%config AOF.autosave = False\n{RESTARTED}", MEND)
+def test_nothing_is_saved_where_nobody_wants_it(notebook: NotebookPage) -> None:
+    notebook.finished(notebook.run(1))
+    before = notebook.path.stat().st_mtime_ns
+    cell = notebook.run(2)
+    cell.get_by_role("button", name="Approve", exact=True).click()
+    notebook.finished(cell)
+    notebook.page.wait_for_timeout(1500)
+    assert notebook.path.stat().st_mtime_ns == before
 
 
 @pytest.mark.cells("%%aof checkout --approve all\nMend it.")

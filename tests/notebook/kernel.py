@@ -6,6 +6,7 @@ import contextlib
 import html
 import os
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,20 +49,27 @@ class Frontend:
         self.kernel = kernel
         self.answer = answer
         self.view = ""
+        self.name = secrets.token_hex(4)
         self.html: dict[int, str] = {}
         self.asked: list[str] = []
         self.told: list[dict[str, Any]] = []
+
+    def ready(self) -> None:
+        """Says that it is there and has nothing yet."""
+        self.kernel.custom(self.view, {"do": "ready", "page": self.name})
 
     def __call__(self, message: dict[str, Any]) -> None:
         content = message["content"]
         if message["msg_type"] == "comm_open" and "_esm" in content["data"].get("state", {}):
             self.view = content["comm_id"]
-            self.kernel.custom(self.view, {"do": "ready"})
+            self.ready()
         if message["msg_type"] != "comm_msg" or content["comm_id"] != self.view:
             return
         if content["data"]["method"] != "custom":
             return
         told = content["data"]["content"]
+        if told.get("all", self.name) != self.name or not (self.told or "all" in told):
+            return
         self.told.append(told)
         for place, keep, tail in told.get("items", ()):
             before = self.html.get(place, "").encode("utf-16-le")[: 2 * keep]

@@ -98,7 +98,7 @@ def test_the_settings_are_checked_and_outlive_a_reload(
     aof_nb.load_ipython_extension(shell)
     shell.run_line_magic("config", "AOF")
     shown = capsys.readouterr().out
-    for name in ("model", "approve", "session", "max_turns", "rate", "theme"):
+    for name in ("model", "approve", "session", "max_turns", "rate", "autosave", "theme"):
         assert f"AOF.{name}=" in shown
     for wrong, said in (
         ('AOF.model = "opnai:gpt-5"', "did you mean openai:gpt-5"),

@@ -103,7 +103,7 @@ def test_a_cell_leaves_one_record(kernel: Kernel) -> None:
 def test_the_view_is_sent_what_has_changed(kernel: Kernel) -> None:
     page = Frontend(kernel, {"approved": "1"})
     kernel.run("%%aof sre\nWhy?", seen=page)
-    assert page.told[0]["all"] is True
+    assert page.told[0]["all"] == page.name
     shown = "".join(page.html.values())
     assert "<strong>service</strong>" in shown
     assert "&lt;b&gt;disk full&lt;/b&gt;" in shown
@@ -150,19 +150,41 @@ def test_a_page_that_is_loaded_later_is_sent_everything(kernel: Kernel) -> None:
         if page.asked and not later.view:
             later.view = page.view
             later.answer = {"approved": "1"}
-            kernel.custom(page.view, {"do": "ready"})
+            later.ready()
         elif later.view:
             later(message)
 
     executed = kernel.run("%%aof sre\nWhy?", seen=seen)
-    assert later.told[0]["all"] is True
     assert "up** again" in executed.text
     assert any("Let me look" in each for each in later.html.values())
+    assert [each["all"] for each in later.told if "all" in each] == [later.name]
+    assert [each["all"] for each in page.told if "all" in each] == [page.name]
+    assert page.html == later.html
     kernel.custom(page.view, {"do": "record"})
     kernel.run("await asyncio.sleep(0.3)", seen=later)
     [record] = [each["record"] for each in later.told if "record" in each]
     assert record["data"] == executed.displays[0]["data"]
     assert record["metadata"]["aof"]["status"] == "completed"
+
+
+def test_a_page_is_as_new_as_one_that_is_loaded_later(kernel: Kernel) -> None:
+    page, later = Frontend(kernel), Frontend(kernel)
+
+    def seen(message: dict[str, Any]) -> None:
+        page(message)
+        if page.told and not later.view:
+            later.view = page.view
+            time.sleep(0.5)
+            later.ready()
+        elif later.view:
+            later(message)
+
+    kernel.run(f"{PACED}\n%config AOF.rate = 0.2")
+    kernel.run("%%aof paced\nGo", seen=seen)
+    kernel.run("%config AOF.rate = 20")
+    assert list(later.told[0]) == ["all", "items", "status"]
+    assert "word 30😀" in "".join(later.html.values())
+    assert page.html == later.html
 
 
 def test_what_is_said_meanwhile_is_told_the_model_and_shown(kernel: Kernel) -> None:

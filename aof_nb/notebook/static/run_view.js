@@ -12,6 +12,8 @@ function render({ model, el }) {
     placeholder="Say something while it works; the next turn is asked with it"><button>Send</button></form>
     <div class=aof-said role=status aria-live=polite></div>`;
   const [bar, list, form, said] = el.children;
+  const page = Math.random().toString(36).slice(2);
+  let whole = false;
 
   const show = ([key, keep, tail]) => {
     let item = items.get(key);
@@ -56,8 +58,9 @@ function render({ model, el }) {
   };
 
   const receive = (message) => {
-    if (message.all)
-      for (const [key, item] of items) { item.html = ""; if (key >= message.items.length) { item.node.remove(); items.delete(key); } }
+    // The whole is for the page that has asked for it, what has changed for those that have the rest.
+    if (message.all !== page && (message.all !== undefined || !whole)) return;
+    whole = true;
     message.items?.forEach(show);
     if (message.status !== undefined) bar.firstChild.textContent = message.status;
     if (message.ended) {
@@ -162,7 +165,7 @@ function render({ model, el }) {
   model.on("msg:custom", receive);
   model.on("comm:close", gone);
   model.on("comm_live_update", look);
-  send({ do: "ready" });
+  send({ do: "ready", page });
   return () => {
     clearInterval(tick);
     model.off("msg:custom", receive);
