@@ -66,7 +66,7 @@ function render({ model, el }) {
     if (message.ended) {
       el.classList.add("aof-ended");
       // The output is replaced in a page that was there all the time; one that was loaded since asks.
-      setTimeout(() => { if (el.isConnected) model.send({ do: "record" }); }, 1500);
+      setTimeout(() => { if (el.isConnected) send({ do: "record" }); }, 1500);
     }
     if (message.record) heal(message.record);
     if (message.problem) {
