@@ -40,6 +40,7 @@ class LogsPage:
         self._feed = LogFeed(runs=_RUNS, lines=_LINES)
         self._entries: list[LogEntry] = []
         self._looked: str | None = None
+        self._runs = _RUNS
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -113,9 +114,9 @@ class LogsPage:
         if found == _SHOWN:
             yield f"Only the newest {_SHOWN} of these entries are shown."
         of_run = Counter(each.run_id for each in self._entries)
-        if len(of_run) >= _RUNS:
+        if len(of_run) >= self._runs:
             yield (
-                f"Looked at are the {_RUNS} runs that have written last: name a run to see an "
+                f"Looked at are the {self._runs} runs that have written last: name a run to see an "
                 "older one."
             )
         if max(of_run.values(), default=0) >= _LINES:
