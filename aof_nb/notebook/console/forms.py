@@ -169,12 +169,13 @@ class _Field:
         options: dict[str, Any] = {"layout": full, "tooltip": told or label}
         self._choices: dict[str, Any] = {}
         default = schema.get("default")
-        self._empty = "" if default is None else f"({_named(default)} if nothing is chosen)"
+        self._empty = "" if default is None else f"default: {_named(default)}"
         if isinstance(schema.get("enum"), list) or self._kind == "boolean":
             self._choices = self._named_choices()
             self.input: Any = ipywidgets.Dropdown(options=list(self._choices), **options)
         elif self._is_json() or schema.get("format") == "multiline":
-            shape = self._hint() or f"such as {example(schema, whole) or _ANY}"
+            shape = f"such as {example(schema, whole) or _ANY}"
+            shape = "; ".join(each for each in (self._hint(), shape) if each)
             hint = "" if not self._is_json() else f"JSON: {revealed(visible(shape))}"
             self.input = ipywidgets.Textarea(placeholder=hint, rows=_LINES, **options)
         else:

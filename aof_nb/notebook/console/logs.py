@@ -72,6 +72,7 @@ class LogsPage:
         bar: Any = ipywidgets.HBox([*filters, self._follow], layout={"flex_flow": "row wrap"})
         self._table = Table("Log entries", _COLUMNS, empty=_NONE, filterable=False)
         self._note: Any = ipywidgets.HTML(layout={"display": "none"})
+        self._note.add_class("aof-wrap")
         return ipywidgets.VBox([bar, self._table.widget, self._note])
 
     async def refresh(self) -> None:

@@ -99,6 +99,7 @@ class RunsPage:
             each.observe(lambda _: self._host.refresh(), "value")
         self._table = Table("Runs", _COLUMNS, empty=_NONE, filterable=False)
         self._more: Any = ipywidgets.HTML(layout={"display": "none"})
+        self._more.add_class("aof-wrap")
         self._table.on_select(lambda _: self._host.refresh())
         self._charts: Any = ipywidgets.HTML()
         self._charts.add_class("aof-wrap")

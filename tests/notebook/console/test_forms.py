@@ -160,8 +160,8 @@ def test_what_a_schema_refers_to_has_a_field_of_its_kind() -> None:
 
 def test_a_field_says_what_holds_if_it_is_left_and_what_its_json_looks_like() -> None:
     form = SchemaForm(NESTED)
-    assert field(form, "mode").value == "(safe if nothing is chosen)"
-    assert field(form, "force").value == "(no if nothing is chosen)"
+    assert field(form, "mode").value == "default: safe"
+    assert field(form, "force").value == "default: no"
     assert field(form, "points").placeholder == 'JSON: such as [{"x":0}]'
     assert field(form, "either").placeholder == "JSON: such as 0"
     field(form, "force").value = "yes"
