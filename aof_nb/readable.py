@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -113,3 +114,21 @@ def seconds(duration: float) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 turn``, ``2 turns``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def local_time(time: float, *, seconds: bool = True) -> str:
+    """A moment as people here read it; that of a damaged file may be none.
+
+    Args:
+        time: Seconds of the Unix epoch.
+        seconds: Whether it is told to the second, not to the minute.
+
+    Example:
+        >>> len(local_time(1_800_000_000)), local_time(1e300)
+        (19, 'unknown')
+    """
+    try:
+        local = datetime.fromtimestamp(time).astimezone()
+    except (OverflowError, OSError, ValueError):
+        return "unknown"
+    return local.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")

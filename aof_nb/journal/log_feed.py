@@ -70,9 +70,14 @@ class LogFeed:
         self._runs, self._lines = runs, lines
         self._tails: dict[Path, _Tail] = {}
 
-    def read(self) -> list[LogEntry]:
-        """The entries that are kept, in order of time; it reads files, so call it in a thread."""
-        newest = heapq.nlargest(self._runs, map(_written, journals()))
+    def read(self, *, run: str = "") -> list[LogEntry]:
+        """The entries that are kept, in order of time; it reads files, so call it in a thread.
+
+        Args:
+            run: Only those of the runs whose ids begin with this, however long ago they were.
+        """
+        there = (path for path in journals() if path.parent.name.startswith(run))
+        newest = heapq.nlargest(self._runs, map(_written, there))
         paths = [path for _, path in newest]
         self._tails = {each: self._tails.get(each) or _Tail(each, self._lines) for each in paths}
         for tail in self._tails.values():
@@ -96,6 +101,8 @@ class _Tail:
         self._end = 0
         self._agent = ""
         self._place = 0
+        self._at = 0.0
+        self._skipped = False
         self._said = LogLines()
         self.entries: deque[LogEntry] = deque(maxlen=lines)
 
@@ -118,12 +125,14 @@ class _Tail:
         """Takes the first entry, which says whose run it is, and skips to the last ones."""
         self.entries.clear()
         self._end = self._place = 0
+        self._at, self._skipped, self._said = 0.0, False, LogLines()
         first = file.readline()
         if not first.endswith(b"\n"):
             return
         self._take(first[:-1])
         self._end = len(first)
         if size - self._end > _TAIL_BYTES:
+            self._skipped = True
             file.seek(size - _TAIL_BYTES)
             self._end = size - _TAIL_BYTES + len(file.readline())
 
@@ -133,7 +142,10 @@ class _Tail:
         try:
             line = decode_line(data) or decode_other(data)
         except msgspec.DecodeError as error:
-            line = OtherLine(0.0, "damage", {"line": self._place, "error": str(error)})
+            # Its own time is lost; how many lines there were before, with those that were skipped.
+            where = {} if self._skipped else {"line": self._place}
+            line = OtherLine(self._at, "damage", where | {"error": str(error)})
+        self._at = line.at
         if self._place == 1:
             self._agent = _agent_of(line)
         said = self._said.line(line)

@@ -267,11 +267,12 @@ def follow(path: Path, *, poll: float = POLL_SECONDS) -> Iterator[Line | OtherLi
 
     Yields:
         An entry, or None each time there is none yet, so that whoever follows can stop. A line
-        that cannot be read is an `OtherLine` of type ``damage``.
+        that cannot be read is an `OtherLine` of type ``damage``, at the time of the one before.
 
     Raises:
         JournalError: If there is no such file.
     """
+    at = 0.0
     try:
         file = path.open("rb")
     except OSError as error:
@@ -289,7 +290,8 @@ def follow(path: Path, *, poll: float = POLL_SECONDS) -> Iterator[Line | OtherLi
                 try:
                     line = decode_line(each) or decode_other(each)
                 except msgspec.DecodeError as error:
-                    line = OtherLine(0.0, "damage", {"line": number, "error": str(error)})
+                    line = OtherLine(at, "damage", {"line": number, "error": str(error)})
+                at = line.at
                 yield line
             if not whole:
                 yield None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from aof_nb.notebook.cell_run import RunOptions, show_in_cell
 from aof_nb.notebook.failures import failed
 from aof_nb.notebook.listing import dollars, table
 from aof_nb.policy import ApproveMode
-from aof_nb.readable import counted, printable, seconds
+from aof_nb.readable import counted, local_time, printable, seconds
 from aof_nb.result import RunResult
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def runs() -> str:
             each.run_id,
             printable(each.agent),
             each.status,
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began)),
+            local_time(each.began, seconds=False),
             seconds(each.duration),
             printable(shortened(" ".join(each.prompt.split()), _WIDEST)),
         )

@@ -41,11 +41,13 @@ class Judgement:
         document: The agent's values; None if they cannot be read.
         problems: What is wrong with the file.
         facts: What the agent is, as HTML; empty if it cannot be made.
+        name: What it is called; empty if that is not known.
     """
 
     document: Any
     problems: Sequence[Problem]
     facts: str
+    name: str = ""
 
 
 class AgentEditor:
@@ -265,16 +267,24 @@ def judgement(draft: Draft, directory: Path) -> Judgement:
     """
     text, folder = draft.text, (directory / draft.path).parent
     problems = problems_of(text, file=draft.path, folder=folder)
-    document, facts = document_at(text, draft.place), ""
+    document, facts, name = document_at(text, draft.place), "", ""
     try:
         agent = load_document(text, draft.place, file=draft.path, folder=folder)
         if isinstance(agent, Agent):
-            facts = facts_of(agent, f"the file {draft.path}" if draft.path else "no file yet")
+            name = agent.name
+            facts = facts_of(agent, _origin(draft))
     except ResourceError as error:
         # What is right in the file may still not be loaded here, for want of a variable.
         if not any(each.severity == "error" for each in problems):
             facts = f'<div class="aof-warning">! {html_text(error.message)}</div>'
-    return Judgement(document, problems, facts)
+    return Judgement(document, problems, facts, name)
+
+
+def _origin(draft: Draft) -> str:
+    if draft.original is None:
+        return "what is written here; it is in no file yet"
+    changed = ", with changes that are not saved yet" if draft.changed else ""
+    return f"the file {draft.path}{changed}"
 
 
 def problems_html(problems: Sequence[Problem], text: str) -> str:

@@ -12,6 +12,7 @@ from aof_nb.errors import ConfigurationError
 from aof_nb.markdown import html_text
 from aof_nb.models.registry import shown_name
 from aof_nb.notebook import registry
+from aof_nb.notebook.console.agent_drafts import drafts_in
 from aof_nb.notebook.console.agent_editor import AgentEditor, Judgement
 from aof_nb.notebook.console.agent_facts import facts_of
 from aof_nb.notebook.console.agent_file import (
@@ -57,10 +58,10 @@ class AgentsPage:
         self._files = AgentFiles(host.directory)
         self._declared: dict[str, Declared] = {}
         self._agents: dict[str, Agent] = {}
-        self._drafts: dict[str, Draft] = {}
-        self._new: list[Draft] = []
+        self._drafts = drafts_in(host.directory)
         self._open = ""
         self._shown: Agent | None = None
+        self._name = self._besides = ""
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -92,7 +93,7 @@ class AgentsPage:
         self._about = about
         self._try: Any = ipywidgets.VBox([ipywidgets.HTML("<h4>Try it</h4>"), self.trial.widget])
         self._panel: Any = ipywidgets.VBox(
-            [self.head, self.copy, about, self.editor.widget, self._try],
+            [self.head, self.copy, self.editor.widget, about, self._try],
             layout={"display": "none"},
         )
         return ipywidgets.VBox([self.new, self.table.widget, self._note, self._panel])
@@ -121,8 +122,8 @@ class AgentsPage:
 
     def _show_rows(self) -> None:
         rows = [_of_notebook(row, each) for row, each in self._agents.items()]
-        rows += [_of_draft(each) for each in self._new if each.original is None]
-        changed = {each.path for each in self._drafts.values() if each.changed}
+        rows += [_of_draft(each) for each in self._drafts.new if each.original is None]
+        changed = {each.path for each in self._drafts.opened.values() if each.changed}
         declared = list(self._declared.values())[:_SHOWN]
         self.table.show([*rows, *(_of_file(each, each.path in changed) for each in declared)])
 
@@ -141,17 +142,17 @@ class AgentsPage:
         if row.startswith("notebook:"):
             await self._show_agent(row)
             return
-        draft = next((each for each in self._new if _new_id(each) == row), None)
+        draft = next((each for each in self._drafts.new if _new_id(each) == row), None)
         declared = self._declared.get(row)
         if draft is None:
             if declared is None:
                 raise ConfigurationError("this file is gone", remedy="select another one")
-            draft = self._drafts.get(declared.path)
+            draft = self._drafts.opened.get(declared.path)
             if draft is None:
                 draft = await asyncio.to_thread(
                     open_draft, self._host.directory, declared.path, declared.place
                 )
-                self._drafts[declared.path] = draft
+                self._drafts.opened[declared.path] = draft
             draft.place = declared.place
         if self._open == row:
             await self._show_draft(draft, declared)
@@ -170,11 +171,12 @@ class AgentsPage:
     async def _show_draft(self, draft: Draft, declared: Declared | None) -> None:
         kind = declared.kind if declared is not None else "Agent"
         editable = kind in {"Agent", ""}
-        name = declared.name if declared is not None else "A new agent"
-        said = draft.path if draft.original is not None else "not saved yet"
-        if not editable:
-            said += f" · of kind {kind}: aof_nb shows it here, and edits agents only"
-        self._reveal(name, said, editor=True, trial=editable)
+        self._name = declared.name if declared is not None else "A new agent"
+        self._besides = (
+            "" if editable else f" · of kind {kind}: aof_nb shows it here, and edits agents only"
+        )
+        self._reveal("", "", editor=True, trial=editable)
+        self._say_draft(draft)
         self.facts.value = ""
         await self.editor.show(draft, editable=editable, form=editable)
 
@@ -192,14 +194,23 @@ class AgentsPage:
             "It cannot be made before its problems are mended." if wrong else ""
         )
         self._show_rows()
+        draft, named = self.editor.draft, found.name
+        if draft is not None:
+            self._name = named or self._name
+            self._say_draft(draft)
+
+    def _say_draft(self, draft: Draft) -> None:
+        state = "" if not draft.changed else " · changed, not saved yet"
+        said = f"{draft.path}{state}" if draft.original is not None else "not saved yet"
+        self._say(self._name, f"{said}{self._besides}")
 
     def _saved(self, draft: Draft) -> None:
-        self._new = [each for each in self._new if each is not draft]
-        others = [each for each in self._drafts.values() if each is not draft]
-        self._drafts = {each.path: each for each in [*others, draft]}
+        self._drafts.new = [each for each in self._drafts.new if each is not draft]
+        others = [each for each in self._drafts.opened.values() if each is not draft]
+        self._drafts.opened = {each.path: each for each in [*others, draft]}
         self._open = f"file:{draft.path}#{draft.place}"
         self.table.selected = self._open
-        self._say(draft.path, "saved")
+        self._say_draft(draft)
 
     def _say(self, name: str, said: str) -> None:
         self.head.value = (
@@ -226,12 +237,12 @@ class AgentsPage:
         await self._take_up(draft)
 
     async def _take_up(self, draft: Draft) -> None:
-        taken = {each.path for each in self._new}
+        taken = {each.path for each in self._drafts.new}
         number, stem = 2, draft.path.removesuffix(".yaml")
         while draft.path in taken:
             draft.path = f"{stem}-{number}.yaml"
             number += 1
-        self._new.append(draft)
+        self._drafts.new.append(draft)
         self._open = _new_id(draft)
         self._show_rows()
         self.table.selected = self._open

@@ -9,7 +9,7 @@ from html import escape
 from aof_nb.journal.recording import State
 from aof_nb.journal.summary import DAMAGED, RunSummary
 from aof_nb.journal.wording import dollars
-from aof_nb.readable import seconds
+from aof_nb.readable import local_time, seconds
 
 _BARS = 24
 _WIDTH, _HEIGHT = 240, 60
@@ -49,8 +49,9 @@ def _whole(value: float) -> str:
 
 
 def _cost_word(unknown: bool) -> Callable[[float], str]:
-    more = " and unknown prices" if unknown else ""
-    return lambda value: f"{dollars(value)}{more}"
+    if not unknown:
+        return dollars
+    return lambda value: f"{dollars(value)} and unknown prices" if value else dollars(None)
 
 
 def _chart(
@@ -63,7 +64,8 @@ def _chart(
     return (
         f"<figure><figcaption><b>{escape(title)}</b> {escape(word(total))}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(said, quote=True)}">'
-        f'{drawn}<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}"></line></svg></figure>'
+        f'{drawn}<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}"></line></svg>'
+        f"<small><span>{local_time(begin, seconds=False)}</span> <span>now</span></small></figure>"
     )
 
 
@@ -75,7 +77,7 @@ def _bars(
         if value <= 0:
             continue
         height = max(2.0, _HEIGHT * value / most)
-        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(start))
+        at = local_time(start, seconds=False)
         yield (
             f'<rect x="{place * step + 1:g}" y="{_HEIGHT - height:.1f}" width="{step - 2:g}" '
             f'height="{height:.1f}"><title>{at}: {escape(word(value))}</title></rect>'

@@ -11,10 +11,13 @@ from typing import Any
 import msgspec
 
 from aof_nb.markdown import html_text, revealed
+from aof_nb.notebook.console.field_schemas import example, plain_schema
 from aof_nb.readable import indented_json, visible
 
 _STRUCTURED = ("array", "object")
-_EITHER = {"": None, "yes": True, "no": False}
+_NOTHING: Any = object()
+_EITHER = {"yes": True, "no": False}
+_ANY = '"text", 1, true, [] or {}'
 _LINES = 4
 _encoded = functools.partial(msgspec.json.encode, enc_hook=str)
 
@@ -60,7 +63,9 @@ class SchemaForm:
         self._changed: list[Callable[[], None]] = []
         self._silent = False
         self._fields = {
-            name: _Field(name, part if isinstance(part, dict) else {}, name in self._required)
+            name: _Field(
+                name, part if isinstance(part, dict) else {}, self._schema, name in self._required
+            )
             for name, part in fields.items()
         }
         self.problems: dict[str, str] = {}
@@ -82,7 +87,7 @@ class SchemaForm:
         self._silent = True
         try:
             for name, each in self._fields.items():
-                each.write(value.get(name))
+                each.write(value.get(name, _NOTHING))
         finally:
             self._silent = False
         self._judge()
@@ -114,7 +119,7 @@ class SchemaForm:
             except _Unreadable as error:
                 problems[name] = str(error)
                 continue
-            if read is not None:
+            if read is not _NOTHING:
                 value[name] = read
         return value, problems
 
@@ -149,9 +154,12 @@ class SchemaForm:
 class _Field:
     """One property: its label, its input, what is wrong with it."""
 
-    def __init__(self, name: str, schema: Mapping[str, Any], required: bool) -> None:
+    def __init__(
+        self, name: str, declared: Mapping[str, Any], whole: Mapping[str, Any], required: bool
+    ) -> None:
         import ipywidgets
 
+        schema = plain_schema(declared, whole, required=required)
         self._schema, self._required = schema, required
         kind = schema.get("type")
         self._kind = kind if isinstance(kind, str) else ""
@@ -160,11 +168,15 @@ class _Field:
         full = {"width": "auto"}
         options: dict[str, Any] = {"layout": full, "tooltip": told or label}
         self._choices: dict[str, Any] = {}
+        default = schema.get("default")
+        self._empty = "" if default is None else f"default: {_named(default)}"
         if isinstance(schema.get("enum"), list) or self._kind == "boolean":
             self._choices = self._named_choices()
             self.input: Any = ipywidgets.Dropdown(options=list(self._choices), **options)
         elif self._is_json() or schema.get("format") == "multiline":
-            hint = "" if not self._is_json() else f"JSON: {self._hint()}"
+            shape = f"such as {example(schema, whole) or _ANY}"
+            shape = "; ".join(each for each in (self._hint(), shape) if each)
+            hint = "" if not self._is_json() else f"JSON: {revealed(visible(shape))}"
             self.input = ipywidgets.Textarea(placeholder=hint, rows=_LINES, **options)
         else:
             self.input = ipywidgets.Text(placeholder=self._hint(), **options)
@@ -186,19 +198,21 @@ class _Field:
         default = self._schema.get("default")
         if default is not None:
             return f"{_as_text(default)} if left empty"
-        return self._kind if self._kind != "string" else ""
+        return self._kind if self._kind in {"number", "integer"} else ""
 
     def _named_choices(self) -> dict[str, Any]:
         if not isinstance(self._schema.get("enum"), list):
-            return _EITHER
+            return {self._empty: _NOTHING} | _EITHER
         listed = {_as_text(each): each for each in self._schema["enum"]}
-        return {"": None} | listed
+        return {self._empty: _NOTHING} | listed
 
     def write(self, value: Any) -> None:
         """Puts a value in."""
         if self._choices:
-            text = next((name for name, each in self._choices.items() if _same(each, value)), "")
-        elif value is None:
+            text = next(
+                (name for name, each in self._choices.items() if _same(each, value)), self._empty
+            )
+        elif value is _NOTHING or (value is None and not self._is_json()):
             text = ""
         elif isinstance(value, str) and not self._is_json():
             text = value
@@ -208,18 +222,18 @@ class _Field:
             self.input.value = text
 
     def read(self) -> Any:
-        """The value; None if the field is empty.
+        """The value; `_NOTHING` if the field is empty.
 
         Raises:
             _Unreadable: If the text is none of the field's type.
         """
         text: str = self.input.value
         if self._choices:
-            return self._choices.get(text)
+            return self._choices.get(text, _NOTHING)
         if self._kind == "string":
-            return text if text or self._required else None
+            return text if text or self._required else _NOTHING
         if not text.strip():
-            return None
+            return _NOTHING
         if self._kind in {"number", "integer"}:
             return self._number(text.strip())
         try:
@@ -252,6 +266,10 @@ def _same(one: Any, other: Any) -> bool:
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else _encoded(value).decode()
+
+
+def _named(value: Any) -> str:
+    return next((name for name, each in _EITHER.items() if each is value), _as_text(value))
 
 
 def _complaint(problem: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from aof_nb.journal.log_feed import LEVELS, LogEntry, LogFeed
@@ -10,6 +13,9 @@ from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
 
 _SHOWN = 400
+_RUNS, _LINES = 40, 500
+_NONE = "No run has written anything yet."
+_NOT_FOUND = "No entry is like this."
 _COLUMNS = (
     Column("time", "Time"),
     Column("level", "Level"),
@@ -31,8 +37,10 @@ class LogsPage:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._feed = LogFeed()
+        self._feed = LogFeed(runs=_RUNS, lines=_LINES)
         self._entries: list[LogEntry] = []
+        self._looked: str | None = None
+        self._runs = _RUNS
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -59,17 +67,20 @@ class LogsPage:
         for each in filters:
             each.style.description_width = "auto"
             each.observe(lambda _: self._show(), "value")
+        self._run.observe(lambda _: self._host.refresh(), "value")
         self._follow.observe(lambda _: self._host.refresh(), "value")
         bar: Any = ipywidgets.HBox([*filters, self._follow], layout={"flex_flow": "row wrap"})
-        self._table = Table(
-            "Log entries", _COLUMNS, empty="No run has written this yet.", filterable=False
-        )
-        return ipywidgets.VBox([bar, self._table.widget])
+        self._table = Table("Log entries", _COLUMNS, empty=_NONE, filterable=False)
+        self._note: Any = ipywidgets.HTML(layout={"display": "none"})
+        self._note.add_class("aof-wrap")
+        return ipywidgets.VBox([bar, self._table.widget, self._note])
 
     async def refresh(self) -> None:
         """Reads what was added to the journals, if the log is followed."""
-        if self._follow.value or not self._entries:
-            self._entries = await asyncio.to_thread(self._feed.read)
+        run = self._run.value.strip()
+        if self._follow.value or run != self._looked or not self._entries:
+            self._entries = await asyncio.to_thread(functools.partial(self._feed.read, run=run))
+            self._looked = run
             self._show()
 
     def close(self) -> None:
@@ -92,7 +103,25 @@ class LogsPage:
                 found.append(_row(each))
                 if len(found) == _SHOWN:
                     break
+        self._table.widget.empty = _NOT_FOUND if self._entries else _NONE
         self._table.show(found)
+        said = "".join(f"<small>{each} </small>" for each in self._left_out(len(found)))
+        if said != self._note.value:
+            self._note.value = said
+            self._note.layout.display = None if said else "none"
+
+    def _left_out(self, found: int) -> Iterator[str]:
+        """What is not shown, so that nobody takes what is for all that there is."""
+        if found == _SHOWN:
+            yield f"Only the newest {_SHOWN} of these entries are shown."
+        of_run = Counter(each.run_id for each in self._entries)
+        if len(of_run) >= self._runs:
+            yield (
+                f"Looked at are the {self._runs} runs that have written last: name a run to see an "
+                "older one."
+            )
+        if max(of_run.values(), default=0) >= _LINES:
+            yield f"Of a run, the last {_LINES} entries are looked at."
 
 
 def _row(entry: LogEntry) -> TableRow:

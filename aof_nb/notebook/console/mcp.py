@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,14 @@ from aof_nb.markdown import html_text
 from aof_nb.mcp import browsing
 from aof_nb.mcp.browsing import Prompt, Resource
 from aof_nb.mcp.connection import ServerStatus
+from aof_nb.mcp.elicitation import Question
 from aof_nb.mcp.findings import findings
 from aof_nb.mcp.pins import ServerPins
-from aof_nb.mcp.pool import pool
+from aof_nb.mcp.pool import McpPool, pool
 from aof_nb.mcp.tool import McpTool
 from aof_nb.notebook.console import markup, mcp_text
 from aof_nb.notebook.console.mcp_definitions import DefinitionsPane
+from aof_nb.notebook.console.mcp_question import ServerQuestion
 from aof_nb.notebook.console.mcp_reading import PromptsPane, ResourcesPane
 from aof_nb.notebook.console.mcp_servers import (
     Declared,
@@ -74,6 +76,7 @@ class McpPage:
         self._offered: dict[str, _Offered] = {}
         self._latency: dict[str, float] = {}
         self._failures: dict[str, str] = {}
+        self._asked_by: list[McpPool] = []
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -139,6 +142,10 @@ class McpPage:
     def close(self) -> None:
         """Lets go of what was read; connections belong to the kernel's agents, too."""
         self._offered = {}
+        for connections in self._asked_by:
+            if connections.on_elicitation == self._asked:
+                connections.on_elicitation = None
+        self._asked_by.clear()
 
     def _show(self, problems: list[str]) -> None:
         rows = [
@@ -285,6 +292,7 @@ class McpPage:
     async def _opened(self, server: KnownServer) -> None:
         """Connects a server if it is not, and asks what it offers."""
         spec, connections = server.spec, pool()
+        self._take_questions(connections)
         found = await connections.tools([spec])
         status = connections.status_of(spec)
         if status is None or status.state != "open":
@@ -306,6 +314,18 @@ class McpPage:
             offered.prompts = await browsing.prompts(connections, spec)
         except McpError as error:
             offered.problems.append(error.message)
+
+    def _take_questions(self, connections: McpPool) -> None:
+        """Has servers that are connected from now on ask here, if they ask nobody yet."""
+        if connections.on_elicitation is None:
+            connections.on_elicitation = self._asked
+            self._asked_by.append(connections)
+
+    async def _asked(self, question: Question) -> Mapping[str, Any] | None:
+        # Runs of agents use the same connections: nobody is there whom they would ask.
+        if not self._tools.calls(question.server):
+            return None
+        return await self._tools.answer(ServerQuestion(self._host, question))
 
 
 def _odd(pins: ServerPins) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from typing import Any
 
 from aof_nb.errors import ConfigurationError
@@ -16,7 +15,7 @@ from aof_nb.mcp.pins_text import standing as standing_of
 from aof_nb.notebook.console import markup, mcp_text
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.readable import counted
+from aof_nb.readable import counted, local_time
 
 _COLUMNS = (
     Column("tool", "Tool"),
@@ -135,12 +134,8 @@ def _row(name: str, pin: Pin) -> TableRow:
 
 def _since(pin: Pin) -> str:
     """Since when a definition holds, and since when another is offered."""
-    held = f"{standing_of(pin)} since {_date(pin.since)}"
+    since = local_time(pin.since, seconds=False)
     if pin.changed_at is None:
-        return held
+        return f"{standing_of(pin)} since {since}"
     how = "accepted" if pin.accepted else "first seen"
-    return f"{how} {_date(pin.since)}, changed {_date(pin.changed_at)}"
-
-
-def _date(time_: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(time_))
+    return f"{how} {since}, changed {local_time(pin.changed_at, seconds=False)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -22,9 +23,11 @@ from aof_nb.mcp.findings import findings
 from aof_nb.mcp.tool import McpTool
 from aof_nb.messages import Outcome
 from aof_nb.notebook.console import markup, mcp_text
+from aof_nb.notebook.console.agent_form import INPUT_WIDTH
 from aof_nb.notebook.console.approvals import Question
 from aof_nb.notebook.console.forms import SchemaForm
 from aof_nb.notebook.console.mcp_call import call_run
+from aof_nb.notebook.console.mcp_question import ServerQuestion
 from aof_nb.notebook.console.mcp_servers import KnownServer
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.stoppable import Stoppable, Stopped
@@ -42,6 +45,7 @@ _COLUMNS = (
     Column("does", "What it does", wide=True),
 )
 _DEFAULTS = "the defaults"
+_LOOK_SECONDS = 0.2
 _OUTCOMES = {
     Outcome.OK: '<b class="aof-good">✓</b>',
     Outcome.ERROR: '<b class="aof-bad">✗</b>',
@@ -63,14 +67,14 @@ class ToolsPane:
         self._host = host
         self._server: KnownServer | None = None
         self._tools: dict[str, McpTool] = {}
-        self._chosen = ""
+        self._chosen = self._calling = ""
         self._form: SchemaForm | None = None
         self._question: Question | None = None
         self._table = Table("Tools", _COLUMNS, empty=mcp_text.NOT_ASKED)
         self._table.on_select(lambda _: host.start(self._open))
         self._about: Any = ipywidgets.HTML()
         self._fields: Any = ipywidgets.VBox()
-        self._json: Any = ipywidgets.Textarea(value="{}", rows=4, layout={"width": "100%"})
+        self._json: Any = ipywidgets.Textarea(value="{}", rows=4, layout={"width": INPUT_WIDTH})
         self._json.tooltip = "Arguments as JSON"
         self._as_json: Any = ipywidgets.Checkbox(
             description="Write the arguments as JSON", indent=False, layout={"width": "auto"}
@@ -203,6 +207,7 @@ class ToolsPane:
                 return
             arguments = self._arguments(tool)
             agent = server.agents.get(name)
+            self._calling = server.spec.name
             run = call_run(
                 server.spec, tool.spec.name, arguments, agent=agent, approver=_Asking(self)
             )
@@ -266,6 +271,29 @@ class ToolsPane:
         self._question = None
         self._asked.children = []
         question.close()
+
+    async def answer(self, question: ServerQuestion) -> Mapping[str, Any] | None:
+        """Has a person answer what a server asks, while a call of this page goes on.
+
+        Args:
+            question: What is asked.
+        """
+        answering = asyncio.ensure_future(question.answered())
+        self._asked.children = [*self._asked.children, question.widget]
+        try:
+            while self._work.busy and not answering.done():
+                await asyncio.wait([answering], timeout=_LOOK_SECONDS)
+            return answering.result() if answering.done() else None
+        finally:
+            self._asked.children = [
+                each for each in self._asked.children if each is not question.widget
+            ]
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    def calls(self, server: str) -> bool:
+        """Whether a call of this server's goes on, that was made here."""
+        return self._work.busy and self._calling == server
 
     @property
     def host(self) -> Host:

@@ -33,7 +33,7 @@ from aof_nb.readable import counted, visible
 _SHOWN_MESSAGES = 200
 _SEARCHED_MESSAGES = 2_000
 _SEARCHED_BYTES = 100_000_000
-_NAME_CHARS = 60
+_NAME_BYTES = 150
 _EMPTY = (
     "There is no conversation in this memory. An agent keeps one here where its memory is this "
     "one and it is asked in a session: %%aof AGENT --session NAME."
@@ -337,7 +337,12 @@ class MemoryPage:
 
 def _written(directory: Path, session: str, text: str) -> Path:
     """Writes an export to a new file, for its owner only."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", session)[:_NAME_CHARS].strip("-") or "session"
+    plain = (
+        re.sub(r"[^\w-]+", "-", session)
+        .encode(errors="ignore")[:_NAME_BYTES]
+        .decode(errors="ignore")
+    )
+    plain = plain.strip("-") or "session"
     stem = f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in itertools.count(1):
         path = directory / f"{stem}{f'-{number}' if number > 1 else ''}.jsonl"

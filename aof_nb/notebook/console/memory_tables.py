@@ -7,6 +7,7 @@ import msgspec
 from aof_nb.errors import AofError
 from aof_nb.memory import Memory, SessionInfo
 from aof_nb.notebook.console.table import Column, TableRow
+from aof_nb.readable import local_time
 
 MOST = 1_000
 """Sessions, and facts, that are looked at of one memory."""
@@ -35,7 +36,7 @@ async def fact_rows(store: Memory) -> list[TableRow]:
         for namespace in (await store.namespaces())[:MOST]:
             for fact in await store.facts(namespace):
                 value = msgspec.json.encode(fact.value).decode()
-                at = fact.expires.astimezone().isoformat(" ", "seconds") if fact.expires else ""
+                at = local_time(fact.expires.timestamp()) if fact.expires else ""
                 rows.append(
                     TableRow(
                         id=f"{namespace}\n{fact.key}",
@@ -62,17 +63,17 @@ def session_row(info: SessionInfo, found: str) -> TableRow:
         info: What is known of it.
         found: The text around what was searched for.
     """
-    updated = info.updated.astimezone()
+    updated = info.updated.timestamp()
     return TableRow(
         id=info.session,
         cells={
             "session": info.session,
             "messages": f"{info.messages:,}",
-            "updated": updated.strftime("%Y-%m-%d %H:%M:%S"),
+            "updated": local_time(updated),
             "size": size(info.size),
             "found": found,
         },
-        sort={"messages": info.messages, "size": info.size, "updated": updated.timestamp()},
+        sort={"messages": info.messages, "size": info.size, "updated": updated},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from aof_nb.journal.timeline import Call, Remark, Timeline, Turn
 from aof_nb.journal.wording import (
@@ -33,6 +33,7 @@ _SAID_CHARS = 20_000
 _OUTPUT_CHARS = 8_000
 _LINE_CHARS = 160
 _LATEST_ITEMS = 200
+Pieces: TypeAlias = dict[tuple[str, int], str]
 _MARKS = {"good": "✓", "bad": "✗", "warning": "?", "error": "✗", "info": "·"}
 
 
@@ -42,32 +43,51 @@ class RunDetail:
     def __init__(self) -> None:
         import ipywidgets
 
-        self._parts: list[Any] = []
+        self._parts: dict[tuple[str, int], Any] = {}
         self.widget: Any = ipywidgets.VBox([])
 
-    def show(self, timeline: Timeline | None) -> None:
-        """Shows a run as far as it is known; nothing if None."""
+    def show(self, pieces: Pieces) -> None:
+        """Shows a run as far as it is known; nothing if there are no pieces.
+
+        Args:
+            pieces: What `pieces_of` has made of it.
+        """
         import ipywidgets
 
-        pieces = list(_pieces(timeline)) if timeline is not None else []
-        for part, piece in zip(self._parts, pieces, strict=False):
-            if part.value != piece:
-                part.value = piece
-        added = []
-        for piece in pieces[len(self._parts) :]:
-            part = ipywidgets.HTML(piece)
-            part.add_class("aof-wrap")
-            added.append(part)
-        gone = self._parts[len(pieces) :]
-        if added or gone:
-            self._parts = [*self._parts[: len(pieces)], *added]
-            self.widget.children = self._parts
-        for part in gone:
+        before, self._parts = self._parts, {}
+        for key, html in pieces.items():
+            part = before.pop(key, None)
+            if part is None:
+                part = ipywidgets.HTML(html)
+                part.add_class("aof-wrap")
+            elif part.value != html:
+                part.value = html
+            self._parts[key] = part
+        shown = tuple(self._parts.values())
+        if self.widget.children != shown:
+            self.widget.children = shown
+        for part in before.values():
             part.close()
 
 
-def _pieces(run: Timeline) -> Iterator[str]:
+def pieces_of(run: Timeline) -> Pieces:
+    """A run as HTML, by what each piece is of; it takes time where the run is long.
+
+    Args:
+        run: The run.
+    """
+    head, said, title = _heads(run)
+    pieces = {(run.run_id, -3): head, (run.run_id, -2): said, (run.run_id, -1): title}
     clock = Clock(run.began)
+    first = max(0, len(run.items) - _LATEST_ITEMS)
+    # By their place among all: those that stay while others come are not sent again.
+    for place, item in enumerate(run.items[first:], first):
+        made = _remark(item, clock) if isinstance(item, Remark) else _turn(item, run, clock)
+        pieces[run.run_id, place] = made
+    return pieces
+
+
+def _heads(run: Timeline) -> Iterator[str]:
     level = level_of_state(run.state)
     notes = "".join(
         f'<div class="aof-note aof-{"bad" if each == "error" else each}">'
@@ -87,8 +107,6 @@ def _pieces(run: Timeline) -> Iterator[str]:
         f" The first {left} entries are left out: aofctl show {run.run_id}." if left > 0 else ""
     )
     yield f"<h4>Timeline</h4>{markup.told(hidden)}"
-    for item in run.items[-_LATEST_ITEMS:]:
-        yield _remark(item, clock) if isinstance(item, Remark) else _turn(item, run, clock)
 
 
 def _turn(turn: Turn, run: Timeline, clock: Clock) -> str:

@@ -50,12 +50,6 @@ def _property(parameter: Parameter, schema: dict[str, Any]) -> dict[str, Any]:
             return described | {"minLength": 1}
         default = {"default": schema["default"]} if schema.get("default") is not None else {}
         return described | default
-    several = schema.get("anyOf", ())
-    named = [each for each in several if each != {"type": "null"}]
-    if len(several) == 2 and len(named) == 1 and schema.get("default") is None:
-        # Left empty it is None, which is the default.
-        rest = {key: each for key, each in schema.items() if key != "anyOf"}
-        return {**rest, **named[0]}
     return schema
 
 

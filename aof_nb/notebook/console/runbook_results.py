@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from aof_nb.journal.wording import dollars, shortened
 from aof_nb.markdown import html_text, to_html
 from aof_nb.notebook.console.runbook_run import inside
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.readable import seconds
+from aof_nb.readable import local_time, seconds
 from aof_nb.runbooks.last_runs import LastRun, LastRuns
 from aof_nb.truncation import truncate
 
@@ -117,11 +116,6 @@ def level_of(state: State) -> str:
     return _LEVELS.get(state, "")
 
 
-def when(time_: float) -> str:
-    """A time in seconds of the Unix epoch, as people here read it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_))
-
-
 def _row(run: LastRun, last: LastRuns, directory: Path) -> TableRow:
     cost = last.cost(run)
     what = " ".join(run.error.split()) or inside(run.output, directory)
@@ -129,7 +123,7 @@ def _row(run: LastRun, last: LastRuns, directory: Path) -> TableRow:
         id=run.run_id,
         cells={
             "status": marked(run.state),
-            "began": when(run.began),
+            "began": local_time(run.began),
             "took": seconds(run.duration),
             "cost": dollars(cost),
             "what": shortened(what, _ERROR_CHARS),

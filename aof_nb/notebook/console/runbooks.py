@@ -13,13 +13,13 @@ from aof_nb.notebook.console.forms import SchemaForm
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.runbook_form import form_schema, resolved, split
 from aof_nb.notebook.console.runbook_outline import outline
-from aof_nb.notebook.console.runbook_results import Results, Shown, level_of, marked, when
+from aof_nb.notebook.console.runbook_results import Results, Shown, level_of, marked
 from aof_nb.notebook.console.runbook_run import RunbookRun, inside
 from aof_nb.notebook.console.schedule import Job
 from aof_nb.notebook.console.schedule_view import ScheduleView
 from aof_nb.notebook.console.table import Column, Table, TableRow
 from aof_nb.ports import Effect
-from aof_nb.readable import seconds, visible
+from aof_nb.readable import local_time, seconds, visible
 from aof_nb.runbooks.catalog import Catalog, Runbook
 from aof_nb.runbooks.last_runs import LastRun, LastRuns
 from aof_nb.truncation import truncate
@@ -268,7 +268,7 @@ def _row(runbook: Runbook, last: Mapping[Path, list[LastRun]], directory: Path) 
             "file": inside(info.path, directory),
             "effect": effect.value if effect is not None else "",
             "status": marked(runs[0].state) if runs else "never run",
-            "began": when(runs[0].began) if runs else "",
+            "began": local_time(runs[0].began) if runs else "",
             "about": runbook.tool.description or "",
         },
         level=level_of(runs[0].state) if runs else "",

@@ -16,20 +16,21 @@ from aof_nb.journal.run_index import RunIndex
 from aof_nb.journal.runs import read_run, run_dir
 from aof_nb.journal.stop_request import is_stop_requested, request_stop
 from aof_nb.journal.summary import RunSummary
-from aof_nb.journal.timeline import Timeline
 from aof_nb.journal.wording import dollars, shortened
 from aof_nb.notebook.console.charts import run_charts
 from aof_nb.notebook.console.inbox_approver import InboxApprover
 from aof_nb.notebook.console.page import Host
-from aof_nb.notebook.console.run_detail import RunDetail
+from aof_nb.notebook.console.run_detail import Pieces, RunDetail, pieces_of
 from aof_nb.notebook.console.table import Column, Table, TableRow
 from aof_nb.notebook.console.widgets import button
 from aof_nb.notebook.recorded import agent_of
-from aof_nb.readable import seconds
+from aof_nb.readable import local_time, seconds
 from aof_nb.run import Run
 from aof_nb.stoppable_run import carry_through
 
 _SHOWN = 300
+_NONE = "No run has begun in this time."
+_NOT_FOUND = "No run of this time is like this."
 _DAY = 86_400.0
 _PERIODS = (
     ("last hour", 3600.0),
@@ -56,6 +57,7 @@ _MARKS = {
     "damaged": "✗",
 }
 _PATIENCE_SECONDS = 3.0
+_PAUSES = 5
 _TEXT_CHARS = 200
 
 
@@ -73,6 +75,7 @@ class RunsPage:
         self._index, self._feed = RunIndex(), LogFeed(runs=20, lines=1)
         self._read: tuple[str, int] = ("", 0)
         self._turns = 0
+        self._costly = 0.0
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -85,17 +88,28 @@ class RunsPage:
         self._status: Any = ipywidgets.Dropdown(
             options=states, description="Status", layout={"width": "14em"}
         )
-        for each in (self._period, self._status):
+        # The table has the newest only, so that what it has not must be looked for here.
+        self._words: Any = ipywidgets.Text(
+            placeholder="agent, run, or words of the prompt",
+            description="Find",
+            layout={"width": "22em"},
+        )
+        for each in (self._period, self._status, self._words):
             each.style.description_width = "auto"
             each.observe(lambda _: self._host.refresh(), "value")
-        self._table = Table("Runs", _COLUMNS, empty="No run has begun in this time.")
+        self._table = Table("Runs", _COLUMNS, empty=_NONE, filterable=False)
+        self._more: Any = ipywidgets.HTML(layout={"display": "none"})
+        self._more.add_class("aof-wrap")
         self._table.on_select(lambda _: self._host.refresh())
         self._charts: Any = ipywidgets.HTML()
         self._charts.add_class("aof-wrap")
         self._detail = RunDetail()
-        filters: Any = ipywidgets.HBox([self._period, self._status])
+        filters: Any = ipywidgets.HBox(
+            [self._period, self._status, self._words], layout={"flex_flow": "row wrap"}
+        )
+        table = [self._table.widget, self._more]
         return ipywidgets.VBox(
-            [filters, self._table.widget, self._actions(), self._detail.widget, self._folded()]
+            [filters, *table, self._actions(), self._detail.widget, self._folded()]
         )
 
     def _folded(self) -> Any:
@@ -140,9 +154,11 @@ class RunsPage:
 
     async def refresh(self) -> None:
         """Looks at all journals, and reads the selected run's again if it has grown."""
-        within, status = self._period.value, self._status.value
-        runs, rows, charts = await asyncio.to_thread(self._look, within, status)
+        within, status, words = self._period.value, self._status.value, self._words.value
+        runs, rows, charts = await asyncio.to_thread(self._look, within, status, words)
+        self._table.widget.empty = _NOT_FOUND if status or words.strip() else _NONE
         self._table.show(rows)
+        self._say_more(len(runs))
         if charts != self._charts.value:
             self._charts.value = charts
         await self._open(next((each for each in runs if each.run_id == self._table.selected), None))
@@ -151,28 +167,44 @@ class RunsPage:
         """Lets go of what was read."""
         self._index = RunIndex()
 
+    def _say_more(self, found: int) -> None:
+        said = (
+            f"<small>These are the newest {_SHOWN} of {found:,} runs: find others by words.</small>"
+            if found > _SHOWN
+            else ""
+        )
+        if said != self._more.value:
+            self._more.value = said
+            self._more.layout.display = None if said else "none"
+
     def _look(
-        self, within: float | None, status: str
+        self, within: float | None, status: str, words: str
     ) -> tuple[list[RunSummary], list[TableRow], str]:
         runs = self._index.read(within=within)
         charts = run_charts(runs, within=within)
         if status:
             runs = [each for each in runs if each.status == status]
+        if wanted := words.lower().split():
+            runs = [each for each in runs if all(word in _text(each) for word in wanted)]
         steps = {each.run_id: each.text for each in self._feed.read()}
         return runs, [_row(each, steps) for each in runs[:_SHOWN]], charts
 
     async def _open(self, run: RunSummary | None) -> None:
         if run is None:
             self._bar.layout.display = "none"
-            self._detail.show(None)
-            self._read = "", 0
+            self._detail.show({})
+            self._read, self._costly = ("", 0), 0.0
             return
         stamp = run.run_id, await asyncio.to_thread(_written, run.path)
-        if stamp != self._read or run.status == State.RUNNING.value:
-            timeline = await asyncio.to_thread(_timeline, run)
-            self._detail.show(timeline)
-            self._turns = max((each.number for each in timeline.turns), default=1)
+        other = stamp[0] != self._read[0]
+        changed = stamp != self._read or run.status == State.RUNNING.value
+        if other or (changed and (time.monotonic() > self._costly or run.status in FINAL)):
+            began = time.monotonic()
+            self._turns, pieces = await asyncio.to_thread(_opened, run)
+            self._detail.show(pieces)
             self._read = stamp
+            # A long journal is read whole each time: not at each look, or little else is done.
+            self._costly = time.monotonic() + _PAUSES * (time.monotonic() - began)
         running = run.status == State.RUNNING.value
         self._stop.disabled = not running
         self._resume.disabled = running or run.status in FINAL
@@ -246,8 +278,14 @@ def _written(path: Path) -> int:
         return 0
 
 
-def _timeline(run: RunSummary) -> Timeline:
-    return read_timeline(run_dir(run.run_id) / FILE_NAME)
+def _text(run: RunSummary) -> str:
+    return f"{run.run_id} {run.agent} {run.status} {run.prompt} {run.error or ''}".lower()
+
+
+def _opened(run: RunSummary) -> tuple[int, Pieces]:
+    """How many turns a run has, and what is shown of it."""
+    timeline = read_timeline(run_dir(run.run_id) / FILE_NAME)
+    return max((each.number for each in timeline.turns), default=1), pieces_of(timeline)
 
 
 def _row(run: RunSummary, steps: dict[str, str]) -> TableRow:
@@ -260,7 +298,7 @@ def _row(run: RunSummary, steps: dict[str, str]) -> TableRow:
         cells={
             "status": f"{_MARKS.get(run.status, '·')} {run.status}",
             "agent": run.agent,
-            "began": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.began)),
+            "began": local_time(run.began),
             "took": seconds(run.duration),
             "turns": str(run.turns),
             "cost": dollars(cost),

@@ -462,3 +462,27 @@ async def test_hostile_texts_of_an_agent_that_can_be_made_stay_text(
     everything = [page.head.value, page.facts.value, page.trial.status.value, shown(page)]
     assert all("&lt;img" in each for each in everything)
     assert not any("<img" in each or "\u202e" in each for each in everything)
+
+
+async def test_what_is_not_saved_is_there_when_the_console_is_opened_again(
+    console: Console, page: AgentsPage, tmp_path: Path
+) -> None:
+    await opened(page)
+    field(page, "name").value = "unsaved"
+    await until(lambda: "name: unsaved" in page.editor.yaml.value)
+    await until(
+        lambda: "changed, not saved yet" in page.head.value and "unsaved" in page.head.value
+    )
+    page.new.click()
+    await until(lambda: "name: new-agent" in page.editor.yaml.value)
+    await until(lambda: "it is in no file yet" in page.facts.value)
+    await console.aclose()
+    again = Console(directory=tmp_path, pages=PAGE)
+    try:
+        other = await until(lambda: again.page)
+        await until(lambda: "new:new-agent.yaml" in rows(other))
+        await until(lambda: "changed here" in rows(other)["file:triage-agent.yaml#0"]["state"])
+        other.table.widget.selected = "file:triage-agent.yaml#0"
+        await until(lambda: "name: unsaved" in other.editor.yaml.value)
+    finally:
+        await again.aclose()

@@ -118,3 +118,51 @@ def test_what_a_schema_refers_to_elsewhere_is_not_fetched() -> None:
         SchemaForm({"properties": {"a": {"$ref": url}}})
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+NESTED: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "colour": {"$ref": "#/$defs/Colour"},
+        "shade": {"anyOf": [{"$ref": "#/$defs/Colour"}, {"type": "null"}], "default": None},
+        "count": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        "old": {"type": ["string", "null"]},
+        "mode": {"enum": ["fast", "safe"], "default": "safe"},
+        "force": {"type": "boolean", "default": False},
+        "points": {"type": "array", "items": {"$ref": "#/$defs/Point"}},
+        "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "null": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "loop": {"$ref": "#/$defs/Loop"},
+        "gone": {"$ref": "#/$defs/Nowhere"},
+    },
+    "required": ["colour", "null"],
+    "$defs": {
+        "Colour": {"enum": ["red", "blue"], "type": "string"},
+        "Point": {"type": "object", "properties": {"x": {"type": "integer"}}},
+        "Loop": {"$ref": "#/$defs/Loop"},
+    },
+}
+
+
+def test_what_a_schema_refers_to_has_a_field_of_its_kind() -> None:
+    form = SchemaForm(NESTED)
+    assert list(field(form, "colour").options) == ["", "red", "blue"]
+    assert list(field(form, "shade").options) == ["", "red", "blue"]
+    for name, kind in (("count", ipywidgets.Text), ("old", ipywidgets.Text)):
+        assert type(field(form, name)) is kind
+    field(form, "colour").value = "red"
+    field(form, "count").value = "3"
+    field(form, "null").value = "null"
+    assert form.value == {"colour": "red", "count": 3, "null": None}
+    assert form.problems == {}
+    assert SchemaForm(NESTED, form.value).value == form.value
+
+
+def test_a_field_says_what_holds_if_it_is_left_and_what_its_json_looks_like() -> None:
+    form = SchemaForm(NESTED)
+    assert field(form, "mode").value == "default: safe"
+    assert field(form, "force").value == "default: no"
+    assert field(form, "points").placeholder == 'JSON: such as [{"x":0}]'
+    assert field(form, "either").placeholder == "JSON: such as 0"
+    field(form, "force").value = "yes"
+    assert form.value["force"] is True

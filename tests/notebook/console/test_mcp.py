@@ -13,6 +13,7 @@ import ipywidgets
 import pytest
 
 from aof_nb import Agent, McpServer
+from aof_nb.mcp.elicitation import Question
 from aof_nb.mcp.pool import pool
 from aof_nb.notebook import registry
 from aof_nb.notebook.console.mcp import McpPage
@@ -521,3 +522,59 @@ async def test_closing_the_console_ends_a_call(host: FakeHost, odd: Odd) -> None
     await until(lambda: odd.noted("cancelled"))
     page.close()
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+def asks(odd: Odd, pane: Any) -> Any:
+    pane._as_json.value = True
+    pane._json.value = (
+        '{"schema": {"type": "object", "properties": {"replicas": {"type": "integer"}},'
+        ' "required": ["replicas"]}}'
+    )
+    pane._call.click()
+
+
+async def question_of(pane: Any) -> tuple[Any, Any, Any]:
+    """The form, and the two buttons, of what a server asks."""
+    [widget] = await until(lambda: pane._asked.children)
+    _, form, _, buttons = widget.children
+    return form, *buttons.children
+
+
+async def test_a_server_is_answered_in_the_middle_of_a_call(host: FakeHost, odd: Odd) -> None:
+    page = await opened(host, odd.spec())
+    pane = await tool(page, host, "odd__ask")
+    asks(odd, pane)
+    form, give, _ = await question_of(pane)
+    assert "Which?" in html(pane._asked)
+    give.click()
+    await until(lambda: "fields that are marked" in html(pane._asked))
+    form.children[0].children[0].value = "3"
+    give.click()
+    await host.idle()
+    assert "accept" in pane._answer.value
+    assert "replicas" in pane._answer.value
+    assert pane._asked.children == ()
+
+
+async def test_a_question_may_be_declined_and_goes_with_its_call(host: FakeHost, odd: Odd) -> None:
+    page = await opened(host, odd.spec())
+    pane = await tool(page, host, "odd__ask")
+    asks(odd, pane)
+    *_, decline = await question_of(pane)
+    decline.click()
+    await host.idle()
+    assert "decline" in pane._answer.value
+    asks(odd, pane)
+    await question_of(pane)
+    pane._work.button.click()
+    await until(lambda: pane._asked.children == ())
+    await host.idle()
+    assert "was stopped" in pane._answer.value
+
+
+async def test_what_a_server_asks_an_agent_is_not_asked_here(host: FakeHost, odd: Odd) -> None:
+    page = await opened(host, odd.spec())
+    answer = await page._asked(Question(server="odd", message="Which?"))
+    assert answer is None
+    page.close()
+    assert pool().on_elicitation is None

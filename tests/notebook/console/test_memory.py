@@ -109,7 +109,7 @@ async def test_sessions_are_listed_opened_and_deleted(
     page._sure.click()
     await until(lambda: set(rows(page)) == {"inc-2"})
     assert await store.info("inc-1") is None
-    assert page._conversation.value == ""
+    await until(lambda: page._conversation.value == "")
     assert not is_shown(page._bar)
 
 
@@ -306,3 +306,19 @@ def test_long_conversations_are_cut_at_the_beginning() -> None:
     assert "<img" not in html
     thought = conversation_html([Message("assistant", (Thinking("hm <b>", "p", {}),))])
     assert "hm &lt;b&gt;" in thought
+
+
+async def test_an_export_keeps_the_letters_of_its_session_in_its_name(
+    console: Console, tmp_path: Path
+) -> None:
+    url = f"file:{tmp_path / 'talks'}"
+    session = "störung/日本" + "語" * 200
+    await open_memory(url).append(session, TALK)
+    page = await opened(console, url)
+    await until(lambda: rows(page))
+    page._table.selected = session
+    await until(lambda: is_shown(page._bar))
+    page._export.click()
+    await until(lambda: "Written to" in note(console))
+    [file] = console.directory.iterdir()
+    assert file.name.startswith("störung-日本語語")
