@@ -225,10 +225,13 @@ def test_two_pages_show_one_run(notebook: NotebookPage, lab: tuple[str, Path]) -
 
 @pytest.mark.cells(MEND)
 def test_what_has_changed_on_disk_is_not_written_over(notebook: NotebookPage) -> None:
-    cell = notebook.run(1)
+    # The server tells the page how it left the file: what is changed before that seems the page's.
+    with notebook.page.expect_response(lambda told: told.request.method == "PUT"):
+        cell = notebook.run(1)
     approve = cell.get_by_role("button", name="Approve", exact=True)
     approve.wait_for()
     notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    notebook.page.wait_for_timeout(500)
     changed = nbformat.read(notebook.path, as_version=4)
     changed.cells[1].source = "from elsewhere"
     nbformat.write(changed, notebook.path)
