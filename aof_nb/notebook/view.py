@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import zlib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
@@ -35,15 +37,31 @@ def _widget_class() -> type[Any]:
     static = files("aof_nb.notebook") / "static"
 
     class RunViewWidget(anywidget.AnyWidget):
-        _esm = _compact((static / "run_view.js").read_text(encoding="utf-8"))
+        _esm = _packed((static / "run_view.js").read_text(encoding="utf-8"))
         _css = _compact((static / "run_view.css").read_text(encoding="utf-8"))
         view_id = traitlets.Unicode().tag(sync=True)
 
     return RunViewWidget
 
 
+_UNPACKED = """\
+const packed = Uint8Array.from(atob("%s"), (each) => each.charCodeAt(0));
+const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+const script = new Blob([await new Response(plain).text()], { type: "text/javascript" });
+const url = URL.createObjectURL(script);
+const module = await import(url);
+URL.revokeObjectURL(url);
+export default module.default;
+"""
+
+
+def _packed(script: str) -> str:
+    """A module that does what a script's does, in less than half: each view is sent it anew."""
+    return _UNPACKED % b64encode(zlib.compress(_compact(script).encode(), 9)).decode()
+
+
 def _compact(source: str) -> str:
-    """A script or style without indentation and comments: each view is sent it anew."""
+    """A script or style without indentation and comments."""
     lines = (line.strip() for line in source.splitlines())
     return "\n".join(line for line in lines if not line.startswith("//"))
 

@@ -171,8 +171,11 @@ def test_what_is_said_meanwhile_is_kept(notebook: NotebookPage) -> None:
     cell = notebook.run(1)
     approve = cell.get_by_role("button", name="Approve", exact=True)
     approve.wait_for()
-    cell.get_by_label("Say something to the agent").fill("mind the *cache*")
+    line = cell.get_by_label("Say something to the agent")
+    line.fill("mind the *cache*")
     cell.get_by_role("button", name="Send").click()
+    assert line.get_attribute("placeholder") == "Taken down: the next turn is asked with it"
+    assert line.input_value() == ""
     approve.click()
     assert "you said: mind the *cache*" in notebook.finished(cell)
 

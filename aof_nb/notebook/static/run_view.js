@@ -143,8 +143,10 @@ function render({ model, el }) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = form.firstElementChild.value.trim();
-    if (text) send({ do: "steer", text });
+    if (!text) return;
+    send({ do: "steer", text });
     form.firstElementChild.value = "";
+    form.firstElementChild.placeholder = said.textContent = "Taken down: the next turn is asked with it";
   });
   // Said at these moments only: a countdown that is read out each second lets nothing else be heard.
   const hurry = (each) => {
