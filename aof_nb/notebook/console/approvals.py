@@ -39,6 +39,7 @@ class ApprovalsPage:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._asked: dict[tuple[str, str, str], Question] = {}
+        self._standing: list[Question] = []
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -58,18 +59,30 @@ class ApprovalsPage:
             asked[key] = self._asked.get(key) or Question(self._host, run, pending)
             asked[key].say_since(run)
         gone = [each for key, each in self._asked.items() if key not in asked]
-        if gone or len(asked) != len(self._asked):
-            self._box.children = [each.widget for each in asked.values()]
-        for each in gone:
-            each.close()
+        self._place(gone, [each for key, each in asked.items() if key not in self._asked])
         self._asked = asked
         many = "calls wait" if len(asked) != 1 else "call waits"
         said = f"{len(asked)} {many} for an answer." if asked else "Nothing waits for an answer."
         self._title.value = f'<div role="status">{said}</div>'
 
+    def _place(self, gone: list[Question], new: list[Question]) -> None:
+        # A page makes all anew that stands behind what is taken out, and who types there loses
+        # the place: so what is gone is only hidden as long as something stands behind it.
+        for each in gone:
+            each.widget.layout.display = "none"
+        standing = [*self._standing, *new]
+        closed: list[Question] = []
+        while standing and standing[-1].widget.layout.display == "none":
+            closed.append(standing.pop())
+        if standing != self._standing:
+            self._box.children = [each.widget for each in standing]
+        self._standing = standing
+        for each in closed:
+            each.close()
+
     def close(self) -> None:
         """Lets go of the questions."""
-        self._asked = {}
+        self._asked, self._standing = {}, []
 
 
 class Question:
