@@ -330,11 +330,16 @@ def test_a_narrow_console_shows_all_columns_and_takes_keys(notebook: NotebookPag
             ".filter(each => each.scrollWidth > each.clientWidth + 1).length"
         )
         assert beyond == 0, title
+    console.get_by_role("tab", name="Models", exact=True).focus()
     page.keyboard.press("ArrowLeft")
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
     assert page.evaluate(outline) == "solid"
     turn(console, "Runs")
+    console.get_by_label("Find").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(outline) == "solid"
     row = console.locator(".aof-table:visible tbody tr[tabindex='0']")
     row.focus()
     page.keyboard.press("Enter")

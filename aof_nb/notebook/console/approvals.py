@@ -17,7 +17,7 @@ from aof_nb.journal.summary import RunSummary, waiting_calls
 from aof_nb.markdown import html_text
 from aof_nb.notebook.console import markup
 from aof_nb.notebook.console.page import Host
-from aof_nb.notebook.console.widgets import button
+from aof_nb.notebook.console.widgets import button, close_tree
 from aof_nb.policy import Answer
 from aof_nb.ports import Effect
 from aof_nb.readable import indented_json, seconds
@@ -135,9 +135,18 @@ class Question:
             return []
         give = functools.partial(self._give, approved=True, edited=True)
         self._buttons.append(button("Approve with these arguments", "pencil", give))
-        box = ipywidgets.VBox([self._arguments, self._buttons[-1]])
-        folded = ipywidgets.Accordion([box], titles=["Edit the arguments"], selected_index=None)
-        return [folded]
+        box: Any = ipywidgets.VBox([self._arguments, self._buttons[-1]])
+        box.layout.display = "none"
+        # The titles of ipywidgets' accordion cannot be reached with the keyboard.
+        fold: Any = ipywidgets.ToggleButton(
+            description="Edit the arguments", icon="pencil", layout={"width": "auto"}
+        )
+
+        def turn(change: Any) -> None:
+            box.layout.display = None if change["new"] else "none"
+
+        fold.observe(turn, "value")
+        return [fold, box]
 
     def say_since(self, run: RunSummary) -> None:
         """Says who asks and for how long it has waited."""
@@ -160,8 +169,9 @@ class Question:
 
     def close(self) -> None:
         """Closes its widgets."""
-        for each in (*self._buttons, self._reason, self._arguments, self._head, self.widget):
+        for each in (*self._buttons, self._reason, self._arguments, self._head):
             each.close()
+        close_tree(self.widget)
 
     def _give(self, *, approved: bool, similar: bool = False, edited: bool = False) -> None:
         reason, typed = str(self._reason.value), str(self._arguments.value)
