@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
+import re
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,10 @@ LEVELS = ("info", "warning", "error")
 """The levels of entries, the most harmless first."""
 _TIME_CHARS = len("2026-01-01 00:00:00.000")
 _TAIL_BYTES = 2**19
+_BLOCK_BYTES = 2**20
+_RESUMED = b'_resumed"'
+_RESUMED_HEAD = re.compile(rb'\{"at":[\d.]+,"type":"\w+\Z')
+_HEAD_BYTES = 100
 _BAD_ENDS = frozenset({State.FAILED.value, State.REFUSED.value})
 
 
@@ -135,6 +142,11 @@ class _Tail:
             self._skipped = True
             file.seek(size - _TAIL_BYTES)
             self._end = size - _TAIL_BYTES + len(file.readline())
+            # Times are counted from when the run was last gone on with.
+            for data in _resumptions_before(file, self._end):
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._said.line(decode_line(data) or decode_other(data))
+                    break
 
     def _take(self, data: bytes) -> None:
         self._place += 1
@@ -159,6 +171,25 @@ class _Tail:
                 place=self._place,
             )
             self.entries.append(entry)
+
+
+def _resumptions_before(file: Any, end: int) -> Iterator[bytes]:
+    """The entries by which a run was gone on with, the last one first.
+
+    They are looked for as bytes: to decode all that is skipped is what skipping is to save.
+    """
+    place = end
+    while place > 0:
+        begin = max(0, place - _BLOCK_BYTES)
+        file.seek(max(0, begin - _HEAD_BYTES))
+        block = file.read(place - file.tell())
+        found = len(block)
+        while (found := block.rfind(_RESUMED, 0, found)) >= 0:
+            head = block.rfind(b"\n", 0, found) + 1
+            if _RESUMED_HEAD.match(block, head, found):
+                file.seek(place - len(block) + head)
+                yield file.readline()
+        place = begin
 
 
 def _agent_of(line: Line | OtherLine) -> str:

@@ -314,6 +314,39 @@ def test_the_console_is_an_app_in_the_browser(page: Page, tmp_path: Path) -> Non
     assert process.returncode in {0, 130}
 
 
+@pytest.mark.cells(MEND, "%aof console logs")
+def test_a_narrow_console_shows_all_columns_and_takes_keys(notebook: NotebookPage) -> None:
+    page = notebook.page
+    cell = notebook.run(1)
+    cell.get_by_role("button", name="Approve", exact=True).click()
+    notebook.finished(cell)
+    page.set_viewport_size({"width": 800, "height": 1000})
+    console = opened(notebook, 2)
+    for title in ("Logs", "Runs", "Models"):
+        turn(console, title)
+        console.locator(".aof-table:visible tbody tr").first.wait_for()
+        beyond = console.evaluate(
+            "it => [...it.querySelectorAll('.aof-table-scroll')]"
+            ".filter(each => each.scrollWidth > each.clientWidth + 1).length"
+        )
+        assert beyond == 0, title
+    console.get_by_role("tab", name="Models", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
+    assert page.evaluate(outline) == "solid"
+    turn(console, "Runs")
+    console.get_by_label("Find").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(outline) == "solid"
+    row = console.locator(".aof-table:visible tbody tr[tabindex='0']")
+    row.focus()
+    page.keyboard.press("Enter")
+    console.get_by_text("Timeline").wait_for()
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+
+
 @pytest.mark.cells("%aof console runbooks")
 def test_a_runbook_is_run_from_its_form(notebook: NotebookPage, lab: tuple[str, Path]) -> None:
     write_notebook(

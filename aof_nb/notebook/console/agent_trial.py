@@ -75,16 +75,25 @@ class AgentTrial:
             tip="Ends the run as an interrupt would",
             disabled=True,
         )
+        self.answer = button(
+            "Answer on the page Approvals",
+            "arrow-right",
+            lambda: host.show("Approvals"),
+            tip="The run goes on here when it is answered there",
+        )
+        self.answer.layout.display = "none"
         self.status: Any = ipywidgets.HTML()
         self.output: Any = ipywidgets.HTML()
         for each in (self.status, self.output):
             each.add_class("aof-wrap")
         about: Any = ipywidgets.HTML(
             "<small>It does what it is asked, with its own tools and under its own policy. Calls "
-            "that need an approval wait on the page Approvals.</small>"
+            "that need an approval are answered on the page Approvals.</small>"
         )
         about.add_class("aof-wrap")
-        buttons: Any = ipywidgets.HBox([self.run, self.stop], layout={"flex_flow": "row wrap"})
+        buttons: Any = ipywidgets.HBox(
+            [self.run, self.stop, self.answer], layout={"flex_flow": "row wrap"}
+        )
         self.widget: Any = ipywidgets.VBox([about, self.prompt, buttons, self.status, self.output])
 
     def clear(self) -> None:
@@ -121,6 +130,7 @@ class AgentTrial:
                 await self._show(heard)
         finally:
             carrying, self._carrying = self._carrying, None
+            self.answer.layout.display = "none"
             carrying.cancel()
             await asyncio.gather(carrying, return_exceptions=True)
         if not carrying.cancelled():
@@ -131,6 +141,7 @@ class AgentTrial:
     async def _show(self, heard: Heard) -> None:
         if heard.changed:
             heard.changed = False
+            self.answer.layout.display = None if heard.waiting else "none"
             self.output.value = await asyncio.to_thread(heard.html)
 
     async def _stop(self) -> None:
@@ -142,10 +153,11 @@ class AgentTrial:
 
 
 class Heard:
-    """What was heard of a run: its text, and a line for whatever else happened."""
+    """What was heard of a run: its text, a line for whatever else happened, and what waits."""
 
     def __init__(self) -> None:
         self.changed = False
+        self.waiting: set[str] = set()
         self._pieces: list[tuple[str, str]] = []
         self._turn = 0
         self._names: dict[str, str] = {}
@@ -167,13 +179,18 @@ class Heard:
                 self._names[call.id] = call.name
                 arguments = call.arguments if isinstance(call.arguments, dict) else {}
                 self._line("told", f"▸ {shortened(call_line(call.name, arguments), _LINE_CHARS)}")
-            case ApprovalRequested(tool=tool, reason=reason):
+            case ApprovalRequested(call_id=call_id, tool=tool, reason=reason):
+                self.waiting.add(call_id)
                 self._line(
                     "warning", f"? {tool} waits for an answer on the page Approvals: {reason}"
                 )
-            case ApprovalAnswered(approved=approved, by=by):
+            case ApprovalAnswered(call_id=call_id, approved=approved, by=by):
+                self.waiting.discard(call_id)
                 self._line("told", f"· {'approved' if approved else 'denied'} by {by}")
-            case ToolFinished(name=name, outcome=ended, content=content, duration=duration):
+            case ToolFinished(
+                call_id=call_id, name=name, outcome=ended, content=content, duration=duration
+            ):
+                self.waiting.discard(call_id)
                 good = ended is Outcome.OK
                 why = "" if good else f": {shortened(' '.join(content.split()), _LINE_CHARS)}"
                 said = f"{'✓' if good else '✗'} {name}: {ended.value} · {seconds(duration)}{why}"

@@ -17,7 +17,7 @@ from aof_nb.journal.summary import RunSummary, waiting_calls
 from aof_nb.markdown import html_text
 from aof_nb.notebook.console import markup
 from aof_nb.notebook.console.page import Host
-from aof_nb.notebook.console.widgets import button
+from aof_nb.notebook.console.widgets import button, close_tree
 from aof_nb.policy import Answer
 from aof_nb.ports import Effect
 from aof_nb.readable import indented_json, seconds
@@ -39,6 +39,7 @@ class ApprovalsPage:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._asked: dict[tuple[str, str, str], Question] = {}
+        self._standing: list[Question] = []
 
     def build(self) -> Any:
         """Makes the page's widget."""
@@ -58,18 +59,30 @@ class ApprovalsPage:
             asked[key] = self._asked.get(key) or Question(self._host, run, pending)
             asked[key].say_since(run)
         gone = [each for key, each in self._asked.items() if key not in asked]
-        if gone or len(asked) != len(self._asked):
-            self._box.children = [each.widget for each in asked.values()]
-        for each in gone:
-            each.close()
+        self._place(gone, [each for key, each in asked.items() if key not in self._asked])
         self._asked = asked
         many = "calls wait" if len(asked) != 1 else "call waits"
         said = f"{len(asked)} {many} for an answer." if asked else "Nothing waits for an answer."
         self._title.value = f'<div role="status">{said}</div>'
 
+    def _place(self, gone: list[Question], new: list[Question]) -> None:
+        # A page makes all anew that stands behind what is taken out, and who types there loses
+        # the place: so what is gone is only hidden as long as something stands behind it.
+        for each in gone:
+            each.widget.layout.display = "none"
+        standing = [*self._standing, *new]
+        closed: list[Question] = []
+        while standing and standing[-1].widget.layout.display == "none":
+            closed.append(standing.pop())
+        if standing != self._standing:
+            self._box.children = [each.widget for each in standing]
+        self._standing = standing
+        for each in closed:
+            each.close()
+
     def close(self) -> None:
         """Lets go of the questions."""
-        self._asked = {}
+        self._asked, self._standing = {}, []
 
 
 class Question:
@@ -122,9 +135,18 @@ class Question:
             return []
         give = functools.partial(self._give, approved=True, edited=True)
         self._buttons.append(button("Approve with these arguments", "pencil", give))
-        box = ipywidgets.VBox([self._arguments, self._buttons[-1]])
-        folded = ipywidgets.Accordion([box], titles=["Edit the arguments"], selected_index=None)
-        return [folded]
+        box: Any = ipywidgets.VBox([self._arguments, self._buttons[-1]])
+        box.layout.display = "none"
+        # The titles of ipywidgets' accordion cannot be reached with the keyboard.
+        fold: Any = ipywidgets.ToggleButton(
+            description="Edit the arguments", icon="pencil", layout={"width": "auto"}
+        )
+
+        def turn(change: Any) -> None:
+            box.layout.display = None if change["new"] else "none"
+
+        fold.observe(turn, "value")
+        return [fold, box]
 
     def say_since(self, run: RunSummary) -> None:
         """Says who asks and for how long it has waited."""
@@ -147,8 +169,9 @@ class Question:
 
     def close(self) -> None:
         """Closes its widgets."""
-        for each in (*self._buttons, self._reason, self._arguments, self._head, self.widget):
+        for each in (*self._buttons, self._reason, self._arguments, self._head):
             each.close()
+        close_tree(self.widget)
 
     def _give(self, *, approved: bool, similar: bool = False, edited: bool = False) -> None:
         reason, typed = str(self._reason.value), str(self._arguments.value)

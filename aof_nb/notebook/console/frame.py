@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
@@ -19,6 +20,8 @@ from aof_nb.notebook.console.widgets import close_tree, pulse_class
 
 _logger = logging.getLogger("aof_nb.console")
 _PATIENCE_SECONDS = 20.0
+_NOTE_SECONDS = 20.0
+_CLOSED = "The console of aof_nb was here. It shows nothing without its kernel: open it again with"
 
 
 class Console:
@@ -68,10 +71,16 @@ class Console:
         self.widget.add_class("aof-console")
         self.closed = False
         self._stale = False
+        self._notes = 0
         self._refreshing = self._own(self._keep_fresh)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.widget._repr_mimebundle_(**options)
+        # What is saved of the console is read where there is no kernel, or no widgets at all.
+        instead = {
+            "text/plain": f"{_CLOSED} %aof console",
+            "text/markdown": f"*{_CLOSED}* `%aof console`",
+        }
+        return {**self.widget._repr_mimebundle_(**options), **instead}
 
     @property
     def title(self) -> str:
@@ -98,8 +107,11 @@ class Console:
             self._loop.call_soon_threadsafe(self._begin, work)
 
     def tell(self, text: str) -> None:
-        """Shows a line above the page."""
+        """Shows a line above the page until it has been there for a while."""
         self._say(text, "aof-note")
+        if not self._loop.is_closed():
+            fade = functools.partial(self._fade, self._notes)
+            self._loop.call_soon_threadsafe(self._loop.call_later, _NOTE_SECONDS, fade)
 
     def refresh(self) -> None:
         """Has the page that is shown refreshed now; it may be called on any thread."""
@@ -216,8 +228,18 @@ class Console:
         _logger.error("a page of the console has failed", exc_info=error)
         self._say(f"This did not work: {type(error).__name__}: {error}", "aof-problem")
 
+    def _fade(self, note: int) -> None:
+        if note != self._notes or self.closed:
+            return
+        if self._is_looked_at():
+            self._say("", "")
+        else:
+            # Nobody has read it yet.
+            self._loop.call_later(_NOTE_SECONDS, self._fade, note)
+
     def _say(self, text: str, kind: str) -> None:
         self._stale = False
+        self._notes += 1
         role = "alert" if kind == "aof-problem" else "status"
         said = html_text(text)
         self._note.value = f"<div class={kind} role={role}>{said}</div>" if text else ""

@@ -26,7 +26,14 @@ class Host(Protocol):
         """
 
     def tell(self, text: str) -> None:
-        """Shows a line above the page until the next one, or until another page is shown."""
+        """Shows a line above the page for a while, or until another page is shown."""
+
+    def show(self, title: str) -> None:
+        """Turns to another page; it may be called on any thread.
+
+        Args:
+            title: Its title.
+        """
 
     def refresh(self) -> None:
         """Has the page refreshed now."""

@@ -87,6 +87,8 @@ export default {
       const entry = rows.some((row) => row.id === (before ?? selected)) ? before ?? selected : rows[0]?.id;
       const lines = rows.map((row) => {
         const line = made("tr", row.level ? `aof-level-${row.level}` : "");
+        // Narrow pages lay rows out as blocks, which are no rows of themselves.
+        line.setAttribute("role", "row");
         line.dataset.id = row.id;
         line.tabIndex = row.id === entry ? 0 : -1;
         line.setAttribute("aria-selected", String(row.id === selected));
@@ -94,6 +96,8 @@ export default {
           const text = row.cells[column.key] || "";
           const cell = made("td", column.number ? "aof-number" : "", text);
           cell.classList.toggle("aof-wide", Boolean(column.wide));
+          cell.setAttribute("role", "gridcell");
+          cell.dataset.label = column.label;
           if (text.length > 40) cell.title = text;
           line.append(cell);
         }

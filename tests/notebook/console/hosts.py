@@ -26,6 +26,7 @@ class FakeHost:
         self.failures: list[BaseException] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.refreshes = 0
+        self.shown: list[str] = []
         self.widget: Any = None
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -41,6 +42,9 @@ class FakeHost:
 
     def tell(self, text: str) -> None:
         self.told.append(text)
+
+    def show(self, title: str) -> None:
+        self.shown.append(title)
 
     def refresh(self) -> None:
         self.refreshes += 1

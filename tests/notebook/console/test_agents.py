@@ -376,12 +376,21 @@ async def test_an_agent_is_tried_as_it_stands_here(page: AgentsPage, tmp_path: P
 
 
 async def test_approvals_wait_in_the_inbox(
-    page: AgentsPage, console: Console, variables: dict[str, Any]
+    page: AgentsPage,
+    console: Console,
+    variables: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    turned_to: list[str] = []
+    monkeypatch.setattr(console, "show", turned_to.append)
     call = ToolCall(id="c1", name="restart", arguments={"service": "web"})
     variables["mine"] = Agent(name="mine", model=Says([call], ["done"]), tools=[restart])
+    assert page.trial.answer.layout.display == "none"
     await tried(page, console)
     await until(lambda: "restart waits for an answer on the page Approvals" in shown(page))
+    await until(lambda: page.trial.answer.layout.display is None)
+    page.trial.answer.click()
+    assert turned_to == ["Approvals"]
     run_id = page.trial.status.value.split("run ")[1].split("<")[0]
     record = Approvals(run_dir(run_id))
     [pending] = await until(record.pending)
@@ -389,6 +398,7 @@ async def test_approvals_wait_in_the_inbox(
     await until(lambda: "mine: completed" in page.trial.status.value)
     assert "✓ restart: ok" in shown(page)
     assert "approved by sam" in shown(page)
+    assert page.trial.answer.layout.display == "none"
 
 
 async def tried(page: AgentsPage, console: Console) -> None:

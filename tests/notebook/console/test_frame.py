@@ -90,6 +90,54 @@ async def test_work_that_fails_on_another_thread_is_shown(console: Console) -> N
     assert await built(console)
 
 
+async def test_a_note_goes_once_it_could_be_read(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await built(console)
+    monkeypatch.setattr("aof_nb.notebook.console.frame._NOTE_SECONDS", 0.02)
+    monkeypatch.setattr("aof_nb.notebook.console.frame._PATIENCE_SECONDS", -1.0)
+    console.tell("mute is disconnected.")
+    await asyncio.sleep(0.1)
+    assert "role=status>mute is disconnected." in note(console)
+    monkeypatch.setattr("aof_nb.notebook.console.frame._PATIENCE_SECONDS", 20.0)
+    await until(lambda: not note(console))
+
+
+async def test_a_note_does_not_take_the_next_one_or_a_problem_with_it(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails() -> None:
+        raise ConfigurationError("no such agent", remedy="make one")
+
+    await built(console)
+    monkeypatch.setattr("aof_nb.notebook.console.frame._NOTE_SECONDS", 0.02)
+    console.tell("The first.")
+    monkeypatch.setattr("aof_nb.notebook.console.frame._NOTE_SECONDS", 60.0)
+    console.tell("The second.")
+    await asyncio.sleep(0.1)
+    assert "The second." in note(console)
+    monkeypatch.setattr("aof_nb.notebook.console.frame._NOTE_SECONDS", 0.02)
+    console.tell("The third.")
+    console.start(fails)
+    await until(lambda: "no such agent" in note(console))
+    await asyncio.sleep(0.1)
+    assert "no such agent" in note(console)
+
+
+async def test_without_a_kernel_it_says_how_it_is_opened(console: Console) -> None:
+    from nbconvert import HTMLExporter, MarkdownExporter
+    from nbformat import v4
+
+    data = console._repr_mimebundle_()
+    output = v4.new_output("display_data", data)
+    saved = v4.new_notebook(cells=[v4.new_code_cell("%aof console", outputs=[output])])
+    for exporter in (HTMLExporter(), MarkdownExporter()):
+        body, _ = exporter.from_notebook_node(saved)
+        assert body.count("It shows nothing without its kernel") == 1
+    assert data["text/plain"].endswith("open it again with %aof console")
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == console.widget.model_id
+
+
 async def test_closing_ends_work_and_widgets(console: Console) -> None:
     began, ended = asyncio.Event(), []
 

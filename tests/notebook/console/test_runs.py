@@ -10,13 +10,17 @@ import ipywidgets
 import pytest
 
 from aof_nb import Agent, tool
+from aof_nb.events import RunStatus
+from aof_nb.journal.approvals import Approvals
 from aof_nb.journal.run_index import RunIndex
+from aof_nb.journal.runs import run_dir
 from aof_nb.journal.summary import RunSummary
 from aof_nb.messages import ToolCall
 from aof_nb.notebook.console import runs
 from aof_nb.notebook.console.charts import run_charts
 from aof_nb.notebook.console.run_detail import RunDetail, pieces_of
 from aof_nb.notebook.console.runs import RunsPage
+from aof_nb.policy import Answer
 from tests.notebook.console.hosts import FakeHost
 from tests.notebook.fakes import Says
 
@@ -112,3 +116,49 @@ def test_charts_say_when_they_begin_and_that_a_price_is_unknown() -> None:
     assert "<b>Failed runs</b> 1" in charts
     assert charts.count("<span>2027-01-1") == 4
     assert "$0 and unknown" not in charts
+
+
+async def test_a_run_that_waits_is_answered_and_gone_on_with_and_then_forked(
+    tmp_path: Path,
+) -> None:
+    restarted: list[str] = []
+
+    @tool
+    def restart(service: str) -> str:
+        """Restarts a service."""
+        restarted.append(service)
+        return f"{service} restarted"
+
+    call = ToolCall("c1", "restart", {"service": "web"})
+
+    def mender(*turns: Any) -> Agent:
+        return Agent(name="mender", model=Says(*turns), tools=[restart])
+
+    waiting = await mender([call]).run("Mend it.")
+    assert waiting.status is RunStatus.WAITING
+    host = FakeHost(tmp_path, mender=mender(["It is up."], ["It is up."]))
+    page = RunsPage(host)
+    page.build()
+    page._table.selected = waiting.run_id
+    await page.refresh()
+    assert not page._resume.disabled
+    record = Approvals(run_dir(waiting.run_id))
+    [pending] = record.pending()
+    record.answer(pending.request, Answer(approved=True, digest=pending.request.digest, by="sam"))
+    page._resume.click()
+    await host.idle()
+    assert host.failures == []
+    assert host.told[-1] == f"The run {waiting.run_id} is over: completed."
+    assert restarted == ["web"]
+    await page.refresh()
+    assert page._resume.disabled
+    page._turn.value = 2
+    page._fork.click()
+    await host.idle()
+    assert host.failures == []
+    fork = page._table.selected
+    assert fork != waiting.run_id
+    assert host.told[-1] == f"The run {fork} is over: completed."
+    assert restarted == ["web"]
+    await page.refresh()
+    assert {each["id"] for each in page._table.widget.rows} == {waiting.run_id, fork}
