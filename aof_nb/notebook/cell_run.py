@@ -134,6 +134,7 @@ async def show_in_cell(
             session=session,
             interval=settings.interval,
             autosave=settings.autosave,
+            run_id=run.run_id,
         )
         renderer = _live(live, run)
     else:

@@ -239,6 +239,7 @@ class RunRecord:
         self._rows: dict[str, int] = {}
         self._results: dict[str, Shown | None] = {}
         self._cards: dict[tuple[str, str], int] = {}
+        self.run_id = ""
         self.doing = "starting"
 
     @property
@@ -298,7 +299,7 @@ class RunRecord:
             self._thought = None
         match event:
             case RunStarted():
-                self._model = event.model
+                self._model, self.run_id = event.model, event.run_id
             case TurnStarted():
                 self._turn.clear()
                 self.doing = "waiting for the model"
@@ -366,6 +367,25 @@ class RunRecord:
                 break
         pieces = [f"**{quoted(self._who)}**", *filter(None, pieces)]
         return "\n\n".join(_bounded(pieces, RECORD_CHARS) if excess > 0 else pieces) + "\n"
+
+    def so_far(self) -> str:
+        """The record while the run goes on; all that stays of it if the kernel ends meanwhile."""
+        head, _, rest = self.markdown().partition("\n")
+        return f"{head}\n\n{self._cut_off()}\n{rest}"
+
+    def name(self) -> str:
+        """Which run it is, without what it has done, for those who find it when it is cut off."""
+        return f"**{quoted(self._who)}**\n\n{self._cut_off()}\n"
+
+    def _cut_off(self) -> str:
+        if not self.run_id:
+            return "<small>If the kernel has ended, <code>%aof runs</code> lists this run.</small>"
+        named = html_text(self.run_id)
+        return (
+            f"<small>Run <code>{named}</code>, while it goes on. If its kernel has ended: "
+            f"<code>%aof show {named}</code> shows how far it came, "
+            f"<code>%aof resume {named}</code> goes on with it.</small>"
+        )
 
     def text(self) -> str:
         """The record as plain text."""

@@ -82,6 +82,7 @@ class LiveRenderer:
         session: The conversation it goes on with.
         interval: Seconds between two updates.
         autosave: Whether the notebook is to be saved when there is a view, and when it has ended.
+        run_id: The run, as far as it is known before it begins.
     """
 
     def __init__(
@@ -92,8 +93,10 @@ class LiveRenderer:
         session: str | None,
         interval: float = INTERVAL,
         autosave: bool = True,
+        run_id: str = "",
     ) -> None:
         self.record = RunRecord(agent, session)
+        self.record.run_id = run_id
         self._output = Output(screen, live=True)
         self._loop = asyncio.get_running_loop()
         self._interval = interval
@@ -101,7 +104,7 @@ class LiveRenderer:
         self._record_size = 0.0
         self._bundle: dict[str, Any] = {}
         # JupyterLab's extension goes by this.
-        self._mark = {"aof": {"autosave": True}} if autosave else {}
+        self._mark = {"aof": {"autosave": autosave}}
         self._shown: dict[str, Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -163,7 +166,7 @@ class LiveRenderer:
             return
         await asyncio.to_thread(RunView.load)
         self._bundle = self.view.bundle(self.record.status)
-        text = f"**{self.record.status}**\n"
+        text = self.record.name()
         self._output.show({**self._bundle, "text/markdown": text}, self._mark)
         await asyncio.sleep(_PATIENCE)
         if not self.is_ready.is_set():
@@ -197,7 +200,7 @@ class LiveRenderer:
         if not self._budget.allows(self._record_size):
             # A record grows: what does not allow the last one need not be asked about this one.
             return False
-        text = self.record.markdown()
+        text = self.record.so_far()
         self._record_size = len(text) * 1.1 + _ENVELOPE
         if not self._budget.allows(self._record_size):
             return False

@@ -101,6 +101,67 @@
     });
   };
 
+  const VIEW = "application/vnd.jupyter.widget-view+json";
+
+  // Takes views out of outputs that were loaded and whose kernel is gone, so that the text beside
+  // them is read. A kernel that does not answer may have the view: it is asked again later.
+  const mourner = (context) => {
+    const session = context.sessionContext;
+    const waiting = new Set();
+    let busy = false;
+    const views = (cell) => {
+      const found = [];
+      for (let at = 0; !cell.isDisposed && at < cell.outputs.length; at++) {
+        const { data, metadata } = cell.outputs.get(at).toJSON();
+        const id = metadata?.aof && data?.["text/markdown"] && data[VIEW]?.model_id;
+        if (id) found.push([at, id]);
+      }
+      return found;
+    };
+    const strip = (cell, living, before) => {
+      for (const [at, id] of views(cell)) {
+        if (id in living || !before.has(id)) continue;
+        const output = cell.outputs.get(at).toJSON();
+        const { [VIEW]: _, ...data } = output.data;
+        cell.outputs.set(at, { ...output, data });
+      }
+    };
+    const look = async () => {
+      if (busy || waiting.size === 0) return;
+      busy = true;
+      try {
+        await session.ready;
+        const kernel = session.session?.kernel;
+        const asked = [...waiting].map((cell) => [cell, new Set(views(cell).map(([, id]) => id))]);
+        let living = {};
+        if (kernel && kernel.status !== "dead") {
+          const reply = await kernel.requestCommInfo({ target_name: "jupyter.widget" });
+          if (reply.content.status !== "ok" || session.session?.kernel !== kernel) return;
+          living = reply.content.comms;
+        }
+        for (const [cell, before] of asked) {
+          waiting.delete(cell);
+          strip(cell, living, before);
+        }
+        // Those that came while the kernel was asked.
+        if (waiting.size > 0) setTimeout(look);
+      } catch (error) {
+        console.debug("aof-nb: the kernel does not say which views it has", error);
+      } finally {
+        busy = false;
+      }
+    };
+    session.kernelChanged.connect(look);
+    session.statusChanged.connect((_, status) => {
+      if (status === "idle" || status === "dead") look();
+    });
+    return (cell) => {
+      if (views(cell).length === 0) return;
+      waiting.add(cell);
+      look();
+    };
+  };
+
   // Has code cells visited, those that are there and those that are added; `open` says by what.
   const forCells = (tracker, open) => {
     const seen = new WeakSet();
@@ -146,6 +207,15 @@
           const save = saver(context, app.serviceManager.contents);
           return (cell) => keep(cell, save);
         });
+      },
+    },
+    {
+      id: "aof-nb:ended",
+      description: "Shows the text of a view of aof_nb whose kernel is gone.",
+      autoStart: true,
+      requires: [INotebookTracker],
+      activate: (app, tracker) => {
+        forCells(tracker, mourner);
       },
     },
   ];

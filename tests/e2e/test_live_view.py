@@ -344,6 +344,23 @@ def test_a_question_does_not_outlive_its_kernel(notebook: NotebookPage) -> None:
     assert not cell.get_by_role("button", name="Stop").is_visible()
 
 
+@pytest.mark.cells(MEND)
+def test_a_view_whose_kernel_has_died_is_read_as_text(notebook: NotebookPage) -> None:
+    cell = notebook.run(1)
+    cell.get_by_role("button", name="Approve", exact=True).wait_for()
+    notebook.saved(lambda found: "widget-view" in json.dumps(found.cells[1].outputs))
+    notebook.page.keyboard.press("Escape")
+    notebook.page.keyboard.press("0")
+    notebook.page.keyboard.press("0")
+    notebook.page.locator(".jp-Dialog .jp-mod-warn").click()
+    cell.get_by_role("status").first.filter(has_text="The kernel has ended").wait_for()
+    notebook.load()
+    cell = notebook.cells.nth(1)
+    cell.locator(".jp-OutputArea-output code", has_text="%aof resume").wait_for()
+    assert "checkout" in output(cell)
+    assert "model not found" not in output(cell)
+
+
 HURT = f"""\
 import itertools
 payloads = {json.dumps(PAYLOADS)}

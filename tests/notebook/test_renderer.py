@@ -215,6 +215,25 @@ async def test_without_a_page_that_shows_views_the_record_grows() -> None:
     assert "Line 11." in last["text/markdown"]
 
 
+async def test_what_is_saved_in_mid_run_says_how_to_go_on() -> None:
+    screen = Recording()
+    renderer = LiveRenderer(screen, agent="sre", session=None, run_id="20260101-000000-abcdefghi")
+    renderer.open()
+    while not any("widget-view" in str(data) for data, *_ in screen.sent):
+        await asyncio.sleep(0.01)
+    renderer.event(TextDelta("The pool is exhausted.\n\n"))
+    while not any("exhausted" in str(data) for data, *_ in screen.sent):
+        await asyncio.sleep(0.01)
+    for data, metadata, *_ in screen.sent[1:]:
+        text = rendered(data["text/markdown"])
+        assert text.startswith("<p><strong>sre</strong></p>")
+        assert "<code>%aof show 20260101-000000-abcdefghi</code>" in text
+        assert "<code>%aof resume 20260101-000000-abcdefghi</code>" in text
+        assert metadata == {"aof": {"autosave": True}}
+    await finish(renderer)
+    assert "resume" not in str(screen.sent[-1][0])
+
+
 async def test_a_record_that_may_not_be_sent_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, clock, made = Recording(), Clock(), list[str]()
     whole = RunRecord.markdown
