@@ -25,7 +25,7 @@ from aof_nb.notebook.console.agent_list import AgentFiles, Declared
 from aof_nb.notebook.console.agent_trial import AgentTrial
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.notebook.console.widgets import button
+from aof_nb.notebook.console.widgets import button, fold
 from aof_nb.notebook.lookups import model_names
 from aof_nb.readable import counted
 
@@ -89,11 +89,10 @@ class AgentsPage:
             each.add_class("aof-wrap")
         self.editor = AgentEditor(self._host, self._judged, self._saved)
         self.trial = AgentTrial(self._host, self._prepare)
-        about: Any = ipywidgets.Accordion([self.facts], titles=["What it is"], selected_index=0)
-        self._about = about
+        self._about = fold("What it is", self.facts, unfolded=True)
         self._try: Any = ipywidgets.VBox([ipywidgets.HTML("<h4>Try it</h4>"), self.trial.widget])
         self._panel: Any = ipywidgets.VBox(
-            [self.head, self.copy, self.editor.widget, about, self._try],
+            [self.head, self.copy, self.editor.widget, self._about, self._try],
             layout={"display": "none"},
         )
         return ipywidgets.VBox([self.new, self.table.widget, self._note, self._panel])

@@ -17,7 +17,7 @@ from aof_nb.journal.summary import RunSummary, waiting_calls
 from aof_nb.markdown import html_text
 from aof_nb.notebook.console import markup
 from aof_nb.notebook.console.page import Host
-from aof_nb.notebook.console.widgets import button, close_tree
+from aof_nb.notebook.console.widgets import button, close_tree, fold
 from aof_nb.policy import Answer
 from aof_nb.ports import Effect
 from aof_nb.readable import indented_json, seconds
@@ -135,18 +135,8 @@ class Question:
             return []
         give = functools.partial(self._give, approved=True, edited=True)
         self._buttons.append(button("Approve with these arguments", "pencil", give))
-        box: Any = ipywidgets.VBox([self._arguments, self._buttons[-1]])
-        box.layout.display = "none"
-        # The titles of ipywidgets' accordion cannot be reached with the keyboard.
-        fold: Any = ipywidgets.ToggleButton(
-            description="Edit the arguments", icon="pencil", layout={"width": "auto"}
-        )
-
-        def turn(change: Any) -> None:
-            box.layout.display = None if change["new"] else "none"
-
-        fold.observe(turn, "value")
-        return [fold, box]
+        box = ipywidgets.VBox([self._arguments, self._buttons[-1]])
+        return [fold("Edit the arguments", box)]
 
     def say_since(self, run: RunSummary) -> None:
         """Says who asks and for how long it has waited."""

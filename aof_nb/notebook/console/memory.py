@@ -25,7 +25,7 @@ from aof_nb.notebook.console.memory_tables import (
 )
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.table import Table
-from aof_nb.notebook.console.widgets import button
+from aof_nb.notebook.console.widgets import button, fold
 from aof_nb.notebook.registry import all_agents
 from aof_nb.paths import write_private
 from aof_nb.readable import counted, visible
@@ -72,9 +72,7 @@ class MemoryPage:
         self._conversation: Any = ipywidgets.HTML()
         for each in (self._title, self._conversation):
             each.add_class("aof-wrap")
-        folded = ipywidgets.Accordion(
-            [self._facts.widget], titles=["Facts that agents keep"], selected_index=None
-        )
+        folded = fold("Facts that agents keep", self._facts.widget)
         parts = [self._title, self._table.widget, *self._actions(), self._conversation, folded]
         return ipywidgets.VBox([self._choice(), *parts])
 

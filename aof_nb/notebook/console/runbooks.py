@@ -18,6 +18,7 @@ from aof_nb.notebook.console.runbook_run import RunbookRun, inside
 from aof_nb.notebook.console.schedule import Job
 from aof_nb.notebook.console.schedule_view import ScheduleView
 from aof_nb.notebook.console.table import Column, Table, TableRow
+from aof_nb.notebook.console.widgets import fold
 from aof_nb.ports import Effect
 from aof_nb.readable import local_time, seconds, visible
 from aof_nb.runbooks.catalog import Catalog, Runbook
@@ -81,13 +82,13 @@ class RunbooksPage:
         self._fields: Any = ipywidgets.VBox([])
         self._results = Results(self._host.refresh, self._do_go_on)
         self._schedule = ScheduleView(self._changed)
-        folded = ipywidgets.Accordion(
-            [self._results.widget, self._steps, self._schedule.widget],
-            titles=["Last results", "Steps, before it is run", "Schedule"],
-            selected_index=0,
-        )
+        folded = [
+            fold("Last results", self._results.widget, unfolded=True),
+            fold("Steps, before it is run", self._steps),
+            fold("Schedule", self._schedule.widget),
+        ]
         self._detail: Any = ipywidgets.VBox(
-            [self._head, self._fields, self._bar(), folded], layout={"display": "none"}
+            [self._head, self._fields, self._bar(), *folded], layout={"display": "none"}
         )
         return ipywidgets.VBox([self._table.widget, self._wrong, self._going, self._detail])
 

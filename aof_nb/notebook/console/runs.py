@@ -22,7 +22,7 @@ from aof_nb.notebook.console.inbox_approver import InboxApprover
 from aof_nb.notebook.console.page import Host
 from aof_nb.notebook.console.run_detail import Pieces, RunDetail, pieces_of
 from aof_nb.notebook.console.table import Column, Table, TableRow
-from aof_nb.notebook.console.widgets import button
+from aof_nb.notebook.console.widgets import button, fold
 from aof_nb.notebook.recorded import agent_of
 from aof_nb.readable import local_time, seconds
 from aof_nb.run import Run
@@ -108,15 +108,8 @@ class RunsPage:
             [self._period, self._status, self._words], layout={"flex_flow": "row wrap"}
         )
         table = [self._table.widget, self._more]
-        return ipywidgets.VBox(
-            [filters, *table, self._actions(), self._detail.widget, self._folded()]
-        )
-
-    def _folded(self) -> Any:
-        import ipywidgets
-
-        titles = ["Cost, tokens, time and failures"]
-        return ipywidgets.Accordion([self._charts], titles=titles, selected_index=0)
+        folded = fold("Cost, tokens, time and failures", self._charts, unfolded=True)
+        return ipywidgets.VBox([filters, *table, self._actions(), self._detail.widget, folded])
 
     def _actions(self) -> Any:
         import ipywidgets

@@ -65,6 +65,33 @@ def button(
     return made
 
 
+def fold(title: str, content: Any, *, unfolded: bool = False) -> Any:
+    """A part of a page that can be folded away, with the keyboard too.
+
+    The titles of ipywidgets' accordion cannot be reached by Tab.
+
+    Args:
+        title: What is on the button.
+        content: The widget that it shows and hides.
+        unfolded: Whether it is shown at first.
+    """
+    import ipywidgets
+
+    turned: Any = ipywidgets.ToggleButton(
+        description=title, value=unfolded, layout={"width": "auto"}
+    )
+
+    inside: Any = ipywidgets.VBox([content])
+
+    def turn(_: Any) -> None:
+        turned.icon = "caret-down" if turned.value else "caret-right"
+        inside.layout.display = None if turned.value else "none"
+
+    turn(None)
+    turned.observe(turn, "value")
+    return ipywidgets.VBox([turned, inside])
+
+
 def close_tree(widget: Any) -> None:
     """Closes a widget and all within it."""
     for child in getattr(widget, "children", ()):

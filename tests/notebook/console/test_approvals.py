@@ -118,11 +118,11 @@ async def test_a_question_keeps_its_place_in_the_page_when_one_before_it_is_answ
 
 async def test_arguments_are_unfolded_by_a_button_and_edited(inbox: Inbox) -> None:
     question = await inbox.ask()
-    fold, box = question.widget.children[-2:]
-    assert (fold.description, box.layout.display) == ("Edit the arguments", "none")
-    fold.value = True
-    assert box.layout.display is None
-    typed, approve = box.children
+    unfold, inside = question.widget.children[-1].children
+    assert (unfold.description, inside.layout.display) == ("Edit the arguments", "none")
+    unfold.value = True
+    assert inside.layout.display is None
+    typed, approve = inside.children[0].children
     typed.value = '{"service": "db"}'
     approve.click()
     result = await inbox.runs[0]
