@@ -150,9 +150,9 @@ def _take_three(notebook: NotebookPage, path: Path) -> None:
     approve = three.get_by_role("button", name="Approve", exact=True)
     approve.nth(2).wait_for()
     _picture(notebook.page, three, path)
-    for _ in range(3):
+    for left in (2, 1, 0):
         approve.first.click()
-        notebook.page.wait_for_timeout(400)
+        approve.nth(left).wait_for(state="detached")
     notebook.finished(three)
 
 
@@ -176,7 +176,6 @@ def _take_light(browser: Browser, url: str, work: Path, images: Path) -> None:
     _picture(page, sre, images / "record.png")
     metrics = cell("metrics")
     notebook.finished(metrics)
-    metrics.locator("summary").first.click()
     page.wait_for_timeout(500)
     _picture(page, metrics, images / "plot.png")
     _take_three(notebook, images / "three.png")

@@ -78,8 +78,9 @@ def fold(title: str, content: Any, *, unfolded: bool = False) -> Any:
     import ipywidgets
 
     turned: Any = ipywidgets.ToggleButton(
-        description=title, value=unfolded, layout={"width": "auto"}
+        description=title, value=unfolded, layout={"width": "auto", "align_self": "flex-start"}
     )
+    turned.add_class("aof-fold")
 
     inside: Any = ipywidgets.VBox([content])
 
