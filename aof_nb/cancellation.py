@@ -1,4 +1,4 @@
-"""Work that is finished although its task is cancelled."""
+"""Work that is finished although its task is cancelled; work of which the first result counts."""
 
 from __future__ import annotations
 
@@ -32,3 +32,26 @@ async def uncancelled(work: Awaitable[T]) -> T:
         # Retrieved, so that nobody is told of it a second time.
         task.exception()
     raise cancelled
+
+
+async def first_of(*works: Awaitable[T]) -> T:
+    """The result of whichever ends first; the others are cancelled, and have ended then.
+
+    Args:
+        works: Of those that have ended at the same time, the foremost counts.
+
+    Raises:
+        Exception: What the first that has ended has raised.
+
+    Example:
+        >>> async def answer(asking, watching):
+        ...     return await first_of(asking, watching)
+    """
+    tasks = [asyncio.ensure_future(each) for each in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(each for each in tasks if each.done()).result()
+    finally:
+        for each in tasks:
+            each.cancel()
+        await uncancelled(asyncio.gather(*tasks, return_exceptions=True))

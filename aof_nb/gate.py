@@ -16,7 +16,7 @@ import msgspec
 
 from aof_nb.argument_checks import misfits
 from aof_nb.call_description import described
-from aof_nb.cancellation import uncancelled
+from aof_nb.cancellation import first_of
 from aof_nb.errors import ApprovalPending
 from aof_nb.events import ApprovalAnswered, ApprovalRequested, CallWithheld
 from aof_nb.outbound import destinations, trusted
@@ -106,7 +106,7 @@ class Gate:
         self._mode = held_to_dry_run(mode)
         self._approver = approver
         self._similar: set[tuple[str, ...]] = set()
-        self._open: dict[tuple[str, ...], list[asyncio.Future[Answer]]] = {}
+        self._open: dict[tuple[str, ...], list[tuple[ApprovalRequest, asyncio.Future[Answer]]]] = {}
         self._has_read: dict[str, None] = {}
 
     def note_read(self, spec: ToolSpec) -> None:
@@ -191,9 +191,17 @@ class Gate:
     def _approve_similar(self, kind: tuple[str, ...], answer: Answer) -> None:
         """Takes a yes for all calls of a kind, those included that are being asked about."""
         self._similar.add(kind)
-        for question in self._open.get(kind, ()):
-            if not question.done():
-                question.set_result(answer)
+        for request, others in self._open.get(kind, ()):
+            if not others.done():
+                others.set_result(
+                    Answer(
+                        approved=True,
+                        digest=request.digest,
+                        by=answer.by,
+                        via=answer.via,
+                        reason=_LIKE_OTHERS,
+                    )
+                )
 
     def _leak(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Who would be sent what the run has read, or a secret, without being trusted with it."""
@@ -363,25 +371,13 @@ class Gate:
     ) -> Answer:
         """The answer to a question, or that of another which holds for it, too."""
         others: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        question = request, others
         questions = self._open.setdefault(kind, [])
-        questions.append(others)
-        asking = asyncio.ensure_future(approver.ask(request))
+        questions.append(question)
         try:
-            await asyncio.wait([asking, others], return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            like = others.result()
-            return Answer(
-                approved=True,
-                digest=request.digest,
-                by=like.by,
-                via=like.via,
-                reason=_LIKE_OTHERS,
-            )
+            return await first_of(approver.ask(request), others)
         finally:
-            questions.remove(others)
-            asking.cancel()
-            await uncancelled(asyncio.gather(asking, return_exceptions=True))
+            questions.remove(question)
 
     def allow_similar(self, tool: Tool, arguments: dict[str, Any], digest: str) -> None:
         """Takes an approval for similar calls up again that was given before the run stopped.

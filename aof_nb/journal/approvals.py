@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from aof_nb.cancellation import uncancelled
+from aof_nb.cancellation import first_of, uncancelled
 from aof_nb.errors import ApprovalPending, ConfigurationError, JournalError
 from aof_nb.paths import make_private, write_private
 from aof_nb.policy import Answer, ApprovalRequest, Approver
@@ -168,7 +168,7 @@ class RecordedApprover:
         if self._face is None:
             raise waiting(request.tool.name, request.run_id)
         try:
-            answer = await self._first(request, self._face)
+            answer = await first_of(self._elsewhere(request), self._face.ask(request))
         except ApprovalPending:
             raise waiting(request.tool.name, request.run_id) from None
         except BaseException:
@@ -183,17 +183,6 @@ class RecordedApprover:
         except asyncio.CancelledError:
             self._approvals.withdraw(request)
             raise
-
-    async def _first(self, request: ApprovalRequest, face: Approver) -> Answer:
-        asking = asyncio.ensure_future(face.ask(request))
-        watching = asyncio.ensure_future(self._elsewhere(request))
-        try:
-            await asyncio.wait([asking, watching], return_when=asyncio.FIRST_COMPLETED)
-            return watching.result() if watching.done() else asking.result()
-        finally:
-            for task in (asking, watching):
-                task.cancel()
-            await uncancelled(asyncio.gather(asking, watching, return_exceptions=True))
 
     async def _elsewhere(self, request: ApprovalRequest) -> Answer:
         while True:

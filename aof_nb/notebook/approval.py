@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from aof_nb.argument_checks import edited_arguments
-from aof_nb.cancellation import uncancelled
+from aof_nb.cancellation import first_of, uncancelled
 from aof_nb.errors import ApprovalPending
 from aof_nb.markdown import html_text
 from aof_nb.notebook.cards import question
@@ -118,14 +118,10 @@ class ViewApprover:
         self._open[key] = request, answer
         renderer.open()
         renderer.update()
-        asking = asyncio.ensure_future(self._elsewhere(request))
         try:
-            await asyncio.wait([answer, asking], return_when=asyncio.FIRST_COMPLETED)
-            return answer.result() if answer.done() else asking.result()
+            return await first_of(answer, self._elsewhere(request))
         finally:
             self._open.pop(key, None)
-            asking.cancel()
-            await uncancelled(asyncio.gather(asking, return_exceptions=True))
             renderer.record.withdraw(request)
             renderer.update()
 
