@@ -6,19 +6,15 @@ by what it is to be better than: a loop that shows the whole answer again at eac
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 
 from benchmarks.kernel import PING, Heard, Page, page
 from benchmarks.report import table, verdict
 from benchmarks.rounds import scripted_server
 from benchmarks.scripted_server import answer
-from benchmarks.sections import parser, put, written
+from benchmarks.sections import circumstances, parser, put, written
 from benchmarks.targets import (
     ANSWER_AT_ONCE,
     AT_ONCE_UNSEEN,
@@ -86,7 +82,7 @@ echo while the answer streams, 95 % of them in less than the second figure, in m
 is the same where the loop that runs the agent has to answer, as it does clicks in the view. They
 take turns every {ping:.0f} ms{where}.
 
-Measured on {date}, on {cores} cores at a load average of {load:.1f}, Python {python}: {libraries}.
+{circumstances}
 
 {table}
 {targets}"""
@@ -200,17 +196,12 @@ def rendered(found: Channel, chunks: int) -> str:
     rows = [_row(title, each) for title, each in found.rows.items()]
     idle = _median_and_high(found.idle.trips), _median_and_high(found.idle.clicks)
     rows.append(["nothing else", *[""] * 7, *idle])
-    libraries = ("aof-nb", "anywidget", "ipykernel", "ipython", "openai")
     text = TEXT.format(
         chunks=chunks,
         times=TIMES,
         where=SUBSHELL if found.subshells else "",
         ping=PING * 1000,
-        date=datetime.now(UTC).date().isoformat(),
-        cores=os.cpu_count(),
-        load=os.getloadavg()[0],
-        python=platform.python_version(),
-        libraries=", ".join(f"{name} {version(name)}" for name in libraries),
+        circumstances=circumstances("aof-nb", "anywidget", "ipykernel", "ipython", "openai"),
         table=table(head, rows),
         targets=table(
             ["target", "at most (≥: at least)", "found", ""],

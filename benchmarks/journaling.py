@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 
 from benchmarks.contestants import Loop, aof_loop
 from benchmarks.rounds import QUICK, SHAPES, Shape, scripted_server
-from benchmarks.sections import parser, put, written
+from benchmarks.sections import circumstances, parser, put, written
 
 PROVIDERS = {"openai-chat": "/v1", "openai": "/v1", "anthropic": ""}
 """What is measured, and what each adds to the server's address."""
@@ -29,7 +27,7 @@ TEXT = """\
 CPU of runs that are journaled over the same runs without a journal, everything else switched on:
 the median of {rounds} pairs of measurements, and the middle half of them. It is to be 1.15 at most.
 
-Measured on {date}, on {cores} cores at a load average of {load:.1f}, Python {python}.
+{circumstances}
 
 {table}
 """
@@ -74,10 +72,7 @@ def section(rounds: int, shapes: tuple[Shape, ...]) -> str:
             rows.append(f"| {provider} | " + " | ".join(cells) + " |")
     text = TEXT.format(
         rounds=rounds,
-        date=datetime.now(UTC).date().isoformat(),
-        cores=os.cpu_count(),
-        load=os.getloadavg()[0],
-        python=platform.python_version(),
+        circumstances=circumstances(),
         table="\n".join(rows),
     )
     return written("journaling", "`python -m benchmarks.journaling`", text)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import re
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.rounds import ROOT
@@ -22,6 +26,20 @@ def written(name: str, command: str, text: str) -> str:
         text: What stands in it.
     """
     return f"<!-- begin {name}, written by {command} -->\n{text}<!-- end {name} -->\n"
+
+
+def circumstances(*libraries: str) -> str:
+    """When and on what figures were measured, as a sentence.
+
+    Args:
+        libraries: The packages whose versions matter.
+    """
+    date, load = datetime.now(UTC).date().isoformat(), os.getloadavg()[0]
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    return (
+        f"Measured on {date}, on {os.cpu_count()} cores at a load average of {load:.1f}, "
+        f"Python {platform.python_version()}{f': {versions}' if versions else ''}."
+    )
 
 
 def replaced(page: str, section: str) -> str:

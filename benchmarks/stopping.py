@@ -6,18 +6,14 @@ the middle of whatever a run can be in the middle of.
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Literal
 
 from benchmarks.kernel import page
 from benchmarks.report import table, verdict
 from benchmarks.rounds import scripted_server
-from benchmarks.sections import parser, put, written
+from benchmarks.sections import circumstances, parser, put, written
 from benchmarks.targets import stopping_targets
 from benchmarks.traffic import percentile
 
@@ -100,7 +96,7 @@ Milliseconds from a click on Stop, or the kernel's interrupt, until the cell has
 is shown, its programs are gone, the kernel is idle. The median of {times} runs, and what 95 % of
 them are below. A program that ignores SIGTERM is killed after 100 ms.
 
-Measured on {date}, on {cores} cores at a load average of {load:.1f}, Python {python}: {libraries}.
+{circumstances}
 
 {table}
 {targets}"""
@@ -151,11 +147,7 @@ def rendered(found: Mapping[str, Mapping[str, Sequence[float]]], times: int) -> 
     rows = [[moment, *(_figures(ways[way]) for way in WAYS)] for moment, ways in found.items()]
     text = TEXT.format(
         times=times,
-        date=datetime.now(UTC).date().isoformat(),
-        cores=os.cpu_count(),
-        load=os.getloadavg()[0],
-        python=platform.python_version(),
-        libraries=", ".join(f"{name} {version(name)}" for name in ("aof-nb", "ipykernel")),
+        circumstances=circumstances("aof-nb", "ipykernel"),
         table=table(["while", *WAYS], rows),
         targets=table(
             ["target", "at most (≥: at least)", "found", ""],
