@@ -266,7 +266,7 @@ class RunRecord:
             content, whole = event.content, None
             if event.artifact is not None and event.data is None:
                 # What is cut for the model may be cut in the middle of a table, or of JSON.
-                whole = await asyncio.to_thread(_whole, Path(event.artifact))
+                whole = await asyncio.to_thread(_whole_output, Path(event.artifact))
             told = content if whole is None else whole, event.data
             slow = len(told[0]) > _LARGE or '"matrix"' in content or "[image" in content
             drawn = await asyncio.to_thread(shown, *told) if slow else shown(*told)
@@ -496,7 +496,7 @@ class RunRecord:
         self.touch(place)
 
 
-def _whole(path: Path) -> str | None:
+def _whole_output(path: Path) -> str | None:
     """A call's whole output; None if it is too long to be drawn, or is not there any more."""
     try:
         if path.stat().st_size > _WHOLE_BYTES:

@@ -1,6 +1,6 @@
 // Prompts read as Markdown, and definitions as YAML, in cells that begin with our magics. A notebook
 // is saved when a run begins to show itself in it, and when that has ended: a page that is loaded
-// again knows only what the file holds.
+// again knows only what the file holds. Of a run whose kernel is gone, the text is shown.
 //
 // This is what a bundler would write of a federated extension, without one: a container that is
 // given JupyterLab's shared modules, and gives the plugins.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,44 +11,25 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.notebook.test_kernel import PLAYBOOK, SLOW, TOOLS
+from tests.notebook.terminal import environment, terminal
 
 
 @pytest.fixture
 def console(tmp_path: Path) -> Iterator[pexpect.spawn]:
-    (tmp_path / "fix.yaml").write_text(PLAYBOOK)
-    (tmp_path / "slow.yaml").write_text(SLOW)
-    (tmp_path / "setup.py").write_text(TOOLS.removeprefix("%load_ext aof_nb\n"))
-    env = os.environ | {
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "JUPYTER_PATH": str(tmp_path / "share/jupyter"),
-        "AOF_STATE_DIR": str(tmp_path / "state"),
-        "TERM": "dumb",
-    }
-    for name in ("AOF_APPROVE", "AOF_APPROVER", "AOF_FRONTEND", "AOF_HEADLESS", "NO_COLOR"):
-        env.pop(name, None)
+    env = environment(
+        tmp_path,
+        JUPYTER_CONFIG_DIR=str(tmp_path / "config"),
+        JUPYTER_RUNTIME_DIR=str(tmp_path / "runtime"),
+        JUPYTER_PATH=str(tmp_path / "share/jupyter"),
+        TERM="dumb",
+    )
     aofctl = [sys.executable, "-m", "aof_nb.cli", "kernel", "install", "--name", "aof-console"]
     subprocess.run([*aofctl, "--prefix", str(tmp_path)], env=env, check=True, capture_output=True)
-    started = pexpect.spawn(
-        sys.executable,
-        ["-m", "jupyter_console", "--kernel=aof-console", "--simple-prompt"],
-        cwd=str(tmp_path),
-        env=env,
-        timeout=60,
-        encoding="utf-8",
-        dimensions=(50, 200),
-    )
-    try:
-        started.expect(r"In \[1\]: ")
-        started.sendline("%run setup.py")
-        started.expect(r"In \[2\]: ")
+    options = ["--kernel=aof-console"]
+    with terminal(tmp_path, "jupyter_console", options, env, magics=False) as started:
         yield started
         started.sendline("exit")
         started.expect(pexpect.EOF)
-    finally:
-        started.close(force=True)
 
 
 def test_ask_edit_deny_and_interrupt(console: pexpect.spawn) -> None:

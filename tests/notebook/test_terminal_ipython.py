@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,38 +10,16 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.notebook.test_kernel import PLAYBOOK, SLOW, TOOLS
+from tests.notebook.terminal import environment
+from tests.notebook.terminal import terminal as spawned
 
 
 @pytest.fixture(params=["dumb"])
 def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[pexpect.spawn]:
-    (tmp_path / "fix.yaml").write_text(PLAYBOOK)
-    (tmp_path / "slow.yaml").write_text(SLOW)
-    (tmp_path / "setup.ipy").write_text(TOOLS)
-    env = os.environ | {
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-        "AOF_STATE_DIR": str(tmp_path / "state"),
-        "TERM": request.param,
-    }
-    env.pop("NO_COLOR", None)
-    for name in ("AOF_APPROVE", "AOF_APPROVER", "AOF_FRONTEND", "AOF_HEADLESS"):
-        env.pop(name, None)
-    started = pexpect.spawn(
-        sys.executable,
-        ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=nocolor"],
-        cwd=str(tmp_path),
-        env=env,
-        timeout=60,
-        encoding="utf-8",
-        dimensions=(50, 200),
-    )
-    try:
-        started.expect(r"In \[1\]: ")
-        started.sendline("%run setup.ipy")
-        started.expect(r"In \[2\]: ")
+    env = environment(tmp_path, TERM=request.param)
+    options = ["--no-banner", "--colors=nocolor"]
+    with spawned(tmp_path, "IPython", options, env, magics=True) as started:
         yield started
-    finally:
-        started.close(force=True)
 
 
 def test_ask_approve_and_interrupt(terminal: pexpect.spawn) -> None:
